@@ -1,0 +1,1 @@
+//! Builds one derivation. Floor 3.

@@ -1,0 +1,2 @@
+//! The `store` command. Floor 5.
+fn main() {}

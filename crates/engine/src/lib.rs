@@ -1,0 +1,1 @@
+//! Realises goals: schedule, builder and worker threads. Floor 4.

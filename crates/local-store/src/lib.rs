@@ -1,0 +1,1 @@
+//! A store on disk: add, register, roots, verify. Floor 2.

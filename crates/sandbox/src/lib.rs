@@ -1,0 +1,1 @@
+//! Plans of a sandbox, and the launcher that carries them out. Floor 0, kernel.

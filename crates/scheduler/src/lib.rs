@@ -1,0 +1,1 @@
+//! Which goal may run next. Floor 1, pure.

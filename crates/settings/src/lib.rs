@@ -1,0 +1,1 @@
+//! Every setting there is, in one table. Floor 1, pure.

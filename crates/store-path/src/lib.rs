@@ -1,0 +1,1 @@
+//! Names and hashes of things in the store. Floor 0, pure.

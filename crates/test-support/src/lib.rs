@@ -1,0 +1,1 @@
+//! Fixtures, scratch stores and a harness for tests.

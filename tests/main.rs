@@ -1,0 +1,1 @@
+//! Every command of `store`, on the real binary. One module a command.
