@@ -1,0 +1,166 @@
+//! Settings that are one of a few words.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::error::ValueError;
+use crate::value::{absolute, number};
+
+/// How a build is kept apart from the host when `build-use-chroot` is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Private namespaces; works for root and for an ordinary user.
+    #[default]
+    Namespaces,
+    /// A plain chroot with bind mounts, as long ago; needs root.
+    Chroot,
+}
+
+impl Isolation {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "namespaces" => Ok(Self::Namespaces),
+            "chroot" => Ok(Self::Chroot),
+            _ => Err(ValueError::NotAChoice { expected: "`namespaces` or `chroot`" }),
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Namespaces => "namespaces",
+            Self::Chroot => "chroot",
+        })
+    }
+}
+
+/// What a build sees as `/bin/sh`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SandboxShell {
+    /// A static busybox of the host, else its `sh` with the libraries it needs.
+    #[default]
+    Auto,
+    /// Nothing.
+    None,
+    /// That program, with the libraries it needs.
+    Program(PathBuf),
+}
+
+impl SandboxShell {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "none" => Ok(Self::None),
+            path if path.starts_with('/') => absolute(path).map(Self::Program),
+            _ => Err(ValueError::NotAChoice { expected: "`auto`, `none` or the absolute path of a shell" }),
+        }
+    }
+}
+
+impl fmt::Display for SandboxShell {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => out.write_str("auto"),
+            Self::None => out.write_str("none"),
+            Self::Program(path) => write!(out, "{}", path.display()),
+        }
+    }
+}
+
+/// Which network a fixed-output build sees; every other build has its own loopback only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FodNetwork {
+    /// Its own loopback only.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+impl FodNetwork {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "none" => Ok(Self::None),
+            "host" => Ok(Self::Host),
+            _ => Err(ValueError::NotAChoice { expected: "`none` or `host`" }),
+        }
+    }
+}
+
+impl fmt::Display for FodNetwork {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::None => "none",
+            Self::Host => "host",
+        })
+    }
+}
+
+/// How many builds run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxJobs {
+    /// One for each processor.
+    Auto,
+    /// That many.
+    Count(NonZeroUsize),
+}
+
+impl MaxJobs {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        NonZeroUsize::new(number(text)?).map(Self::Count).ok_or(ValueError::NoJobs)
+    }
+}
+
+impl Default for MaxJobs {
+    fn default() -> Self {
+        Self::Count(NonZeroUsize::MIN)
+    }
+}
+
+impl fmt::Display for MaxJobs {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => out.write_str("auto"),
+            Self::Count(count) => count.fmt(out),
+        }
+    }
+}
+
+/// The size of a tmpfs as the kernel takes it: a share of the memory, or bytes with a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TmpfsSize(String);
+
+impl TmpfsSize {
+    /// Returns the text for the mount option `size=`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        let digits = text.strip_suffix(['%', 'k', 'K', 'm', 'M', 'g', 'G']).unwrap_or(text);
+        match digits.parse::<u64>() {
+            // The kernel takes a size of 0 for "no limit", which nobody means.
+            Ok(size) if size > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(ValueError::NotASize),
+        }
+    }
+}
+
+impl Default for TmpfsSize {
+    fn default() -> Self {
+        Self("50%".to_owned())
+    }
+}
+
+impl fmt::Display for TmpfsSize {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}

@@ -1,0 +1,308 @@
+//! The table: one row for each setting.
+
+use std::path::PathBuf;
+
+use crate::choices::{FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize};
+use crate::chroot_dirs::ChrootDirs;
+use crate::error::Error;
+use crate::layer::Origin;
+use crate::nearest::nearest;
+use crate::value::Value;
+
+/// The value of every setting. The table in this file says what each is for and how it is spelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `build-use-chroot`
+    pub build_use_chroot: bool,
+    /// `build-chroot-dirs`
+    pub build_chroot_dirs: ChrootDirs,
+    /// `build-isolation`
+    pub build_isolation: Isolation,
+    /// `sandbox-shell`
+    pub sandbox_shell: SandboxShell,
+    /// `sandbox-build-dir`
+    pub sandbox_build_dir: PathBuf,
+    /// `sandbox-dev-shm-size`
+    pub sandbox_dev_shm_size: TmpfsSize,
+    /// `build-dir`
+    pub build_dir: Option<PathBuf>,
+    /// `cores`
+    pub cores: usize,
+    /// `max-jobs`
+    pub max_jobs: MaxJobs,
+    /// `keep-going`
+    pub keep_going: bool,
+    /// `keep-failed`
+    pub keep_failed: bool,
+    /// `log-lines`
+    pub log_lines: usize,
+    /// `keep-build-log`
+    pub keep_build_log: bool,
+    /// `compress-build-log`
+    pub compress_build_log: bool,
+    /// `fod-network`
+    pub fod_network: FodNetwork,
+    /// `fsync-metadata`
+    pub fsync_metadata: bool,
+    /// `fsync-store-paths`
+    pub fsync_store_paths: bool,
+    /// `use-sqlite-wal`
+    pub use_sqlite_wal: bool,
+    /// `system`
+    pub system: String,
+    /// `extra-platforms`
+    pub extra_platforms: Vec<String>,
+    /// `system-features`
+    pub system_features: Vec<String>,
+    /// `store`
+    pub store: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            build_use_chroot: true,
+            build_chroot_dirs: ChrootDirs::default(),
+            build_isolation: Isolation::default(),
+            sandbox_shell: SandboxShell::default(),
+            sandbox_build_dir: PathBuf::from("/build"),
+            sandbox_dev_shm_size: TmpfsSize::default(),
+            build_dir: None,
+            cores: 0,
+            max_jobs: MaxJobs::default(),
+            keep_going: false,
+            keep_failed: false,
+            log_lines: 25,
+            keep_build_log: true,
+            compress_build_log: true,
+            fod_network: FodNetwork::default(),
+            fsync_metadata: true,
+            fsync_store_paths: true,
+            use_sqlite_wal: true,
+            system: format!("{}-linux", host_architecture()),
+            extra_platforms: host_extra_platforms(),
+            system_features: ["benchmark", "big-parallel", "nixos-test"].map(str::to_owned).to_vec(),
+            store: None,
+        }
+    }
+}
+
+/// Returns Nix's name of the architecture this program was compiled for.
+fn host_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        // Nix names 32-bit x86 by its last model.
+        "x86" => "i686",
+        other => other,
+    }
+}
+
+fn host_extra_platforms() -> Vec<String> {
+    if cfg!(target_arch = "x86_64") { vec!["i686-linux".to_owned()] } else { Vec::new() }
+}
+
+impl Settings {
+    /// Gives a setting the value that `value` spells; `extra-` before the name of a list appends to it.
+    ///
+    /// After an error the setting is as before.
+    pub fn set(&mut self, key: &str, value: &str, origin: &Origin) -> Result<(), Error> {
+        let outcome = if let Some(entry) = find(key) {
+            (entry.field)(self).set(value)
+        } else if let Some(entry) = key.strip_prefix("extra-").and_then(find) {
+            (entry.field)(self).append(value).ok_or_else(|| Error::NotAList {
+                origin: origin.clone(),
+                key: key.to_owned(),
+                setting: entry.key,
+            })?
+        } else {
+            return Err(unknown(key, origin));
+        };
+        outcome.map_err(|source| Error::Value {
+            origin: origin.clone(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+            source,
+        })
+    }
+}
+
+fn find(key: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.key == key || entry.aliases.contains(&key))
+}
+
+fn unknown(key: &str, origin: &Origin) -> Error {
+    let names =
+        TABLE.iter().flat_map(|entry| std::iter::once(entry.key).chain(entry.aliases.iter().copied()));
+    Error::Unknown { origin: origin.clone(), key: key.to_owned(), nearest: nearest(key, names) }
+}
+
+/// One setting, for `store config show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its name.
+    pub key: &'static str,
+    /// Its other names.
+    pub aliases: &'static [&'static str],
+    /// What it takes.
+    pub kind: &'static str,
+    /// What it is when nobody says anything.
+    pub default: String,
+    /// What it is now.
+    pub value: String,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// Returns every setting in the order of the table.
+pub fn entries(settings: &Settings) -> impl Iterator<Item = Described> + use<> {
+    let (mut settings, mut defaults) = (settings.clone(), Settings::default());
+    TABLE.iter().map(move |entry| {
+        let default = (entry.field)(&mut defaults).show();
+        let value = (entry.field)(&mut settings);
+        let (kind, value) = (value.kind(), value.show());
+        Described { key: entry.key, aliases: entry.aliases, kind, default, value, help: entry.help }
+    })
+}
+
+/// A row of the table.
+struct Entry {
+    key: &'static str,
+    aliases: &'static [&'static str],
+    help: &'static str,
+    /// The field behind it. One function for reading and writing, so that the two cannot disagree.
+    field: fn(&mut Settings) -> &mut dyn Value,
+}
+
+const TABLE: &[Entry] = &[
+    Entry {
+        key: "build-use-chroot",
+        aliases: &["sandbox", "build-use-sandbox"],
+        help: "run builds in a private root that shows only their inputs",
+        field: |settings| &mut settings.build_use_chroot,
+    },
+    Entry {
+        key: "build-chroot-dirs",
+        aliases: &["sandbox-paths", "build-sandbox-paths"],
+        help: "what builds see of the host; `/dev` and `/proc` are private ones, there unless `-/dev` or `-/proc` is said",
+        field: |settings| &mut settings.build_chroot_dirs,
+    },
+    Entry {
+        key: "build-isolation",
+        aliases: &[],
+        help: "how a build is kept apart: namespaces of its own, or a plain chroot with bind mounts (root only)",
+        field: |settings| &mut settings.build_isolation,
+    },
+    Entry {
+        key: "sandbox-shell",
+        aliases: &[],
+        help: "what builds see as /bin/sh: a static busybox or the host's sh, nothing, or that program",
+        field: |settings| &mut settings.sandbox_shell,
+    },
+    Entry {
+        key: "sandbox-build-dir",
+        aliases: &[],
+        help: "where a build in the sandbox sees its build directory",
+        field: |settings| &mut settings.sandbox_build_dir,
+    },
+    Entry {
+        key: "sandbox-dev-shm-size",
+        aliases: &[],
+        help: "the size of /dev/shm in the sandbox",
+        field: |settings| &mut settings.sandbox_dev_shm_size,
+    },
+    Entry {
+        key: "build-dir",
+        aliases: &[],
+        help: "where build directories are made; in the store's state directory when empty",
+        field: |settings| &mut settings.build_dir,
+    },
+    Entry {
+        key: "cores",
+        aliases: &["build-cores"],
+        help: "how many processors one build may use (NIX_BUILD_CORES); 0 for all",
+        field: |settings| &mut settings.cores,
+    },
+    Entry {
+        key: "max-jobs",
+        aliases: &["build-max-jobs"],
+        help: "how many builds run at the same time",
+        field: |settings| &mut settings.max_jobs,
+    },
+    Entry {
+        key: "keep-going",
+        aliases: &[],
+        help: "after a failure build everything that does not need what failed",
+        field: |settings| &mut settings.keep_going,
+    },
+    Entry {
+        key: "keep-failed",
+        aliases: &[],
+        help: "keep the build directory of a build that fails",
+        field: |settings| &mut settings.keep_failed,
+    },
+    Entry {
+        key: "log-lines",
+        aliases: &[],
+        help: "how many last lines of its log a failure shows",
+        field: |settings| &mut settings.log_lines,
+    },
+    Entry {
+        key: "keep-build-log",
+        aliases: &["build-keep-log"],
+        help: "keep the log of every build for `store log`",
+        field: |settings| &mut settings.keep_build_log,
+    },
+    Entry {
+        key: "compress-build-log",
+        aliases: &["build-compress-log"],
+        help: "compress the kept logs (bzip2)",
+        field: |settings| &mut settings.compress_build_log,
+    },
+    Entry {
+        key: "fod-network",
+        aliases: &[],
+        help: "the network of fixed-output builds: loopback only, or the host's",
+        field: |settings| &mut settings.fod_network,
+    },
+    Entry {
+        key: "fsync-metadata",
+        aliases: &[],
+        help: "let the database wait for the disk at each commit",
+        field: |settings| &mut settings.fsync_metadata,
+    },
+    Entry {
+        key: "fsync-store-paths",
+        aliases: &[],
+        help: "wait until files are on the disk before they are called valid",
+        field: |settings| &mut settings.fsync_store_paths,
+    },
+    Entry {
+        key: "use-sqlite-wal",
+        aliases: &[],
+        help: "keep the database in write-ahead mode",
+        field: |settings| &mut settings.use_sqlite_wal,
+    },
+    Entry {
+        key: "system",
+        aliases: &[],
+        help: "the system this machine builds for",
+        field: |settings| &mut settings.system,
+    },
+    Entry {
+        key: "extra-platforms",
+        aliases: &[],
+        help: "further systems whose programs this machine can run",
+        field: |settings| &mut settings.extra_platforms,
+    },
+    Entry {
+        key: "system-features",
+        aliases: &[],
+        help: "what a derivation may require of this machine (requiredSystemFeatures)",
+        field: |settings| &mut settings.system_features,
+    },
+    Entry {
+        key: "store",
+        aliases: &[],
+        help: "the directory below which the store lies; when empty /nix, or the user's own if that is not writable",
+        field: |settings| &mut settings.store,
+    },
+];

@@ -1,0 +1,208 @@
+//! How each type of value is read from text and shown.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::choices::{FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize};
+use crate::chroot_dirs::ChrootDirs;
+use crate::error::ValueError;
+
+/// A field of the settings that text can be put into. What `show` prints, `set` takes back.
+pub(crate) trait Value {
+    /// Returns what kind of value it takes, for people.
+    fn kind(&self) -> &'static str;
+
+    /// Replaces the value.
+    fn set(&mut self, text: &str) -> Result<(), ValueError>;
+
+    /// Adds to the value; `None` when it is not a list.
+    fn append(&mut self, _text: &str) -> Option<Result<(), ValueError>> {
+        None
+    }
+
+    /// Returns the value as text.
+    fn show(&self) -> String;
+}
+
+/// Reads a whole number; `K`, `M`, `G` and `T` are powers of 1024.
+pub(crate) fn number(text: &str) -> Result<usize, ValueError> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((end, 'k' | 'K')) => (&text[..end], 10),
+        Some((end, 'm' | 'M')) => (&text[..end], 20),
+        Some((end, 'g' | 'G')) => (&text[..end], 30),
+        Some((end, 't' | 'T')) => (&text[..end], 40),
+        _ => (text, 0),
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.parse::<usize>().ok().filter(|_| plain);
+    number.and_then(|number| number.checked_mul(1 << unit)).ok_or(ValueError::NotANumber)
+}
+
+/// Reads an absolute path, without doubled or trailing slashes.
+pub(crate) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
+    let path = Path::new(text);
+    if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+        return Err(ValueError::NotAbsolute { path: text.to_owned() });
+    }
+    Ok(path.components().collect())
+}
+
+impl Value for bool {
+    fn kind(&self) -> &'static str {
+        "boolean"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        *self = match text {
+            "true" | "yes" | "1" => true,
+            "false" | "no" | "0" => false,
+            "relaxed" => return Err(ValueError::Relaxed),
+            _ => return Err(ValueError::NotBoolean),
+        };
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for usize {
+    fn kind(&self) -> &'static str {
+        "number"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        *self = number(text)?;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for PathBuf {
+    fn kind(&self) -> &'static str {
+        "path"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        let path = absolute(text)?;
+        if path == Path::new("/") {
+            return Err(ValueError::Root);
+        }
+        *self = path;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for Option<PathBuf> {
+    fn kind(&self) -> &'static str {
+        "path or nothing"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        *self = if text.is_empty() { None } else { Some(absolute(text)?) };
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+}
+
+impl Value for String {
+    fn kind(&self) -> &'static str {
+        "word"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        let mut words = text.split_ascii_whitespace();
+        let word = words.next().ok_or(ValueError::Empty)?;
+        if words.next().is_some() {
+            return Err(ValueError::NotOneWord);
+        }
+        *self = word.to_owned();
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for Vec<String> {
+    fn kind(&self) -> &'static str {
+        "list of words"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        self.clear();
+        self.extend(text.split_ascii_whitespace().map(str::to_owned));
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str) -> Option<Result<(), ValueError>> {
+        self.extend(text.split_ascii_whitespace().map(str::to_owned));
+        Some(Ok(()))
+    }
+
+    fn show(&self) -> String {
+        self.join(" ")
+    }
+}
+
+impl Value for ChrootDirs {
+    fn kind(&self) -> &'static str {
+        "list of target[=source][?]"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        let mut dirs = Self::default();
+        dirs.append(text)?;
+        *self = dirs;
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str) -> Option<Result<(), ValueError>> {
+        // A bad entry leaves nothing of its list behind.
+        let mut dirs = self.clone();
+        Some(dirs.append(text).map(|()| *self = dirs))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Implements [`Value`] for types that have `read` and `Display`.
+macro_rules! value {
+    ($($type:ty: $kind:literal),* $(,)?) => {$(
+        impl Value for $type {
+            fn kind(&self) -> &'static str {
+                $kind
+            }
+
+            fn set(&mut self, text: &str) -> Result<(), ValueError> {
+                *self = Self::read(text)?;
+                Ok(())
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+value! {
+    Isolation: "namespaces or chroot",
+    SandboxShell: "auto, none or path",
+    FodNetwork: "none or host",
+    MaxJobs: "number or auto",
+    TmpfsSize: "size",
+}
