@@ -1,0 +1,109 @@
+//! The readable half of a store path.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The second half of a store path, such as `hello-2.12.1`.
+///
+/// Invariant: 1 to 211 characters out of letters, digits and `+-._?=`, and nothing a shell or a file system
+/// could take for `.` or `..`. So a `Name` never contains `/`, and is safe as the name of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// Why a text is not a [`Name`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// There is no name at all.
+    #[error("the name is empty")]
+    Empty,
+    /// With its digest the name would not fit into 255 bytes, with some room for suffixes.
+    #[error("the name `{name}` is longer than {} characters", Name::MAX_LEN)]
+    TooLong {
+        /// The name refused.
+        name: String,
+    },
+    /// Only letters, digits and `+-._?=` may be in a name.
+    #[error("the name `{name}` contains the illegal character `{}`", character.escape_default())]
+    Character {
+        /// The name refused.
+        name: String,
+        /// The first character in it that is not allowed.
+        character: char,
+    },
+    /// `.`, `..`, and names that begin with `.-` or `..-`.
+    #[error("the name `{name}` could be taken for a directory itself or its parent")]
+    Dots {
+        /// The name refused.
+        name: String,
+    },
+}
+
+impl Name {
+    const MAX_LEN: usize = 211;
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_allowed(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "+-._?=".contains(character)
+}
+
+fn looks_like_dots(name: &str) -> bool {
+    matches!(name.split('-').next(), Some("." | ".."))
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if name.len() > Self::MAX_LEN {
+            return Err(NameError::TooLong { name: name.to_owned() });
+        }
+        if let Some(character) = name.chars().find(|character| !is_allowed(*character)) {
+            return Err(NameError::Character { name: name.to_owned(), character });
+        }
+        if looks_like_dots(name) {
+            return Err(NameError::Dots { name: name.to_owned() });
+        }
+        Ok(Self(name.into()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_all_that_nix_accepts() {
+        let longest = "n".repeat(211);
+        for name in ["a", "hello-2.12.1", "+-._?=", ".hidden", "..a", "...", ".a-b", "-", "x.drv", &longest] {
+            assert_eq!(name.parse::<Name>().map(|name| name.to_string()), Ok(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn refuses_all_else() {
+        let refused = |name: &str| name.parse::<Name>().expect_err(name).to_string();
+        assert_eq!(refused(""), "the name is empty");
+        assert!(refused(&"n".repeat(212)).ends_with("is longer than 211 characters"));
+        assert_eq!(refused("a/b"), "the name `a/b` contains the illegal character `/`");
+        assert_eq!(refused("a\nb"), "the name `a\nb` contains the illegal character `\\n`");
+        assert_eq!(refused("ä"), "the name `ä` contains the illegal character `\\u{e4}`");
+        for name in [".", "..", ".-x", "..-x", ".-", "..-"] {
+            assert!(matches!(name.parse::<Name>(), Err(NameError::Dots { .. })), "{name}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Finding the store paths that some bytes refer to.
+//!
+//! An object refers to a path when the 32 characters of its digest occur anywhere in the object. Looking at
+//! every byte would cost as much as hashing them; a scan that skips by the characters it sees crawls on
+//! hexadecimal text, where every character could be part of a digest. So this one looks at eight bytes in
+//! every 24, whatever they are: any 32 bytes in a row contain eight that begin at a multiple of [`STRIDE`]. All
+//! the eights that a digest can show there are known beforehand, and a bit set tells nearly always that the
+//! ones seen are not among them.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use crate::{Digest, StorePath};
+
+/// How many bytes are looked at in one go.
+const GRAM: usize = 8;
+
+/// From one look to the next: any digest covers one gram in full.
+const STRIDE: usize = Digest::TEXT_LEN - GRAM;
+
+/// The most bytes before a gram that may belong to the digest around it.
+const BEFORE: usize = STRIDE - 1;
+
+/// The most bytes that are kept from one write to the next: a gram waits for a whole digest behind it.
+const MAX_TAIL: usize = BEFORE + Digest::TEXT_LEN - 1;
+
+/// Collects which of some store paths occur in the bytes written to it; writing never fails.
+///
+/// Memory is about a kilobyte for each candidate, and none for the bytes.
+#[derive(Clone, Debug)]
+pub struct RefScanner {
+    matcher: Matcher,
+    /// The end of what was written, from [`BEFORE`] bytes before the next gram to look at.
+    tail: Vec<u8>,
+    /// Where in `tail` the next gram begins.
+    next: usize,
+}
+
+impl RefScanner {
+    /// Starts to look for `candidates`.
+    pub fn new(candidates: impl IntoIterator<Item = StorePath>) -> Self {
+        let matcher = Matcher::new(candidates.into_iter().map(Candidate::new).collect());
+        Self { matcher, tail: Vec::with_capacity(4 * MAX_TAIL), next: 0 }
+    }
+
+    /// Returns the candidates that occurred.
+    pub fn finish(mut self) -> BTreeSet<StorePath> {
+        // No whole digest follows the last grams any more, but they may be in the middle of one.
+        self.matcher.scan(&self.tail, self.next, GRAM);
+        self.matcher.candidates.into_iter().filter(|one| one.found).map(|one| one.path).collect()
+    }
+
+    /// Scans what crosses from the last write into this one, by making one piece of them.
+    fn scan_with_tail(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+        self.next = self.matcher.scan(&self.tail, self.next, Digest::TEXT_LEN);
+    }
+
+    fn forget_scanned(&mut self) {
+        let scanned = self.next.saturating_sub(BEFORE);
+        self.tail.drain(..scanned);
+        self.next -= scanned;
+    }
+}
+
+impl io::Write for RefScanner {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() <= MAX_TAIL {
+            self.scan_with_tail(bytes);
+        } else {
+            self.scan_with_tail(&bytes[..MAX_TAIL]);
+            // Whatever the next gram needs is in `bytes` now, so the rest is scanned where it is.
+            let next = self.next + MAX_TAIL - self.tail.len();
+            let next = self.matcher.scan(bytes, next, Digest::TEXT_LEN);
+            self.tail.clear();
+            self.tail.extend_from_slice(&bytes[next - BEFORE..]);
+            self.next = BEFORE;
+        }
+        self.forget_scanned();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The candidates, and how to recognise them by a gram.
+#[derive(Clone, Debug)]
+struct Matcher {
+    candidates: Vec<Candidate>,
+    filter: Filter,
+    /// In the order of their text.
+    grams: Vec<Gram>,
+}
+
+#[derive(Clone, Debug)]
+struct Candidate {
+    path: StorePath,
+    text: [u8; Digest::TEXT_LEN],
+    found: bool,
+}
+
+impl Candidate {
+    fn new(path: StorePath) -> Self {
+        Self { text: path.digest().text(), path, found: false }
+    }
+}
+
+/// Eight bytes that may stand at a multiple of [`STRIDE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Gram {
+    text: u64,
+    candidate: usize,
+    /// Where in the candidate's digest they begin.
+    offset: usize,
+}
+
+impl Matcher {
+    fn new(candidates: Vec<Candidate>) -> Self {
+        let mut grams = Vec::with_capacity(candidates.len() * STRIDE);
+        for (candidate, Candidate { text, .. }) in candidates.iter().enumerate() {
+            let windows = text.windows(GRAM).take(STRIDE).enumerate();
+            grams.extend(windows.map(|(offset, text)| Gram { text: gram_at(text), candidate, offset }));
+        }
+        grams.sort_unstable();
+        Self { candidates, filter: Filter::new(&grams), grams }
+    }
+
+    /// Looks at each gram of `window` from `at` on that has `room` bytes from its begin to the window's end.
+    ///
+    /// Returns where the first one begins that has not.
+    fn scan(&mut self, window: &[u8], mut at: usize, room: usize) -> usize {
+        while at + room <= window.len() {
+            let gram = gram_at(&window[at..]);
+            if self.filter.may_contain(gram) {
+                self.look_closer(window, at, gram);
+            }
+            at += STRIDE;
+        }
+        at
+    }
+
+    fn look_closer(&mut self, window: &[u8], at: usize, gram: u64) {
+        let first = self.grams.partition_point(|known| known.text < gram);
+        for known in self.grams[first..].iter().take_while(|known| known.text == gram) {
+            let candidate = &mut self.candidates[known.candidate];
+            let start = at.checked_sub(known.offset);
+            let occurrence = start.and_then(|start| window.get(start..start + Digest::TEXT_LEN));
+            candidate.found |= occurrence == Some(&candidate.text[..]);
+        }
+    }
+}
+
+/// The number that stands for the first [`GRAM`] bytes of `text`.
+fn gram_at(text: &[u8]) -> u64 {
+    u64::from_le_bytes(*text.first_chunk().expect("the caller left room for a gram"))
+}
+
+/// A set of bits that is set for every known gram, and for few others.
+#[derive(Clone, Debug)]
+struct Filter {
+    words: Vec<u64>,
+    /// How much of a hash is left out, so that the rest is the number of a bit.
+    shift: u32,
+}
+
+impl Filter {
+    /// Even so, one in 64 unknown grams is looked up in vain.
+    const BITS_PER_GRAM: usize = 64;
+
+    fn new(grams: &[Gram]) -> Self {
+        // At least a page of memory: a few candidates should be looked up almost never.
+        let bits = (grams.len() * Self::BITS_PER_GRAM).next_power_of_two().max(1 << 15);
+        let mut filter = Self { words: vec![0; bits / 64], shift: u64::BITS - bits.ilog2() };
+        for gram in grams {
+            let (word, bit) = filter.place(gram.text);
+            filter.words[word] |= bit;
+        }
+        filter
+    }
+
+    /// Which bit of which word stands for `gram`.
+    fn place(&self, gram: u64) -> (usize, u64) {
+        // The golden ratio spreads even texts that differ in one bit; the best mixed bits are the upper ones.
+        let number = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
+        ((number / 64) as usize, 1 << (number % 64))
+    }
+
+    fn may_contain(&self, gram: u64) -> bool {
+        let (word, bit) = self.place(gram);
+        self.words[word] & bit != 0
+    }
+}
