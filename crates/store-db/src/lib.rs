@@ -1,1 +1,34 @@
-//! The database of a store: every line of SQL there is. Floor 1.
+//! The database of a store: which paths are valid, and what refers to what. Floor 1.
+//!
+//! Every line of SQL there is lives here, and nothing here looks at the store directory: a row says what
+//! a path *should* be, `local-store` makes it so before it asks for the row.
+//!
+//! The schema is Nix's number 10, to the byte, so that Nix opens the same file. Rows hold full paths
+//! below the logical store directory, whichever directory the files really are in.
+//!
+//! ```
+//! use store_db::{Access, Db, Options};
+//! use store_path::StoreDir;
+//!
+//! # let directory = std::env::temp_dir().join(format!("store-db-{}", std::process::id()));
+//! # std::fs::create_dir_all(&directory)?;
+//! let options = Options { access: Access::Create, wal: true, synchronous: true };
+//! let db = Db::open(&directory.join("db.sqlite"), StoreDir::default(), options)?;
+//! assert!(db.all_valid()?.is_empty());
+//! # drop(db);
+//! # std::fs::remove_dir_all(&directory)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod db;
+mod error;
+mod read;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use db::{Access, Db, Options};
+pub use error::Error;
+pub use write::Transaction;

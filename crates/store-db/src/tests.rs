@@ -1,0 +1,201 @@
+//! The whole database, on a scratch file.
+#![allow(clippy::disallowed_methods, reason = "tests touch the disk and start threads")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use store_path::{Hash, HashAlgorithm, PathInfo, StoreDir, StorePath};
+use test_support::Scratch;
+
+use crate::{Access, Db, Error, Options};
+
+fn open(scratch: &Scratch) -> Db {
+    let options = Options { access: Access::Create, wal: true, synchronous: true };
+    Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap()
+}
+
+fn path(name: &str) -> StorePath {
+    let hash = Hash::of(HashAlgorithm::Sha256, name.as_bytes());
+    StoreDir::default().make_path("test", &hash, &name.parse().unwrap())
+}
+
+fn info(name: &str, references: &[&str]) -> PathInfo {
+    PathInfo {
+        path: path(name),
+        nar_hash: Hash::of(HashAlgorithm::Sha256, name.as_bytes()),
+        nar_size: 120,
+        references: references.iter().map(|name| path(name)).collect(),
+        deriver: None,
+        registration_time: 1_700_000_000,
+        ultimate: false,
+        signatures: Vec::new(),
+        content_address: None,
+    }
+}
+
+fn paths(names: &[&str]) -> BTreeSet<StorePath> {
+    names.iter().map(|name| path(name)).collect()
+}
+
+fn register(db: &mut Db, infos: &[PathInfo]) -> Result<(), Error> {
+    db.transaction(|transaction| transaction.register(infos))
+}
+
+/// a <- b <- c, c refers to itself; d stands alone.
+fn sample(db: &mut Db) {
+    let infos = [info("c", &["b", "c"]), info("b", &["a"]), info("a", &[]), info("d", &[])];
+    register(db, &infos).unwrap();
+}
+
+#[test]
+fn gives_back_what_was_registered() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let full = PathInfo {
+        deriver: Some(path("x.drv")),
+        ultimate: true,
+        signatures: vec!["key-1:c2ln".into(), "key-2:c2ln".into()],
+        content_address: Some(
+            "fixed:r:sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa".parse().unwrap(),
+        ),
+        ..info("x", &["x"])
+    };
+    register(&mut db, &[full.clone(), info("plain", &["x"])]).unwrap();
+    assert_eq!(db.path_info(&full.path).unwrap(), Some(full.clone()));
+    assert_eq!(db.path_info(&path("plain")).unwrap(), Some(info("plain", &["x"])));
+    assert_eq!(db.path_info(&path("absent")).unwrap(), None);
+    assert_eq!(db.path_infos(&paths(&["x", "plain", "absent"])).unwrap().len(), 2);
+    assert_eq!(db.path_from_digest(full.path.digest()).unwrap(), Some(full.path));
+    assert_eq!(db.path_from_digest(path("absent").digest()).unwrap(), None);
+}
+
+#[test]
+fn follows_references_both_ways() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    assert_eq!(db.valid_among(&paths(&["a", "c", "z"])).unwrap(), paths(&["a", "c"]));
+    assert!(db.is_valid(&path("d")).unwrap() && !db.is_valid(&path("z")).unwrap());
+    assert_eq!(db.references(&path("c")).unwrap(), paths(&["b", "c"]));
+    assert_eq!(db.referrers(&path("a")).unwrap(), paths(&["b"]));
+    assert_eq!(db.closure(&paths(&["c"])).unwrap(), paths(&["a", "b", "c"]));
+    assert_eq!(db.referrers_closure(&paths(&["a", "d"])).unwrap(), paths(&["a", "b", "c", "d"]));
+    assert_eq!(db.all_valid().unwrap(), paths(&["a", "b", "c", "d"]));
+}
+
+#[test]
+fn nothing_refers_to_what_is_not_valid() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let error = register(&mut db, &[info("b", &["a"])]).unwrap_err();
+    assert!(matches!(error, Error::InvalidReference { reference, .. } if reference == path("a")));
+    assert!(!db.is_valid(&path("b")).unwrap(), "a failed transaction leaves nothing");
+    sample(&mut db);
+    let error = db.transaction(|transaction| transaction.invalidate(&path("a"))).unwrap_err();
+    assert!(matches!(error, Error::Referred { referrer, .. } if referrer == path("b")));
+    let in_order: Result<(), Error> = db.transaction(|transaction| {
+        ["c", "b", "a"].iter().try_for_each(|name| transaction.invalidate(&path(name)))
+    });
+    in_order.unwrap();
+    assert_eq!(db.all_valid().unwrap(), paths(&["d"]));
+}
+
+#[test]
+fn a_failed_attempt_leaves_the_others() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let result: Result<(), Error> = db.transaction(|transaction| {
+        transaction.attempt(|transaction| transaction.register(&[info("a", &[])]))?;
+        let failed = transaction.attempt(|transaction| transaction.register(&[info("b", &["absent"])]));
+        assert!(failed.is_err());
+        // `b` was inserted and undone: its row must not be remembered.
+        let failed = transaction.attempt(|transaction| transaction.register(&[info("c", &["b"])]));
+        assert!(failed.is_err());
+        transaction.attempt(|transaction| transaction.register(&[info("d", &["a"])]))
+    });
+    result.unwrap();
+    assert_eq!(db.all_valid().unwrap(), paths(&["a", "d"]));
+}
+
+#[test]
+fn registering_again_keeps_the_first_time() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    let later = PathInfo { registration_time: 1_800_000_000, ultimate: true, ..info("b", &["d"]) };
+    register(&mut db, &[later]).unwrap();
+    let found = db.path_info(&path("b")).unwrap().unwrap();
+    assert_eq!((found.registration_time, found.ultimate), (1_700_000_000, true));
+    assert_eq!(found.references, paths(&["a", "d"]));
+}
+
+#[test]
+fn derivations_know_their_outputs() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let outputs: BTreeMap<String, StorePath> =
+        [("out", "x"), ("dev", "x-dev")].map(|(name, output)| (name.into(), path(output))).into();
+    let result: Result<(), Error> = db.transaction(|transaction| {
+        transaction.register(&[info("x.drv", &[])])?;
+        transaction.add_outputs(&path("x.drv"), &outputs)
+    });
+    result.unwrap();
+    assert_eq!(db.outputs_of(&path("x.drv")).unwrap(), outputs);
+    assert_eq!(db.derivers(&path("x-dev")).unwrap(), paths(&["x.drv"]));
+}
+
+#[test]
+fn the_schema_is_that_of_nix() {
+    let scratch = Scratch::new();
+    let db = open(&scratch);
+    let sql = "select sql || ';' || char(10) from sqlite_schema where sql is not null order by rowid";
+    let mut query = db.connection.prepare(sql).unwrap();
+    let statements: Result<String, _> = query.query_map([], |row| row.get::<_, String>(0)).unwrap().collect();
+    test_support::check("databases/schema-10-nix-2.8.0.sql", &statements.unwrap());
+}
+
+#[test]
+fn a_bad_row_is_named() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    db.connection.execute("update ValidPaths set hash = 'sha256:zz' where path like '%-a'", []).unwrap();
+    let error = db.path_info(&path("a")).unwrap_err().to_string();
+    assert!(error.contains("bad hash: `sha256:zz`"), "{error}");
+    db.connection.execute("update ValidPaths set path = '/elsewhere' where path like '%-d'", []).unwrap();
+    let error = db.all_valid().unwrap_err().to_string();
+    assert!(error.contains("bad path: `/elsewhere`"), "{error}");
+}
+
+#[test]
+fn what_is_no_database_is_refused() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.join("db.sqlite"), [b'x'; 4096]).unwrap();
+    for access in [Access::ReadOnly, Access::Create] {
+        let options = Options { access, wal: true, synchronous: true };
+        let error = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap_err();
+        assert!(matches!(error, Error::Open { .. }));
+    }
+    let options = Options { access: Access::ReadWrite, wal: true, synchronous: true };
+    assert!(Db::open(&scratch.join("absent"), StoreDir::default(), options).is_err());
+}
+
+#[test]
+fn connections_wait_for_each_other() {
+    let scratch = Scratch::new();
+    drop(open(&scratch));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let scratch = &scratch;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    // Opened anew each time: the first and the last connection change the journal.
+                    let mut db = open(scratch);
+                    let name = format!("p{thread}-{round}");
+                    register(&mut db, &[info(&name, &[])]).unwrap();
+                    assert!(db.is_valid(&path(&name)).unwrap());
+                }
+            });
+        }
+    });
+    assert_eq!(open(&scratch).all_valid().unwrap().len(), 160);
+}
