@@ -1,0 +1,68 @@
+//! A goal and the states it goes through.
+
+/// A goal of one schedule: its number, counted from zero in the order of addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GoalId(u32);
+
+impl GoalId {
+    /// Returns the number, to index what the caller keeps beside the schedule.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) fn from_index(index: usize) -> Self {
+        Self(u32::try_from(index).expect("a schedule has fewer than four billion goals"))
+    }
+}
+
+/// How a goal ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// What it makes is there; its users may run.
+    Done,
+    /// It was tried in vain.
+    Failed,
+    /// It was given up, or something it needs ended without being done.
+    Cancelled,
+}
+
+/// Where a goal stands. A goal only moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Wanted; that many inputs are not done yet. Never zero.
+    Waiting(usize),
+    /// Every input is done.
+    Ready,
+    /// Handed out by `Schedule::take`, not given back yet.
+    Running,
+    /// Never changes again.
+    Ended(Outcome),
+}
+
+impl State {
+    /// Returns the state of a goal with that many inputs to wait for.
+    pub(crate) fn waiting_for(inputs: usize) -> Self {
+        if inputs == 0 { Self::Ready } else { Self::Waiting(inputs) }
+    }
+
+    /// Returns whether a goal may move from here to `next`.
+    pub(crate) fn may_become(self, next: Self) -> bool {
+        match (self, next) {
+            (Self::Waiting(count), Self::Waiting(left)) => left + 1 == count,
+            (Self::Waiting(count), Self::Ready) => count == 1,
+            (Self::Waiting(_), Self::Ended(outcome)) => outcome == Outcome::Cancelled,
+            (Self::Ready, Self::Running) | (Self::Running, Self::Ended(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What the schedule keeps of a goal.
+#[derive(Clone, Debug)]
+pub(crate) struct Goal {
+    pub(crate) state: State,
+    /// The goals that name this one as an input; each has a higher number.
+    pub(crate) users: Vec<GoalId>,
+    /// The length of the longest chain of users above it.
+    pub(crate) rank: u32,
+}

@@ -1,0 +1,186 @@
+//! The schedule itself.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroUsize;
+
+use crate::goal::{Goal, GoalId, Outcome, State};
+
+/// What a failure means for the goals that do not need what failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// No further goal is handed out.
+    StopAtFailure,
+    /// They run.
+    KeepGoing,
+}
+
+/// Which goal may run next, in a number of slots.
+///
+/// Invariant: inputs are added before their users, so there is no cycle and something can always run until
+/// everything has ended.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    goals: Vec<Goal>,
+    /// Goals that are ready: the longest chain of users first, then the one added first. With several slots the
+    /// longest chain decides when everything is done.
+    ready: BinaryHeap<(u32, Reverse<GoalId>)>,
+    /// Goals below this number have their rank, and are in `ready` if they are ready.
+    ranked: usize,
+    slots: NonZeroUsize,
+    running: usize,
+    /// How many goals have not ended.
+    left: usize,
+    policy: Policy,
+    stopped: bool,
+    /// How often a goal was looked at: what an event costs.
+    #[cfg(test)]
+    pub(crate) looks: usize,
+}
+
+impl Schedule {
+    /// Returns a schedule without goals.
+    pub fn new(slots: NonZeroUsize, policy: Policy) -> Self {
+        Self {
+            goals: Vec::new(),
+            ready: BinaryHeap::new(),
+            ranked: 0,
+            slots,
+            running: 0,
+            left: 0,
+            policy,
+            stopped: false,
+            #[cfg(test)]
+            looks: 0,
+        }
+    }
+
+    /// Adds a goal that may run when every one of `inputs` is done.
+    ///
+    /// # Panics
+    /// If an input ended without being done: the goal could never run, and the caller was told why.
+    pub fn add(&mut self, inputs: &[GoalId]) -> GoalId {
+        let goal = GoalId::from_index(self.goals.len());
+        let mut waiting = 0;
+        for &input in inputs {
+            match self.goal(input).state {
+                State::Ended(Outcome::Done) => continue,
+                State::Ended(outcome) => panic!("an input of a new goal has ended as {outcome:?}"),
+                _ => self.goal(input).users.push(goal),
+            }
+            waiting += 1;
+        }
+        self.goals.push(Goal { state: State::waiting_for(waiting), users: Vec::new(), rank: 0 });
+        self.left += 1;
+        goal
+    }
+
+    /// Hands out the goal to run next, if there is a free slot and a goal that is ready.
+    pub fn take(&mut self) -> Option<GoalId> {
+        if self.stopped || self.running == self.slots.get() {
+            return None;
+        }
+        self.rank();
+        let (_, Reverse(goal)) = self.ready.pop()?;
+        self.advance(goal, State::Running);
+        Some(goal)
+    }
+
+    /// Takes back a goal that was handed out, and returns those that can never run because of it, inputs first.
+    ///
+    /// # Panics
+    /// If the goal is not running.
+    pub fn finish(&mut self, goal: GoalId, outcome: Outcome) -> Vec<GoalId> {
+        self.rank();
+        self.advance(goal, State::Ended(outcome));
+        match outcome {
+            Outcome::Done => {
+                self.release_users(goal);
+                return Vec::new();
+            }
+            Outcome::Failed => self.stopped |= self.policy == Policy::StopAtFailure,
+            Outcome::Cancelled => {}
+        }
+        self.cancel_users(goal)
+    }
+
+    /// Hands out nothing any more; what runs may still be finished.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Returns whether nothing is running and nothing is going to.
+    pub fn is_finished(&self) -> bool {
+        self.running == 0 && (self.stopped || self.left == 0)
+    }
+
+    /// Ranks the goals added since the last time, users first, and queues those that are ready.
+    ///
+    /// Older goals keep their rank, so that a goal is ranked once however late the others are added.
+    fn rank(&mut self) {
+        for index in (self.ranked..self.goals.len()).rev() {
+            let goal = GoalId::from_index(index);
+            let users = std::mem::take(&mut self.goal(goal).users);
+            let above = users.iter().map(|&user| self.goal(user).rank + 1).max();
+            let ranked = self.goal(goal);
+            (ranked.rank, ranked.users) = (above.unwrap_or(0), users);
+            if ranked.state == State::Ready {
+                self.queue(goal);
+            }
+        }
+        self.ranked = self.goals.len();
+    }
+
+    fn queue(&mut self, goal: GoalId) {
+        let rank = self.goal(goal).rank;
+        self.ready.push((rank, Reverse(goal)));
+    }
+
+    /// Counts one input less for each user of a goal that is done.
+    fn release_users(&mut self, goal: GoalId) {
+        for user in std::mem::take(&mut self.goal(goal).users) {
+            // A user that another input has cancelled stays so.
+            if let State::Waiting(count) = self.goal(user).state {
+                self.advance(user, State::waiting_for(count - 1));
+            }
+        }
+    }
+
+    /// Cancels everything that needs `goal`, directly or not. Each goal is cancelled once in its life.
+    fn cancel_users(&mut self, goal: GoalId) -> Vec<GoalId> {
+        let mut cancelled = Vec::new();
+        let mut pending = std::mem::take(&mut self.goal(goal).users);
+        while let Some(user) = pending.pop() {
+            if matches!(self.goal(user).state, State::Waiting(_)) {
+                self.advance(user, State::Ended(Outcome::Cancelled));
+                pending.append(&mut self.goal(user).users);
+                cancelled.push(user);
+            }
+        }
+        cancelled.sort_unstable();
+        cancelled
+    }
+
+    /// Makes every change of state there is.
+    fn advance(&mut self, goal: GoalId, next: State) {
+        let state = self.goal(goal).state;
+        assert!(state.may_become(next), "goal {} cannot go from {state:?} to {next:?}", goal.index());
+        self.goal(goal).state = next;
+        self.running -= usize::from(state == State::Running);
+        match next {
+            State::Waiting(_) => {}
+            State::Ready => self.queue(goal),
+            State::Running => self.running += 1,
+            State::Ended(_) => self.left -= 1,
+        }
+    }
+
+    /// Looks at a goal. Every event goes through here, so that a test can count what it costs.
+    fn goal(&mut self, goal: GoalId) -> &mut Goal {
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        &mut self.goals[goal.index()]
+    }
+}
