@@ -130,3 +130,48 @@ impl fmt::Display for ContentAddress {
         write!(formatter, "{fixed}{}{}", self.method.prefix(), self.hash)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> ContentAddressError {
+        text.parse::<ContentAddress>().expect_err(text)
+    }
+
+    #[test]
+    fn prints_what_nix_prints_and_reads_it() {
+        let hash = Hash::of(HashAlgorithm::Sha256, b"abc");
+        let cases = [
+            (Method::Flat, "fixed:"),
+            (Method::Nar, "fixed:r:"),
+            (Method::Text, "text:"),
+            (Method::Git, "fixed:git:"),
+        ];
+        for (method, before) in cases {
+            let address = ContentAddress { method, hash };
+            assert_eq!(address.to_string(), format!("{before}{}", hash.prefixed_nix32()));
+            assert_eq!(address.to_string().parse(), Ok(address));
+            assert_eq!(format!("{before}{}", hash.prefixed_base16()).parse(), Ok(address));
+            assert_eq!(method.to_string().parse(), Ok(method));
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        let digits = Hash::of(HashAlgorithm::Sha1, b"abc").to_nix32();
+        for text in ["", "fixed", "fixed:", "fixed:r", "text:", "sha256:abc", &digits] {
+            assert!(matches!(refused(text), ContentAddressError::Form { .. }), "{text}");
+        }
+        for text in ["fixed:sha257:00", "fixed:r:sha1:00", &format!("fixed:sha1:sha1:{digits}")] {
+            assert!(matches!(refused(text), ContentAddressError::Hash { .. }), "{text}");
+        }
+        // A text has no other hash than the store's own.
+        let sha1 = refused(&format!("text:sha1:{digits}"));
+        assert!(matches!(sha1, ContentAddressError::Hash { source: HashError::OtherAlgorithm { .. }, .. }));
+        assert_eq!(
+            "tar".parse::<Method>().expect_err("tar").to_string(),
+            "there is no content-addressing method `tar`"
+        );
+    }
+}

@@ -151,3 +151,86 @@ impl fmt::Debug for Hash {
         write!(formatter, "Hash({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEX: &str = "f0e4c2f76c58916ec258f246851bea091d14d4247a2fc3e18694461b1816e13b";
+    const NIX32: &str = "1f2n2rd8dz4mivgcrv7r8wjhlx0a2y8clk7qb8hwi45fdhv4s0i0";
+
+    fn of_letters(algorithm: HashAlgorithm) -> Hash {
+        Hash::of(algorithm, b"abc")
+    }
+
+    #[test]
+    fn makes_the_hashes_that_the_standards_print() {
+        let md5 = of_letters(HashAlgorithm::Md5);
+        assert_eq!(md5.prefixed_base16(), "md5:900150983cd24fb0d6963f7d28e17f72");
+        let sha1 = of_letters(HashAlgorithm::Sha1);
+        assert_eq!(sha1.prefixed_base16(), "sha1:a9993e364706816aba3e25717850c26c9cd0d89d");
+        let sha256 = of_letters(HashAlgorithm::Sha256);
+        assert_eq!(sha256.to_sri(), "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
+        assert_eq!(sha256.to_string(), "sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s");
+        let sha512 = of_letters(HashAlgorithm::Sha512);
+        assert!(sha512.prefixed_base16().starts_with("sha512:ddaf35a193617abacc417349ae204131"));
+        let blake3 = of_letters(HashAlgorithm::Blake3);
+        assert!(blake3.prefixed_base16().starts_with("blake3:6437b3ac38465133ffb63b75273a8db5"));
+    }
+
+    #[test]
+    fn reads_every_spelling() {
+        let wanted = Some(HashAlgorithm::Sha256);
+        let hash = Hash::parse(HEX, wanted).unwrap();
+        assert_eq!(hash.to_base16(), HEX);
+        let base64 = hash.to_base64();
+        for digits in [HEX, &HEX.to_uppercase(), &hash.to_nix32(), &base64] {
+            assert_eq!(Hash::parse(digits, wanted), Ok(hash), "{digits}");
+            assert_eq!(Hash::parse(&format!("sha256:{digits}"), None), Ok(hash), "{digits}");
+            assert!(matches!(Hash::parse(digits, None), Err(HashError::NoAlgorithm { .. })));
+        }
+        assert_eq!(Hash::parse(&hash.to_sri(), None), Ok(hash));
+        assert_eq!(Hash::parse(&hash.to_sri(), wanted), Ok(hash));
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        let refused = |text: &str, wanted| Hash::parse(text, wanted).expect_err(text).to_string();
+        let sha256 = Some(HashAlgorithm::Sha256);
+        assert_eq!(refused("sha3:00", None), "there is no hash algorithm `sha3`");
+        assert_eq!(refused("sha256:00", None), "the hash `00` has the wrong length for `sha256`");
+        assert_eq!(refused("", sha256), "the hash `` has the wrong length for `sha256`");
+        let other = refused("sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0=", sha256);
+        assert_eq!(other, "the hash `sha1-qZk+NkcGgWq6PiVxeFDCbJzQ2J0=` should be of the algorithm `sha256`");
+        assert!(refused(&HEX.replace('0', "g"), sha256).ends_with("is not valid base 16"));
+        assert!(refused(&NIX32.replace('0', "e"), sha256).ends_with("is not valid base 32"));
+        assert!(refused(&"=".repeat(44), sha256).ends_with("is not valid base 64"));
+        // The form of web standards has base 64 only.
+        assert!(refused(&format!("sha256-{HEX}"), None).contains("wrong length"));
+        assert!(matches!(
+            Hash::from_bytes(HashAlgorithm::Md5, &[0; 20]),
+            Err(HashError::Bytes { found: 20, .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_it_prints(contents: Vec<u8>, which in 0..HashAlgorithm::ALL.len()) {
+            let algorithm = HashAlgorithm::ALL[which];
+            let hash = Hash::of(algorithm, &contents);
+            prop_assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+            for text in [hash.to_sri(), hash.prefixed_base16(), hash.prefixed_nix32()] {
+                prop_assert_eq!(Hash::parse(&text, None), Ok(hash));
+            }
+            for digits in [hash.to_base16(), hash.to_nix32(), hash.to_base64()] {
+                prop_assert_eq!(Hash::parse(&digits, Some(algorithm)), Ok(hash));
+            }
+        }
+
+        #[test]
+        fn never_panics(text: String) {
+            let _ = Hash::parse(&text, Some(HashAlgorithm::Sha256));
+        }
+    }
+}

@@ -99,3 +99,90 @@ pub(crate) fn output_name_text(derivation: &str, output: &str) -> String {
         _ => format!("{derivation}-{output}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sha256(hex: &str) -> Hash {
+        Hash::parse(hex, Some(HashAlgorithm::Sha256)).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    const TREE: &str = "894517c9163c896ec31a2adbd33c0681fd5f45b2c0ef08a64c92a03fb97f390f";
+
+    #[test]
+    fn names_a_tree_by_its_archive() {
+        let store_dir = StoreDir::default();
+        let expected = "i00sflxqsj37lfmf95m8mn0grv615hpj-source";
+        let none = BTreeSet::new();
+        assert_eq!(store_dir.source_path(&name("source"), &sha256(TREE), &none, false).to_string(), expected);
+        assert_eq!(store_dir.fixed_path(&name("source"), Method::Nar, &sha256(TREE)).to_string(), expected);
+        let address = format!("fixed:r:sha256:{TREE}").parse().unwrap();
+        let path = store_dir.content_addressed_path(&name("source"), &address, &none);
+        assert_eq!(path.to_string(), expected);
+        // The archive of one file that holds `hello`.
+        let file = Hash::parse("sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa", None).unwrap();
+        let path = store_dir.source_path(&name("hello.txt"), &file, &none, false);
+        assert_eq!(path.to_string(), "xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt");
+    }
+
+    #[test]
+    fn names_a_text_by_its_bytes() {
+        let hash = Hash::of(HashAlgorithm::Sha256, b"hello");
+        let path = StoreDir::default().text_path(&name("hello.txt"), &hash, &BTreeSet::new());
+        assert_eq!(path.to_string(), "q790zdjk75hm2cn42nh77pqw4gbv1b88-hello.txt");
+    }
+
+    #[test]
+    fn names_a_fixed_output_by_its_promise() {
+        let path = StoreDir::default().fixed_path(&name("x"), Method::Flat, &sha256(TREE));
+        assert_eq!(path.to_string(), "491hf3lnzk5hfxfj67b3yxiyrajfsfkx-x");
+    }
+
+    #[test]
+    fn references_are_part_of_a_name() {
+        let store_dir = StoreDir::default();
+        let reference: StorePath = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-bar".parse().unwrap();
+        let one = BTreeSet::from([reference]);
+        let source = |references: &BTreeSet<_>, itself| {
+            store_dir.source_path(&name("foo"), &sha256(TREE), references, itself)
+        };
+        let all = BTreeSet::from([
+            source(&BTreeSet::new(), false),
+            source(&BTreeSet::new(), true),
+            source(&one, false),
+            source(&one, true),
+        ]);
+        assert_eq!(all.len(), 4);
+        // Stated in Nix 2.36's `path-info` golden data: `foo` refers to `bar` and to itself.
+        let hash = Hash::of(HashAlgorithm::Sha256, b"(...)");
+        let path = store_dir.source_path(&name("foo"), &hash, &one, true);
+        assert_eq!(path.to_string(), "n5wkd9frr45pa74if5gpz9j7mifg27fh-foo");
+    }
+
+    #[test]
+    fn names_an_output_after_its_derivation() {
+        let drv = name("hello-1.0");
+        assert_eq!(output_name(&drv, "out"), Ok(name("hello-1.0")));
+        assert_eq!(output_name(&drv, "dev"), Ok(name("hello-1.0-dev")));
+        assert!(matches!(output_name(&drv, &"o".repeat(202)), Err(NameError::TooLong { .. })));
+        let path = |output| StoreDir::default().output_path(output, &sha256(TREE), &drv).unwrap();
+        assert_eq!(path("dev").name(), &name("hello-1.0-dev"));
+        assert_ne!(path("out").digest(), path("dev").digest());
+    }
+
+    #[test]
+    fn names_differ_with_the_store_directory() {
+        let hash = sha256(TREE);
+        let elsewhere = StoreDir::new("/elsewhere").unwrap();
+        let none = BTreeSet::new();
+        assert_ne!(
+            elsewhere.source_path(&name("source"), &hash, &none, false),
+            StoreDir::default().source_path(&name("source"), &hash, &none, false)
+        );
+    }
+}

@@ -192,3 +192,110 @@ impl Filter {
         self.words[word] & bit != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    const HELLO: &str = "q790zdjk75hm2cn42nh77pqw4gbv1b88-hello";
+    const OTHER: &str = "i00sflxqsj37lfmf95m8mn0grv615hpj-other";
+
+    fn paths(bases: &[&str]) -> BTreeSet<StorePath> {
+        bases.iter().map(|base| base.parse().unwrap()).collect()
+    }
+
+    fn digest(path: &StorePath) -> [u8; Digest::TEXT_LEN] {
+        path.digest().text()
+    }
+
+    /// What a scanner has to find, by looking everywhere.
+    fn naive(candidates: &BTreeSet<StorePath>, bytes: &[u8]) -> BTreeSet<StorePath> {
+        let occurs = |path: &&StorePath| bytes.windows(Digest::TEXT_LEN).any(|window| window == digest(path));
+        candidates.iter().filter(occurs).cloned().collect()
+    }
+
+    fn scanned(candidates: &BTreeSet<StorePath>, writes: &[&[u8]]) -> BTreeSet<StorePath> {
+        let mut scanner = RefScanner::new(candidates.clone());
+        writes.iter().for_each(|bytes| scanner.write_all(bytes).unwrap());
+        scanner.finish()
+    }
+
+    #[test]
+    fn finds_a_digest_at_every_place_and_across_every_split() {
+        let candidates = paths(&[HELLO, OTHER]);
+        let expected = paths(&[HELLO]);
+        for before in 0..2 * STRIDE {
+            let bytes = [&vec![b'x'; before][..], &HELLO.as_bytes()[..32]].concat();
+            for after in [0, 1, 7, 100] {
+                let bytes = [&bytes[..], &vec![b'x'; after][..]].concat();
+                for split in 0..=bytes.len() {
+                    let (first, second) = bytes.split_at(split);
+                    assert_eq!(scanned(&candidates, &[first, second]), expected, "{before} {after} {split}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn finds_a_digest_byte_by_byte() {
+        let candidates = paths(&[HELLO, OTHER]);
+        let text = format!("/nix/store/{OTHER}/bin:/nix/store/{HELLO}");
+        let writes: Vec<_> = text.as_bytes().chunks(1).collect();
+        assert_eq!(scanned(&candidates, &writes), candidates);
+    }
+
+    #[test]
+    fn wants_the_whole_digest() {
+        let candidates = paths(&[HELLO]);
+        let digest = &HELLO.as_bytes()[..32];
+        assert_eq!(scanned(&candidates, &[&digest[1..]]), paths(&[]));
+        assert_eq!(scanned(&candidates, &[&digest[..31]]), paths(&[]));
+        assert_eq!(scanned(&candidates, &[&digest[..16], b"-", &digest[16..]]), paths(&[]));
+        assert_eq!(scanned(&candidates, &[]), paths(&[]));
+    }
+
+    #[test]
+    fn finds_all_paths_of_one_digest() {
+        let candidates = paths(&[HELLO, "q790zdjk75hm2cn42nh77pqw4gbv1b88-hello-doc"]);
+        assert_eq!(scanned(&candidates, &[HELLO.as_bytes()]), candidates);
+    }
+
+    /// Bytes that look much like digests: whole ones, torn ones and hexadecimal noise.
+    fn pieces(digests: Vec<String>) -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            proptest::sample::select(digests.clone()),
+            (proptest::sample::select(digests), 0..32usize).prop_map(|(text, end)| text[..end].to_owned()),
+            "[0-9a-f]{0,60}",
+        ];
+        proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    fn candidates_and_bytes() -> impl Strategy<Value = (BTreeSet<StorePath>, Vec<u8>)> {
+        // Few characters, so that the digests share many grams.
+        proptest::collection::btree_set("[01]{16}[0-9a-d]{16}-x", 1..6).prop_flat_map(|bases| {
+            let digests = bases.iter().map(|base| base[..32].to_owned()).collect();
+            let candidates: BTreeSet<_> = bases.iter().map(|base| base.parse().unwrap()).collect();
+            (Just(candidates), pieces(digests))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_naive_search_finds(
+            (candidates, bytes) in candidates_and_bytes(),
+            lengths in proptest::collection::vec(0..150usize, 0..20),
+        ) {
+            let mut rest = &bytes[..];
+            let mut writes = Vec::new();
+            for length in lengths {
+                let (write, after) = rest.split_at(length.min(rest.len()));
+                writes.push(write);
+                rest = after;
+            }
+            writes.push(rest);
+            prop_assert_eq!(scanned(&candidates, &writes), naive(&candidates, &bytes));
+        }
+    }
+}
