@@ -1,0 +1,184 @@
+//! The command line: every verb, and the options that all of them share.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::terminal::Verbosity;
+
+/// Builds derivations in a sandbox and keeps their results, compatible with Nix.
+#[derive(Parser, Debug)]
+#[command(
+    name = "store",
+    version,
+    after_help = "Example:\n  store build fixtures/derivations/hello.json\n\n\
+                  `store doctor` says whether this machine can isolate builds."
+)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Every verb.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Shows the settings that are in force.
+    #[command(subcommand, after_help = "Example:\n  store config show")]
+    Config(Config),
+}
+
+/// The verbs of `store config`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Config {
+    Show(crate::config_show::Args),
+}
+
+impl Command {
+    /// Returns whether the command prints something that `--json` can reshape.
+    fn has_data(&self) -> bool {
+        true
+    }
+}
+
+/// The options that every verb takes, before or after it.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// Keeps the store's files below DIR; its paths still begin with /nix/store.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+
+    /// Overrides one setting; may be repeated.
+    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = ArgAction::Append)]
+    option: Vec<String>,
+
+    /// Says more on stderr.
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Says nothing on stderr but warnings and errors.
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Prints results as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Globals {
+    /// Returns the settings given with `--option`, in order.
+    pub(crate) fn options(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.option.chunks_exact(2).map(|pair| (pair[0].as_str(), pair[1].as_str()))
+    }
+
+    /// Returns how much to say.
+    pub(crate) fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, _) => Verbosity::Verbose,
+        }
+    }
+
+    /// Joins what stood before the verb with what stood after it; of two stores the later one counts.
+    fn and(self, later: Self) -> Self {
+        Self {
+            store: later.store.or(self.store),
+            option: [self.option, later.option].concat(),
+            verbose: self.verbose.saturating_add(later.verbose),
+            quiet: self.quiet || later.quiet,
+            json: self.json || later.json,
+        }
+    }
+}
+
+/// Parses a command line, program name first.
+///
+/// An error may also be the text asked for by `--help`; clap knows which.
+pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<(Globals, Command), clap::Error> {
+    let mut parser = command();
+    let matches = parser.try_get_matches_from_mut(line)?;
+    let globals = globals(&matches)?;
+    let command = Arguments::from_arg_matches(&matches)?.command;
+    if globals.json && !command.has_data() {
+        let text = "`--json` is for commands whose result is data; this one's is a stream of bytes";
+        return Err(parser.error(ErrorKind::ArgumentConflict, text));
+    }
+    Ok((globals, command))
+}
+
+/// Returns the whole command line as clap sees it.
+fn command() -> clap::Command {
+    with_globals(Arguments::command())
+}
+
+/// Gives the shared options to a command and all below it.
+///
+/// Clap's own global options would lose `--option` before the verb when it also stands after it.
+fn with_globals(command: clap::Command) -> clap::Command {
+    let verbs: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    let command = verbs.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_globals));
+    // `augment_args` would put the description of `Globals` in place of the command's own.
+    let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
+    Globals::augment_args(command).about(about).long_about(long_about)
+}
+
+/// Collects the shared options from all places where they may stand.
+fn globals(matches: &ArgMatches) -> Result<Globals, clap::Error> {
+    let here = Globals::from_arg_matches(matches)?;
+    match matches.subcommand() {
+        Some((_, below)) => Ok(here.and(globals(below)?)),
+        None => Ok(here),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(line: &str) -> Result<(Globals, Command), clap::Error> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    fn every_command(command: &clap::Command, seen: &mut impl FnMut(&clap::Command)) {
+        seen(command);
+        command.get_subcommands().for_each(|verb| every_command(verb, seen));
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example_and_describes_every_argument() {
+        every_command(&command(), &mut |command| {
+            let name = command.get_name();
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("Example"), "`{name} --help` has no example");
+            assert!(command.get_about().is_some(), "`{name} --help` does not say what it does");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "`{name}`: no help for `{}`", argument.get_id());
+            }
+        });
+    }
+
+    #[test]
+    fn shared_options_stand_before_and_after_the_verb() {
+        let (globals, _) =
+            parse_text("store --option cores 1 -v --store /a derivation --quiet show --option cores 2 --store /b -v x.drv")
+                .unwrap();
+        assert_eq!(globals.options().collect::<Vec<_>>(), [("cores", "1"), ("cores", "2")]);
+        assert_eq!(globals.store, Some(PathBuf::from("/b")));
+        assert_eq!((globals.verbose, globals.quiet), (2, true));
+    }
+
+    #[test]
+    fn json_is_refused_where_no_data_comes_out() {
+        assert!(parse_text("store --json path-info x").is_ok());
+        assert_eq!(parse_text("store dump --json x").unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,65 @@
+//! `store config show`
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value, json};
+use settings::Described;
+
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// Shows every setting with its value, in the form of a configuration file.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store config show\n  store config show sandbox-paths\n  \
+                        store -v config show    (what each setting is for)")]
+pub(crate) struct Args {
+    /// Shows the value of this setting only.
+    name: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let mut entries: Vec<Described> = settings::entries(session.settings()).collect();
+    if let Some(name) = &args.name {
+        entries.retain(|entry| entry.key == name || entry.aliases.contains(&name.as_str()));
+        let entry = entries.first().with_context(|| {
+            format!("cannot show `{name}`: there is no such setting; `store config show` lists them all")
+        })?;
+        if !session.json() {
+            session.terminal().line(&entry.value)?;
+            return Ok(Exit::Success);
+        }
+    }
+    if session.json() {
+        let object: Map<String, Value> = entries.iter().map(to_json).collect();
+        session.terminal().json(&object.into())?;
+        return Ok(Exit::Success);
+    }
+    for entry in &entries {
+        if session.verbose() {
+            session.terminal().line(comment(entry))?;
+        }
+        session.terminal().line(format!("{} = {}", entry.key, entry.value).trim_end())?;
+    }
+    Ok(Exit::Success)
+}
+
+fn to_json(entry: &Described) -> (String, Value) {
+    let value = json!({
+        "value": entry.value,
+        "default": entry.default,
+        "type": entry.kind,
+        "aliases": entry.aliases,
+        "description": entry.help,
+    });
+    (entry.key.to_owned(), value)
+}
+
+/// Explains a setting in comment lines, so that the whole output stays a configuration file.
+fn comment(entry: &Described) -> String {
+    let aliases = match entry.aliases {
+        [] => String::new(),
+        aliases => format!("; also called {}", aliases.join(", ")),
+    };
+    let default = if entry.default.is_empty() { "empty" } else { &entry.default };
+    format!("\n# {}\n# {}; default: {default}{aliases}", entry.help, entry.kind)
+}

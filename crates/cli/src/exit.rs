@@ -1,0 +1,82 @@
+//! The exit codes of `store`: all of them, in one enum.
+
+use std::ops::BitOr;
+use std::process::ExitCode;
+
+/// How a run of `store` ended, as the calling shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Everything that was asked for is done.
+    Success,
+    /// Something went wrong; stderr says what. Also: `verify` found damage.
+    Failure,
+    /// The command line was not understood.
+    Usage,
+    /// `doctor`: builds work, but not everything that isolates them is there.
+    Limited,
+    /// `doctor`: this machine cannot isolate a build at all.
+    NoIsolation,
+    /// The user pressed Ctrl-C or the process was told to stop.
+    Interrupted,
+    /// At least one build failed, and this is how.
+    Builds(BuildFailures),
+}
+
+impl Exit {
+    /// Returns the number the shell sees.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Limited => 10,
+            Self::NoIsolation => 11,
+            Self::Interrupted => 130,
+            Self::Builds(failures) => failures.0,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// The ways in which builds failed, or-ed together under `--keep-going`.
+///
+/// The bits are Nix's, so that scripts written for `nix-store --realise` keep working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BuildFailures(u8);
+
+impl BuildFailures {
+    /// The builder failed, or could not be started.
+    pub(crate) const FAILED: Self = Self(100);
+    /// The build ran longer, or was silent for longer, than allowed.
+    pub(crate) const TIMED_OUT: Self = Self(101);
+    /// A fixed output came out with another hash.
+    pub(crate) const HASH_MISMATCH: Self = Self(102);
+    /// A second build gave another result.
+    pub(crate) const NOT_DETERMINISTIC: Self = Self(104);
+}
+
+impl BitOr for BuildFailures {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_add_up_as_in_nix() {
+        let both = BuildFailures::TIMED_OUT | BuildFailures::HASH_MISMATCH;
+        assert_eq!(Exit::Builds(both).code(), 103);
+        assert_eq!(Exit::Builds(BuildFailures::FAILED | BuildFailures::TIMED_OUT).code(), 101);
+        assert_eq!(Exit::Builds(BuildFailures::FAILED | BuildFailures::NOT_DETERMINISTIC).code(), 108);
+    }
+}

@@ -1,0 +1,109 @@
+//! Which store path an argument means: a store path, something below one, or a link that leads to one.
+#![expect(clippy::disallowed_methods, reason = "cli follows the links that a user gives it")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use local_store::Location;
+use store_path::StorePath;
+
+/// Links that lead to links stop here, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// Returns the store path that `argument`, an absolute path, is or leads to.
+///
+/// It is found by name only; whether it is valid is another question.
+pub(crate) fn resolve(location: &Location, argument: &Path) -> Result<StorePath> {
+    let mut path = argument.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Some(found) = by_name(location, &path)? {
+            return Ok(found);
+        }
+        path = match resolve_parent(&path) {
+            // The parent may be a link into the store.
+            real if real != path => real,
+            _ => match fs::read_link(&path) {
+                Ok(target) => path.parent().unwrap_or(Path::new("/")).join(target),
+                Err(_) => bail!(not_in_store(location, argument, &path)),
+            },
+        }
+    }
+    bail!("too many links on the way from `{}`", argument.display())
+}
+
+/// Reads `path` as the logical or the real path of something in the store.
+fn by_name(location: &Location, path: &Path) -> Result<Option<StorePath>> {
+    if let Ok(below) = path.strip_prefix(location.store_dir.as_str()) {
+        return first_component(below, path).map(Some);
+    }
+    let Ok(real_store) = fs::canonicalize(&location.real_store) else { return Ok(None) };
+    let below = path.strip_prefix(&location.real_store).or_else(|_| path.strip_prefix(real_store));
+    below.ok().map(|below| first_component(below, path)).transpose()
+}
+
+fn first_component(below: &Path, path: &Path) -> Result<StorePath> {
+    let name = below.iter().next().unwrap_or_default().to_string_lossy();
+    name.parse().with_context(|| format!("`{}` is not a store path", path.display()))
+}
+
+fn resolve_parent(path: &Path) -> PathBuf {
+    match (path.parent().map(fs::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+fn not_in_store(location: &Location, argument: &Path, end: &Path) -> String {
+    if end.symlink_metadata().is_err() {
+        return format!("there is no `{}`", argument.display());
+    }
+    let store = location.real_store.display();
+    format!("`{}` is not in the store at `{store}`; `store add` puts it there", argument.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const BASE: &str = "00000000000000000000000000000000-hello";
+
+    fn check(argument: &str) -> String {
+        let root = tempfile::tempdir().unwrap();
+        let location = Location::below(root.path());
+        let real = location.real_store.join(BASE);
+        fs::create_dir_all(real.join("bin")).unwrap();
+        symlink(&real, root.path().join("result")).unwrap();
+        symlink("result", root.path().join("again")).unwrap();
+        symlink(format!("/nix/store/{BASE}"), root.path().join("logical")).unwrap();
+        symlink("loop", root.path().join("loop")).unwrap();
+        fs::write(root.path().join("plain"), "").unwrap();
+        let argument = argument.replace("ROOT", root.path().to_str().unwrap());
+        match resolve(&location, Path::new(&argument)) {
+            Ok(path) => path.to_string(),
+            Err(error) => format!("{error:#}").replace(root.path().to_str().unwrap(), "ROOT"),
+        }
+    }
+
+    #[test]
+    fn every_way_to_a_store_path() {
+        let real = format!("ROOT/nix/store/{BASE}/bin");
+        let logical = format!("/nix/store/{BASE}/bin/hello");
+        for argument in [&real, &logical, "ROOT/result", "ROOT/again", "ROOT/logical", "ROOT/again/bin/x"] {
+            assert_eq!(check(argument), BASE, "{argument}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_store_is_named() {
+        assert_eq!(check("ROOT/absent"), "there is no `ROOT/absent`");
+        assert_eq!(check("ROOT/loop"), "too many links on the way from `ROOT/loop`");
+        assert_eq!(
+            check("ROOT/plain"),
+            "`ROOT/plain` is not in the store at `ROOT/nix/store`; `store add` puts it there"
+        );
+        assert!(check("/nix/store/x").starts_with("`/nix/store/x` is not a store path: "));
+    }
+}
