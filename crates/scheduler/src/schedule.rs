@@ -104,11 +104,6 @@ impl Schedule {
         self.cancel_users(goal)
     }
 
-    /// Hands out nothing any more; what runs may still be finished.
-    pub fn stop(&mut self) {
-        self.stopped = true;
-    }
-
     /// Returns whether nothing is running and nothing is going to.
     pub fn is_finished(&self) -> bool {
         self.running == 0 && (self.stopped || self.left == 0)

@@ -64,14 +64,3 @@ fn late_additions_are_flat_too() {
     schedule.finish(hub, Outcome::Done);
     assert!(schedule.take().is_some());
 }
-
-#[test]
-fn nothing_is_handed_out_after_a_stop() {
-    let mut schedule = crowd(1, 5).schedule();
-    let running = schedule.take().expect("the first goal is ready");
-    schedule.stop();
-    assert!(!schedule.is_finished());
-    schedule.finish(running, Outcome::Done);
-    assert_eq!(schedule.take(), None);
-    assert!(schedule.is_finished());
-}
