@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use store_path::StoreDir;
 
 use crate::error::{Cause, Error};
@@ -22,22 +22,9 @@ const CACHED_STATEMENTS: usize = 64;
 /// The write-ahead log is folded back after that many pages, as in Nix: rarely, since it takes an fsync.
 const CHECKPOINT_PAGES: i64 = 40_000;
 
-/// What the caller means to do with the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Queries only; neither the file nor its journal is written.
-    ReadOnly,
-    /// Queries and transactions on a database that exists.
-    ReadWrite,
-    /// As [`Access::ReadWrite`], after making the file and whatever the schema lacks.
-    Create,
-}
-
 /// How to open a database.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// What the caller means to do.
-    pub access: Access,
     /// Keep a write-ahead log (setting `use-sqlite-wal`): readers and the writer do not wait for each other.
     pub wal: bool,
     /// Survive a power cut (setting `fsync-metadata`).
@@ -55,10 +42,10 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the database at `path`, whose rows name paths in `store_dir`.
+    /// Opens the database at `path`, whose rows name paths in `store_dir`; makes it when it is not there.
     pub fn open(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
         let failed = |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: source.into() };
-        let connection = connect(path, options.access).map_err(failed)?;
+        let connection = connect(path).map_err(failed)?;
         configure(&connection, options).map_err(failed)?;
         Ok(Self { connection, path: path.to_owned(), store_dir })
     }
@@ -90,14 +77,11 @@ pub(crate) fn statement(action: &'static str, path: &Path, source: rusqlite::Err
     Error::Statement { action, path: path.to_owned(), source: Cause::from(source) }
 }
 
-fn connect(path: &Path, access: Access) -> rusqlite::Result<Connection> {
-    let mode = match access {
-        Access::ReadOnly => OpenFlags::SQLITE_OPEN_READ_ONLY,
-        Access::ReadWrite => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        Access::Create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-    };
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // The caller keeps a connection on one thread at a time, so SQLite needs no lock of its own.
-    Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
 }
 
 fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> {
@@ -105,23 +89,29 @@ fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> 
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
-    if options.access == Access::ReadOnly {
-        // The first statement that reads the file: a file that is no database is refused now, not later.
-        return connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()));
-    }
     set_journal(connection, if options.wal { "wal" } else { "truncate" })?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    if options.access == Access::Create {
-        connection.execute_batch(&format!("begin immediate;\n{SCHEMA}commit;"))?;
-    }
-    Ok(())
+    create_tables(connection)
 }
 
-/// Changes the journal only when it differs: the change needs the database for itself.
+/// Changes the journal when it differs and nobody else uses the database, which the change needs for itself.
 fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
     let present: String = connection.query_row("pragma main.journal_mode", [], |row| row.get(0))?;
-    if present != wanted {
-        connection.pragma_update(Some("main"), "journal_mode", wanted)?;
+    if present == wanted {
+        return Ok(());
     }
-    Ok(())
+    match connection.pragma_update(Some("main"), "journal_mode", wanted) {
+        // Any journal is right, as long as all use the same: the next to come first will change it.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the tables in one transaction, only when there are none: looking takes no lock that others wait for.
+fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
+    let made = "select exists (select 1 from sqlite_schema where name = 'ValidPaths')";
+    if connection.query_row(made, [], |row| row.get(0))? {
+        return Ok(());
+    }
+    connection.execute_batch(&format!("begin immediate;\n{SCHEMA}commit;"))
 }

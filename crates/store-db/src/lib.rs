@@ -7,12 +7,12 @@
 //! below the logical store directory, whichever directory the files really are in.
 //!
 //! ```
-//! use store_db::{Access, Db, Options};
+//! use store_db::{Db, Options};
 //! use store_path::StoreDir;
 //!
 //! # let directory = std::env::temp_dir().join(format!("store-db-{}", std::process::id()));
 //! # std::fs::create_dir_all(&directory)?;
-//! let options = Options { access: Access::Create, wal: true, synchronous: true };
+//! let options = Options { wal: true, synchronous: true };
 //! let db = Db::open(&directory.join("db.sqlite"), StoreDir::default(), options)?;
 //! assert!(db.all_valid()?.is_empty());
 //! # drop(db);
@@ -29,6 +29,6 @@ mod schema;
 mod tests;
 mod write;
 
-pub use db::{Access, Db, Options};
+pub use db::{Db, Options};
 pub use error::Error;
 pub use write::Transaction;

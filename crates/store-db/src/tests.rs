@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_path::{Hash, HashAlgorithm, PathInfo, StoreDir, StorePath};
 use test_support::Scratch;
 
-use crate::{Access, Db, Error, Options};
+use crate::{Db, Error, Options};
 
 fn open(scratch: &Scratch) -> Db {
-    let options = Options { access: Access::Create, wal: true, synchronous: true };
+    let options = Options { wal: true, synchronous: true };
     Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap()
 }
 
@@ -150,7 +150,7 @@ fn the_schema_is_that_of_nix() {
     let sql = "select sql || ';' || char(10) from sqlite_schema where sql is not null order by rowid";
     let mut query = db.connection.prepare(sql).unwrap();
     let statements: Result<String, _> = query.query_map([], |row| row.get::<_, String>(0)).unwrap().collect();
-    test_support::check("databases/schema-10-nix-2.8.0.sql", &statements.unwrap());
+    test_support::check("databases/schema-10-nix-2.8.0.sql", statements.unwrap());
 }
 
 #[test]
@@ -170,25 +170,21 @@ fn a_bad_row_is_named() {
 fn what_is_no_database_is_refused() {
     let scratch = Scratch::new();
     std::fs::write(scratch.join("db.sqlite"), [b'x'; 4096]).unwrap();
-    for access in [Access::ReadOnly, Access::Create] {
-        let options = Options { access, wal: true, synchronous: true };
-        let error = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap_err();
-        assert!(matches!(error, Error::Open { .. }));
-    }
-    let options = Options { access: Access::ReadWrite, wal: true, synchronous: true };
-    assert!(Db::open(&scratch.join("absent"), StoreDir::default(), options).is_err());
+    let options = Options { wal: true, synchronous: true };
+    let error = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap_err();
+    assert!(matches!(error, Error::Open { .. }));
+    assert!(Db::open(&scratch.join("absent/db.sqlite"), StoreDir::default(), options).is_err());
 }
 
 #[test]
 fn connections_wait_for_each_other() {
     let scratch = Scratch::new();
-    drop(open(&scratch));
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let scratch = &scratch;
             scope.spawn(move || {
                 for round in 0..20 {
-                    // Opened anew each time: the first and the last connection change the journal.
+                    // Opened anew each time: the first makes the tables, the last folds the journal back.
                     let mut db = open(scratch);
                     let name = format!("p{thread}-{round}");
                     register(&mut db, &[info(&name, &[])]).unwrap();
@@ -198,4 +194,17 @@ fn connections_wait_for_each_other() {
         }
     });
     assert_eq!(open(&scratch).all_valid().unwrap().len(), 160);
+}
+
+#[test]
+fn the_journal_stays_while_others_use_it() {
+    let scratch = Scratch::new();
+    let first = open(&scratch);
+    let options = Options { wal: false, synchronous: false };
+    let second = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap();
+    let journal = |db: &Db| db.connection.query_row("pragma journal_mode", [], |row| row.get::<_, String>(0));
+    assert_eq!(journal(&second).unwrap(), "wal");
+    drop((first, second));
+    let alone = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap();
+    assert_eq!(journal(&alone).unwrap(), "truncate");
 }
