@@ -1,1 +1,39 @@
 //! Plans of a sandbox, and the launcher that carries them out. Floor 0, kernel.
+//!
+//! The only crate that mounts, unshares, pivots or forks. It knows neither derivations nor store
+//! paths: it is handed a [`Plan`] with absolute paths and a program.
+//!
+//! ```
+//! use sandbox::{Access, Op};
+//!
+//! let op = Op::Bind {
+//!     source: "/data/input".into(),
+//!     target: "/input".into(),
+//!     access: Access::ReadOnly,
+//!     optional: false,
+//! };
+//! assert_eq!(op.to_string(), "bind ro /input from /data/input");
+//! ```
+
+mod bind_mount;
+mod child;
+mod error;
+mod functions;
+mod host;
+mod ids;
+mod keeper;
+mod launcher;
+mod plan;
+mod probe;
+mod root;
+mod server;
+mod sys;
+mod wire;
+
+pub use error::{Error, Step};
+pub use host::{HostError, HostFile, find_shell, program};
+pub use ids::builder_ids;
+pub use launcher::{Exit, ExitStatus, Launcher, Running};
+pub use plan::{Access, Exec, Identity, Isolation, Network, Op, Plan, Program, Resource};
+pub use probe::{Finding, Lack, probe};
+pub use server::launcher_main;

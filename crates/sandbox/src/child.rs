@@ -1,0 +1,183 @@
+//! From the fork to the program: what the child of a launcher does.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::error::Step;
+use crate::functions;
+use crate::ids;
+use crate::plan::{Exec, Identity, Plan, Program};
+use crate::root::Root;
+use crate::sys;
+use crate::wire::{Failure, encode};
+
+/// Descriptors that a child is given.
+pub(crate) struct Channels {
+    /// Where a failure is told; closed by `execve`, which says that all went well.
+    pub(crate) status: OwnedFd,
+    /// As root: a byte comes out once the parent has written the id maps.
+    pub(crate) mapped: OwnedFd,
+    /// Standard output and error of the program.
+    pub(crate) log: OwnedFd,
+    /// Effective user and group id of the launcher, in its own user namespace.
+    pub(crate) caller: (u32, u32),
+}
+
+/// Says on `status` that the child waits for its id maps. No [`Failure`] begins with this byte.
+pub(crate) const WANTS_MAPS: u8 = 0xff;
+
+/// Says on `status` that the program runs, where closing it cannot: a keeper never calls `execve`.
+pub(crate) const RUNS: u8 = 0xfe;
+
+/// Sets up the sandbox and runs the program in it. Never returns.
+pub(crate) fn run(plan: &Plan, channels: Channels) -> ! {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| namespaced(plan, &channels)));
+    let failure = match outcome {
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::new(Step::Namespaces, "/", Errno::CANCELED),
+        Ok(Ok(never)) => match never {},
+    };
+    tell(&channels.status, &failure);
+    sys::exit_now(1)
+}
+
+/// Writes a failure where the launcher reads it.
+pub(crate) fn tell(status: &OwnedFd, failure: &Failure) {
+    // Should the launcher be gone, nobody is left to be told.
+    let _ = rustix::io::write(status, &encode(failure));
+}
+
+fn namespaced(plan: &Plan, channels: &Channels) -> Result<Infallible, Failure> {
+    die_with_parent(Signal::KILL, &channels.status)?;
+    new_session()?;
+    rustix::process::umask(Mode::empty());
+    if plan.identity.outer.is_none() {
+        ids::map_self(plan.identity, channels.caller)?;
+    }
+    let mut root = Root::mount()?;
+    for op in &plan.ops {
+        root.apply(op)?;
+    }
+    let null = open_null()?;
+    root.enter()?;
+    if plan.identity.outer.is_some() {
+        enter_user_namespace(plan.identity, channels)?;
+    }
+    // The change of ids has cleared it.
+    die_with_parent(Signal::KILL, &channels.status)?;
+    drop_bounding_set()?;
+    drop_capabilities()?;
+    start_program(&plan.program, &null, &channels.log)
+}
+
+/// Asks the kernel to send `signal` when the parent dies, and dies if that was already so.
+pub(crate) fn die_with_parent(signal: Signal, status: &OwnedFd) -> Result<(), Failure> {
+    let arm = || -> rustix::io::Result<bool> {
+        rustix::process::set_parent_process_death_signal(Some(signal))?;
+        // getppid() shows nothing from inside a process namespace; a pipe without a reader does.
+        let mut poll = [rustix::event::PollFd::new(status, rustix::event::PollFlags::OUT)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut poll, Some(&now))?;
+        Ok(poll[0].revents().contains(rustix::event::PollFlags::ERR))
+    };
+    match arm() {
+        Ok(false) => Ok(()),
+        Ok(true) => sys::exit_now(1),
+        Err(errno) => Err(Failure::new(Step::DropPrivileges, "/", errno)),
+    }
+}
+
+/// Leaves the terminal and the process group of the caller.
+pub(crate) fn new_session() -> Result<(), Failure> {
+    rustix::process::setsid().map(drop).map_err(|errno| Failure::new(Step::DropPrivileges, "/", errno))
+}
+
+/// `/dev/null` of the host: a sandbox need not have one.
+pub(crate) fn open_null() -> Result<OwnedFd, Failure> {
+    rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Failure::new(Step::OpenSource, "/dev/null", errno))
+}
+
+/// As root, everything was made with root's rights outside; the builder gets a user namespace below
+/// which none of it belongs to, so that no capability it may gain there reaches the mounts.
+fn enter_user_namespace(identity: Identity, channels: &Channels) -> Result<(), Failure> {
+    let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
+    sys::drop_groups().map_err(fail)?;
+    sys::new_user_namespace().map_err(fail)?;
+    rustix::io::write(&channels.status, &[WANTS_MAPS]).map_err(fail)?;
+    let mut answer = [0];
+    match rustix::io::read(&channels.mapped, &mut answer).map_err(fail)? {
+        1 => sys::become_ids(identity.uid, identity.gid).map_err(fail),
+        // The parent has told the failure itself.
+        _ => sys::exit_now(1),
+    }
+}
+
+/// Takes away what running a program could give, and forbids gaining privileges by it.
+pub(crate) fn drop_bounding_set() -> Result<(), Failure> {
+    let fail = |errno| Failure::new(Step::DropPrivileges, "/", errno);
+    rustix::thread::set_no_new_privs(true).map_err(fail)?;
+    for number in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The first number that this kernel does not know.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(fail(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Empties the capability sets of this process.
+pub(crate) fn drop_capabilities() -> Result<(), Failure> {
+    let fail = |errno| Failure::new(Step::DropPrivileges, "/", errno);
+    rustix::thread::clear_ambient_capability_set().map_err(fail)?;
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets).map_err(fail)
+}
+
+/// The last steps, the same for every isolation: descriptors, signals, directory, program.
+pub(crate) fn start_program(program: &Program, null: &OwnedFd, log: &OwnedFd) -> Result<Infallible, Failure> {
+    let fail = |errno| Failure::new(Step::Descriptors, "/", errno);
+    rustix::stdio::dup2_stdin(null).map_err(fail)?;
+    rustix::stdio::dup2_stdout(log).map_err(fail)?;
+    rustix::stdio::dup2_stderr(log).map_err(fail)?;
+    sys::close_on_exec_from(3).map_err(fail)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::reset_signals();
+    match program {
+        Program::Exec(exec) => execute(exec),
+        Program::Function { name, input } => sys::exit_now(functions::call(name, input)),
+    }
+}
+
+fn execute(exec: &Exec) -> Result<Infallible, Failure> {
+    rustix::process::chdir(&exec.directory)
+        .map_err(|errno| Failure::new(Step::ChangeDirectory, &exec.directory, errno))?;
+    let fail = |errno| Failure::new(Step::Execute, &exec.path, errno);
+    sys::set_personality(exec.personality_32).map_err(fail)?;
+    let path = c_string(exec.path.as_os_str().as_bytes()).map_err(fail)?;
+    let args = exec.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let env = exec
+        .env
+        .iter()
+        .map(|(name, value)| c_string(&[name.as_slice(), b"=", value].concat()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
+    let args: Vec<&CStr> = args.iter().map(CString::as_c_str).collect();
+    let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
+    Err(fail(sys::execve(&path, &args, &env)))
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Errno> {
+    CString::new(bytes).map_err(|_| Errno::INVAL)
+}

@@ -1,0 +1,144 @@
+//! Why a sandbox could not be had.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a build could not be started or followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// One step of setting a sandbox up, or of running its program, failed.
+    #[error("cannot {step} `{}`", target.display())]
+    Setup {
+        /// What was being done.
+        step: Step,
+        /// To which path; of the host before the step [`Step::EnterRoot`], else of the sandbox.
+        target: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The launcher process could not be started.
+    #[error("cannot start the process that launches builds")]
+    Launch {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The program that was started as launcher is not one.
+    #[error(
+        "this program cannot launch builds: its `main` must call `sandbox::launcher_main()` before anything else"
+    )]
+    NotALauncher,
+    /// The launcher process is gone.
+    #[error("the process that launches builds has died; its builds died with it")]
+    LauncherGone,
+    /// A message could not be passed.
+    #[error("cannot talk to the process that launches builds")]
+    Talk {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No pair of ids is free for builders.
+    #[error(
+        "cannot run a builder as root: no user id is free for builders in `/proc/self/uid_map`; \
+         map at least 65536 ids into this container, or run as an ordinary user"
+    )]
+    NoBuilderIds,
+    /// uid 0 without the privileges of root.
+    #[error(
+        "cannot isolate a build: this process is uid 0 but lacks {missing}, as in a container started without it; \
+         run as an ordinary user, or give the container that capability"
+    )]
+    Unprivileged {
+        /// The capability.
+        missing: &'static str,
+    },
+}
+
+/// One step of setting up a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Make the namespaces.
+    Namespaces,
+    /// Write the map of user ids.
+    MapUser,
+    /// Write the map of group ids.
+    MapGroup,
+    /// Keep mounts from spreading to the host.
+    PrivateMounts,
+    /// Mount the new root.
+    MountRoot,
+    /// Make a directory.
+    MakeDir,
+    /// Make a file.
+    MakeFile,
+    /// Make a symlink.
+    MakeSymlink,
+    /// Look at what is to be bound.
+    OpenSource,
+    /// Bind.
+    Bind,
+    /// Make read-only.
+    ReadOnly,
+    /// Mount a file system in memory.
+    MountTmpfs,
+    /// Mount the process file system.
+    MountProc,
+    /// Mount the pseudo terminals.
+    MountDevPts,
+    /// Bring up loopback.
+    Loopback,
+    /// Set the host name.
+    HostName,
+    /// Set a limit.
+    Limit,
+    /// Enter the new root.
+    EnterRoot,
+    /// Become the build user.
+    BecomeUser,
+    /// Give up privileges.
+    DropPrivileges,
+    /// Arrange the descriptors.
+    Descriptors,
+    /// Go to the working directory.
+    ChangeDirectory,
+    /// Run the program.
+    Execute,
+    /// Unmount.
+    Unmount,
+    /// Remove a directory that was made for a mount.
+    RemoveDir,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Namespaces => "make the namespaces of",
+            Self::MapUser => "map the user ids of",
+            Self::MapGroup => "map the group ids of",
+            Self::PrivateMounts => "make private the mounts below",
+            Self::MountRoot => "mount a new root over",
+            Self::MakeDir => "make the directory",
+            Self::MakeFile => "make the file",
+            Self::MakeSymlink => "make the symlink",
+            Self::OpenSource => "open",
+            Self::Bind => "bind",
+            Self::ReadOnly => "make read-only",
+            Self::MountTmpfs => "mount a file system in memory at",
+            Self::MountProc => "mount the process file system at",
+            Self::MountDevPts => "mount pseudo terminals at",
+            Self::Loopback => "bring up the interface",
+            Self::HostName => "set the host name",
+            Self::Limit => "set the limit",
+            Self::EnterRoot => "enter the new root at",
+            Self::BecomeUser => "become the build user in",
+            Self::DropPrivileges => "give up the privileges in",
+            Self::Descriptors => "arrange the descriptors of",
+            Self::ChangeDirectory => "change to the directory",
+            Self::Execute => "execute",
+            Self::Unmount => "unmount",
+            Self::RemoveDir => "remove the directory",
+        })
+    }
+}

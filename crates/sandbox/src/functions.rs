@@ -1,0 +1,11 @@
+//! Functions of this binary that can run in a sandbox in place of a program.
+
+use crate::probe;
+
+/// Every function by its name. A build that names another ends with status 127, as a shell would.
+const TABLE: &[(&str, fn(&[u8]) -> i32)] = &[(probe::INSIDE, probe::inside)];
+
+/// Runs the function `name` and returns its exit status.
+pub(crate) fn call(name: &str, input: &[u8]) -> i32 {
+    TABLE.iter().find(|(known, _)| *known == name).map_or(127, |(_, function)| function(input))
+}

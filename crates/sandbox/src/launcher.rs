@@ -1,0 +1,304 @@
+//! The calling side: one small process per `store`, which forks a child for each build.
+//!
+//! ```text
+//! store ── control (SOCK_SEQPACKET) ──► launcher ── clone3 ──► build (pid 1 of its namespace)
+//!   │                                      │  ▲                  │
+//!   │◄────── reply, one socket a build ────┘  └── status pipe ───┘
+//!   │◄────────────────────── log pipe ───────────────────────────┘
+//! ```
+//!
+//! A process with threads must not fork and go on, so nothing but the launcher forks, and it has one
+//! thread. It is this same binary again. When the control socket closes, it kills what runs and ends;
+//! when it dies, the kernel kills what it forked.
+
+#![expect(clippy::disallowed_methods, reason = "starts this binary again as the launcher")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{MemfdFlags, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::pipe::PipeFlags;
+
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::wire::{self, Exited, Reply};
+
+/// The one argument of the launcher; other programs refuse it instead of doing their usual work.
+pub(crate) const ARGUMENT: &str = "--launch-builds";
+
+/// What the launcher says first.
+pub(crate) const HELLO: &[u8] = b"store launcher 1";
+
+/// More descriptors than any message carries.
+pub(crate) const MOST_FDS: usize = 4;
+
+/// The process that forks builds. Dropping it ends them.
+#[derive(Debug)]
+pub struct Launcher {
+    /// `None` only while it is being dropped.
+    control: Option<OwnedFd>,
+    process: Child,
+}
+
+impl Launcher {
+    /// Starts the launcher: this same program again, whose `main` must begin with
+    /// [`crate::launcher_main`].
+    ///
+    /// # Errors
+    /// [`Error::NotALauncher`] if it does not, [`Error::Launch`] if it cannot be started.
+    pub fn start() -> Result<Self, Error> {
+        let launch = |source: io::Error| Error::Launch { source };
+        let (ours, theirs) = seqpacket_pair().map_err(|errno| launch(errno.into()))?;
+        let process = Command::new("/proc/self/exe")
+            .arg0("store-launcher")
+            .arg(ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(launch)?;
+        let launcher = Self { control: Some(ours), process };
+        launcher.expect_hello()?;
+        Ok(launcher)
+    }
+
+    fn expect_hello(&self) -> Result<(), Error> {
+        let control = self.control();
+        wait_readable(&[control], Some(Duration::from_secs(20))).map_err(talk)?;
+        let mut buffer = [0; HELLO.len()];
+        match rustix::net::recv(control, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+            Ok((length, _)) if &buffer[..length] == HELLO => Ok(()),
+            _ => Err(Error::NotALauncher),
+        }
+    }
+
+    fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_ref().expect("it is taken in drop only").as_fd()
+    }
+
+    /// Sets up the sandbox that `plan` describes and starts its program.
+    ///
+    /// May be called from several threads at once.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] names the step and the path that failed; then nothing ran.
+    pub fn run(&self, plan: &Plan) -> Result<Running, Error> {
+        let (reply, their_reply) = seqpacket_pair().map_err(talk)?;
+        let (log, their_log) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(talk)?;
+        rustix::fs::fcntl_setfl(&log, OFlags::NONBLOCK).map_err(talk)?;
+        let plan = plan_file(plan).map_err(talk)?;
+        let fds = [plan.as_fd(), their_log.as_fd(), their_reply.as_fd()];
+        send(self.control(), b"build", &fds).map_err(|errno| match errno {
+            Errno::PIPE | Errno::CONNRESET => Error::LauncherGone,
+            errno => talk(errno),
+        })?;
+        drop((their_log, their_reply));
+        match receive(&reply)? {
+            Reply::Started => Ok(Running { reply, log }),
+            Reply::Failed(failure) => Err(failure.into()),
+            Reply::Warning(_) | Reply::Exited(_) => Err(Error::LauncherGone),
+        }
+    }
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // Closing its socket is what tells it to end; an exit status would say nothing new.
+        drop(self.control.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// A running build. Dropping it closes its socket, upon which the launcher kills every process of it.
+#[derive(Debug)]
+#[must_use = "dropping a running build kills it"]
+pub struct Running {
+    reply: OwnedFd,
+    log: OwnedFd,
+}
+
+/// How a build ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit status or signal of its first process.
+    pub status: ExitStatus,
+    /// Time its processes spent in user mode.
+    pub user_time: Duration,
+    /// Time its processes spent in the kernel.
+    pub system_time: Duration,
+    /// Most memory that one of its processes had resident, in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+/// Exit status or signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It returned this; 0 is success.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Running {
+    /// Passes everything the build prints to `on_output` as it comes, until the build has ended and
+    /// all its processes are gone. `on_warning` hears of what could not be cleaned up.
+    ///
+    /// # Errors
+    /// [`Error::LauncherGone`] if the launcher died, which ends the build too.
+    pub fn follow(
+        self,
+        on_output: &mut dyn FnMut(&[u8]),
+        on_warning: &mut dyn FnMut(Error),
+    ) -> Result<Exit, Error> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut open = true;
+        loop {
+            let sources = [self.reply.as_fd(), self.log.as_fd()];
+            wait_readable(if open { &sources } else { &sources[..1] }, None).map_err(talk)?;
+            open = open && self.pass_output(&mut buffer, on_output)?;
+            let reply = match rustix::net::recv(
+                &self.reply,
+                &mut [0u8; 0][..],
+                RecvFlags::PEEK | RecvFlags::DONTWAIT,
+            ) {
+                Err(Errno::AGAIN) => continue,
+                _ => receive(&self.reply)?,
+            };
+            match reply {
+                Reply::Warning(failure) => on_warning(failure.into()),
+                Reply::Exited(exited) => {
+                    if open {
+                        self.pass_output(&mut buffer, on_output)?;
+                    }
+                    return Ok(exited.into());
+                }
+                Reply::Failed(failure) => return Err(failure.into()),
+                Reply::Started => {}
+            }
+        }
+    }
+
+    /// Passes on what is there; false once every writer has closed its end.
+    fn pass_output(&self, buffer: &mut [u8], on_output: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
+        loop {
+            match rustix::io::read(&self.log, &mut *buffer) {
+                Ok(0) => return Ok(false),
+                Ok(length) => on_output(&buffer[..length]),
+                Err(Errno::AGAIN) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(talk(errno)),
+            }
+        }
+    }
+}
+
+impl From<Exited> for Exit {
+    fn from(exited: Exited) -> Self {
+        let signal = exited.status & 0x7f;
+        Self {
+            status: match signal {
+                0 => ExitStatus::Code((exited.status >> 8) & 0xff),
+                signal => ExitStatus::Signal(signal),
+            },
+            user_time: Duration::from_micros(exited.user_micros),
+            system_time: Duration::from_micros(exited.system_micros),
+            peak_memory_bytes: exited.peak_bytes,
+        }
+    }
+}
+
+fn talk(errno: Errno) -> Error {
+    Error::Talk { source: errno.into() }
+}
+
+fn seqpacket_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// A plan may be larger than a packet, so it travels as a file in memory.
+fn plan_file(plan: &Plan) -> rustix::io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(c"plan", MemfdFlags::CLOEXEC)?;
+    let bytes = wire::encode(plan);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = rustix::io::pwrite(&file, rest, (bytes.len() - rest.len()) as u64)?;
+        rest = &rest[written..];
+    }
+    Ok(file)
+}
+
+fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> rustix::io::Result<()> {
+    let mut polled: Vec<PollFd<'_>> =
+        fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let timeout = timeout.map(|timeout| rustix::event::Timespec {
+        tv_sec: timeout.as_secs() as i64,
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    loop {
+        match poll(&mut polled, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Sends one packet with descriptors.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    loop {
+        let parts = [io::IoSlice::new(bytes)];
+        match rustix::net::sendmsg(socket, &parts, &mut ancillary, SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Receives one packet with its descriptors; no bytes mean that the other side has closed.
+pub(crate) fn receive_packet(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let length = loop {
+        let mut parts = [io::IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other?.bytes,
+        }
+    };
+    let fds = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    Ok((length, fds))
+}
+
+fn receive(socket: &OwnedFd) -> Result<Reply, Error> {
+    let mut buffer = [0; 8192];
+    match receive_packet(socket.as_fd(), &mut buffer) {
+        Ok((0, _)) | Err(Errno::CONNRESET | Errno::PIPE) => Err(Error::LauncherGone),
+        Ok((length, _)) => wire::decode(&buffer[..length]).map_err(|source| Error::Talk { source }),
+        Err(errno) => Err(talk(errno)),
+    }
+}

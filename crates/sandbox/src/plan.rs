@@ -1,0 +1,307 @@
+//! What a sandbox is made of, as data: an ordered list of operations and a program.
+//!
+//! A plan is made by a pure function elsewhere and prints one operation a line, so that it can be
+//! tested and read without a kernel. [`crate::Launcher::run`] is the only thing that carries it out.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::byte_path;
+
+/// One build's surroundings and what runs in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What keeps the build apart from the host.
+    pub isolation: Isolation,
+    /// Whether the build shares the host's network.
+    pub network: Network,
+    /// Who the builder is, inside and outside.
+    pub identity: Identity,
+    /// Carried out in this order.
+    pub ops: Vec<Op>,
+    /// Runs once every operation has succeeded.
+    pub program: Program,
+}
+
+/// What keeps a build apart from the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// Own user, mount, process, network, IPC, host name and (where present) cgroup namespaces.
+    Namespaces,
+    /// Bind mounts in the host's mount table below `root`, and `chroot` into it. Needs root.
+    Chroot {
+        /// An existing empty directory that becomes `/` of the build.
+        #[serde(with = "byte_path")]
+        root: PathBuf,
+    },
+    /// None: the builder sees the host. Only an explicit setting leads here.
+    None,
+}
+
+/// Whether a build shares the host's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// A network namespace with nothing but loopback.
+    Loopback,
+    /// The host's network.
+    Host,
+}
+
+/// Who the builder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id that the builder sees for itself.
+    pub uid: u32,
+    /// Group id that the builder sees for itself.
+    pub gid: u32,
+    /// Ids outside, as root; `None` when the caller is an ordinary user, who can only be itself.
+    pub outer: Option<(u32, u32)>,
+}
+
+/// Whether a bind mount may be written through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Writing fails with `EROFS`, also for uid 0.
+    ReadOnly,
+    /// Ordinary permissions decide; device nodes and setuid bits have no effect.
+    ReadWrite,
+    /// Like [`Access::ReadWrite`], and device nodes work.
+    Device,
+}
+
+/// One step of setting up a sandbox. Targets are absolute paths inside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Makes a directory, and those above it that are absent.
+    Dir {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Shows a file or directory of the host. A symlink is copied, never followed.
+    Bind {
+        /// Absolute path on the host.
+        #[serde(with = "byte_path")]
+        source: PathBuf,
+        /// Where; made if absent.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// What may be done through it.
+        access: Access,
+        /// Whether an absent source is passed over.
+        optional: bool,
+    },
+    /// Writes a file.
+    File {
+        /// Where; must not exist.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// What it holds.
+        contents: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// Makes a symlink.
+    Symlink {
+        /// Where; must not exist.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// What it points at.
+        #[serde(with = "byte_path")]
+        points_at: PathBuf,
+    },
+    /// Mounts an empty file system in memory.
+    Tmpfs {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// Permission bits of its root.
+        mode: u32,
+        /// Limit as the kernel reads it (`50%`, `64m`); none: half of the memory.
+        size: Option<String>,
+    },
+    /// Mounts the processes of the build's own process namespace.
+    Proc {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+    },
+    /// Mounts an instance of pseudo terminals of the build's own.
+    DevPts {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+    },
+    /// Makes what is already at `target` read-only, with everything below it except other mounts.
+    ReadOnly {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+    },
+    /// Brings the loopback interface up.
+    Loopback,
+    /// Sets host and domain name.
+    HostName {
+        /// What `uname -n` prints.
+        host: String,
+        /// The domain name of the kernel.
+        domain: String,
+    },
+    /// Sets a resource limit.
+    Limit {
+        /// Which.
+        resource: Resource,
+        /// Soft limit; `None` is unlimited.
+        soft: Option<u64>,
+        /// Hard limit; `None` leaves it as it is.
+        hard: Option<u64>,
+    },
+}
+
+/// Resource limits that plans set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    /// Size of core files in bytes.
+    Core,
+}
+
+/// What runs in a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// A program file of the sandbox.
+    Exec(Exec),
+    /// A function of this binary, for builds that need no program file (see [`crate::launcher_main`]).
+    Function {
+        /// The name it was registered under.
+        name: String,
+        /// What it is given.
+        input: Vec<u8>,
+    },
+}
+
+/// A program file with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The file, inside the sandbox.
+    #[serde(with = "byte_path")]
+    pub path: PathBuf,
+    /// Arguments, `argv[0]` first.
+    pub args: Vec<Vec<u8>>,
+    /// The whole environment, in the order the program sees it.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where it starts, inside the sandbox.
+    #[serde(with = "byte_path")]
+    pub directory: PathBuf,
+    /// The kernel personality to run under: true for a 32-bit `uname`.
+    pub personality_32: bool,
+}
+
+impl Plan {
+    /// Operations that `isolation` cannot give, each told once: what a build gets instead.
+    pub fn lacks(&self) -> Vec<&'static str> {
+        match self.isolation {
+            Isolation::Namespaces => Vec::new(),
+            Isolation::None => vec!["the builder sees every file, process and network of the host"],
+            Isolation::Chroot { .. } => vec![
+                "the network is the host's",
+                "the processes of the host are visible in /proc",
+                "shared memory, the host name and pseudo terminals are the host's",
+            ],
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.isolation {
+            Isolation::Namespaces => writeln!(f, "isolation namespaces")?,
+            Isolation::Chroot { root } => writeln!(f, "isolation chroot {}", root.display())?,
+            Isolation::None => writeln!(f, "isolation none")?,
+        }
+        match self.network {
+            Network::Loopback => writeln!(f, "network loopback")?,
+            Network::Host => writeln!(f, "network host")?,
+        }
+        let Identity { uid, gid, outer } = self.identity;
+        match outer {
+            Some((outer_uid, outer_gid)) => writeln!(f, "identity {uid}:{gid} as {outer_uid}:{outer_gid}")?,
+            None => writeln!(f, "identity {uid}:{gid} as the caller")?,
+        }
+        for op in &self.ops {
+            writeln!(f, "{op}")?;
+        }
+        writeln!(f, "{}", self.program)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dir { target, mode } => write!(f, "dir {} {mode:04o}", target.display()),
+            Self::Bind { source, target, access, optional } => {
+                let access = match access {
+                    Access::ReadOnly => "ro",
+                    Access::ReadWrite => "rw",
+                    Access::Device => "dev",
+                };
+                write!(f, "bind {access} {}", target.display())?;
+                if source != target {
+                    write!(f, " from {}", source.display())?;
+                }
+                if *optional { f.write_str(" if present") } else { Ok(()) }
+            }
+            Self::File { target, contents, mode } => {
+                write!(f, "file {} {mode:04o} \"{}\"", target.display(), contents.escape_ascii())
+            }
+            Self::Symlink { target, points_at } => {
+                write!(f, "symlink {} -> {}", target.display(), points_at.display())
+            }
+            Self::Tmpfs { target, mode, size } => {
+                write!(f, "tmpfs {} {mode:04o}", target.display())?;
+                size.iter().try_for_each(|size| write!(f, " size {size}"))
+            }
+            Self::Proc { target } => write!(f, "proc {}", target.display()),
+            Self::DevPts { target } => write!(f, "devpts {}", target.display()),
+            Self::ReadOnly { target } => write!(f, "read-only {}", target.display()),
+            Self::Loopback => f.write_str("loopback up"),
+            Self::HostName { host, domain } => write!(f, "host name {host} {domain}"),
+            Self::Limit { resource: Resource::Core, soft, hard } => {
+                write!(f, "limit core {} {}", limit(*soft), limit(*hard))
+            }
+        }
+    }
+}
+
+fn limit(value: Option<u64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exec(exec) => {
+                write!(f, "exec {} in {}", exec.path.display(), exec.directory.display())?;
+                if exec.personality_32 {
+                    f.write_str(" as 32-bit")?;
+                }
+                for argument in &exec.args {
+                    write!(f, "\n  arg \"{}\"", argument.escape_ascii())?;
+                }
+                for (name, value) in &exec.env {
+                    write!(f, "\n  env {}=\"{}\"", name.escape_ascii(), value.escape_ascii())?;
+                }
+                Ok(())
+            }
+            Self::Function { name, .. } => write!(f, "call {name}"),
+        }
+    }
+}
+
+/// `path` below the root of a sandbox: without its leading `/`.
+pub(crate) fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}

@@ -1,0 +1,185 @@
+//! What isolation this machine can give: each thing tried for real, in a sandbox that is thrown away.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads the kernel's settings and looks around inside a sandbox"
+)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Step};
+use crate::ids;
+use crate::launcher::{ExitStatus, Launcher};
+use crate::plan::{Access, Identity, Isolation, Network, Op, Plan, Program};
+
+/// The function that looks around from inside.
+pub(crate) const INSIDE: &str = "probe";
+
+/// One thing that builds need, and whether this machine has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was tried.
+    pub what: &'static str,
+    /// Whether builds are impossible without it.
+    pub required: bool,
+    /// `None` when it works.
+    pub lack: Option<Lack>,
+}
+
+/// Why something does not work, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What was refused, and how.
+    pub cause: String,
+    /// What to do next.
+    pub remedy: String,
+}
+
+/// Tries everything that a sandboxed build needs.
+///
+/// # Errors
+/// When not even the launcher can be started; that is no question of isolation.
+pub fn probe() -> Result<Vec<Finding>, Error> {
+    let launcher = Launcher::start()?;
+    let finding = |what, required, lack| Finding { what, required, lack };
+    let outer = match ids::builder_ids() {
+        Ok(outer) => outer,
+        Err(error) => {
+            let lack =
+                Lack { cause: error.to_string(), remedy: "run `store` as an ordinary user".to_owned() };
+            return Ok(vec![finding("an id for builders", true, Some(lack))]);
+        }
+    };
+    let mut findings = vec![finding("an id for builders", true, None)];
+    for (what, required, network, ops) in stages() {
+        let plan = Plan {
+            isolation: Isolation::Namespaces,
+            network,
+            identity: Identity { uid: 1000, gid: 100, outer },
+            ops,
+            program: Program::Function { name: INSIDE.to_owned(), input: what.as_bytes().to_vec() },
+        };
+        findings.push(finding(what, required, attempt(&launcher, &plan).err()));
+    }
+    findings.push(finding("a shell for builders (`sandbox-shell`)", false, shell_lack()));
+    Ok(findings)
+}
+
+/// What is tried, each with the one before it: the first lack is the one to mend first.
+fn stages() -> Vec<(&'static str, bool, Network, Vec<Op>)> {
+    let path = PathBuf::from;
+    let null = Op::Bind {
+        source: path("/dev/null"),
+        target: path("/dev/null"),
+        access: Access::Device,
+        optional: false,
+    };
+    vec![
+        (NAMESPACES, true, Network::Host, vec![]),
+        (NETWORK, true, Network::Loopback, vec![Op::Loopback]),
+        (
+            "file systems in memory",
+            true,
+            Network::Host,
+            vec![Op::Tmpfs { target: path("/dev/shm"), mode: 0o1777, size: None }],
+        ),
+        ("a private /dev", true, Network::Host, vec![null, Op::DevPts { target: path("/dev/pts") }]),
+        (
+            "a private /proc",
+            true,
+            Network::Host,
+            vec![Op::Proc { target: path("/proc") }, Op::ReadOnly { target: path("/proc/sys") }],
+        ),
+        (
+            "a host name of their own",
+            true,
+            Network::Host,
+            vec![Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() }],
+        ),
+    ]
+}
+
+const NAMESPACES: &str = "namespaces of users, mounts, processes, messages and host name";
+const NETWORK: &str = "a network of their own with loopback";
+
+fn attempt(launcher: &Launcher, plan: &Plan) -> Result<(), Lack> {
+    let exit = launcher.run(plan).and_then(|running| running.follow(&mut |_| {}, &mut |_| {}));
+    match exit {
+        Ok(exit) if exit.status == ExitStatus::Code(0) => Ok(()),
+        Ok(exit) => Err(Lack {
+            cause: format!("a look from inside found it not in force ({:?})", exit.status),
+            remedy: "report this with `store doctor --json`: the kernel granted it and did not give it"
+                .to_owned(),
+        }),
+        Err(error) => Err(explain(&error)),
+    }
+}
+
+/// Looks around inside the sandbox: 0 when what was promised is so.
+pub(crate) fn inside(what: &[u8]) -> i32 {
+    let outside_is_gone = !Path::new("/usr").exists() && !Path::new("/etc").exists();
+    let is_first = std::process::id() == 1;
+    let network_is_private = what != NETWORK.as_bytes() || only_loopback();
+    if outside_is_gone && is_first && network_is_private { 0 } else { 1 }
+}
+
+fn only_loopback() -> bool {
+    let to_elsewhere =
+        std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("192.0.2.1:9"));
+    let to_self = std::net::UdpSocket::bind("127.0.0.1:0");
+    to_elsewhere.is_err() && to_self.is_ok()
+}
+
+fn explain(error: &Error) -> Lack {
+    let cause = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    let remedy = match error {
+        Error::Setup { step, source, .. } => remedy(*step, source),
+        _ => "run `store doctor` again; if this stays, report it".to_owned(),
+    };
+    Lack { cause, remedy }
+}
+
+fn remedy(step: Step, source: &io::Error) -> String {
+    let sysctl =
+        |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default().trim().to_owned();
+    let text = match step {
+        Step::Namespaces if sysctl("user/max_user_namespaces") == "0" => {
+            "as root: sysctl user.max_user_namespaces=15000"
+        }
+        Step::Namespaces if sysctl("kernel/unprivileged_userns_clone") == "0" => {
+            "as root: sysctl kernel.unprivileged_userns_clone=1"
+        }
+        _ if sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1" => {
+            "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or give this program an AppArmor profile with the rule `userns,`"
+        }
+        Step::Namespaces if source.raw_os_error() == Some(libc::ENOSPC) => {
+            "too many namespaces exist: as root raise the limits below /proc/sys/user/"
+        }
+        Step::Namespaces => {
+            "inside a container: start it with a seccomp profile that allows user namespaces (Docker: --security-opt seccomp=unconfined)"
+        }
+        Step::MountProc => {
+            "inside a container: /proc is masked there; start it with an unmasked one (Docker: --security-opt systempaths=unconfined)"
+        }
+        _ if source.raw_os_error() == Some(libc::ENOSYS) => "a kernel of Linux 5.12 or later is needed",
+        _ => "see the cause; as root `dmesg` may say which policy refused it",
+    };
+    text.to_owned()
+}
+
+fn shell_lack() -> Option<Lack> {
+    let shell = crate::host::find_shell();
+    let problem = match &shell {
+        Some(shell) => crate::host::program(shell, Path::new("/bin/sh")).err().map(|error| error.to_string()),
+        None => Some("there is no /bin/sh and no static busybox".to_owned()),
+    };
+    problem.map(|cause| Lack {
+        cause,
+        remedy: "install `busybox-static`, or set `sandbox-shell` to a static shell, or to `none`".to_owned(),
+    })
+}

@@ -1,0 +1,291 @@
+//! Carries out a plan's operations below a private root that only this process's mount namespace has.
+//!
+//! Nothing here resolves a path of the sandbox through a symlink: every target is reached from a
+//! descriptor of the root with `openat2`, and mounts are cloned, restricted and then attached by
+//! descriptor (`open_tree`, `mount_setattr`, `move_mount`), so that no moment exists in which an
+//! input could be written.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::error::Step;
+use crate::plan::{Access, Op, Resource, relative};
+use crate::sys;
+use crate::wire::Failure;
+
+/// The root of a sandbox while it is being furnished.
+pub(crate) struct Root {
+    fd: OwnedFd,
+    /// The directory that was last written to: a closure's targets share theirs.
+    last_parent: Option<(PathBuf, OwnedFd)>,
+}
+
+/// Adds the path to a failed call.
+fn at(step: Step, path: &Path) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::new(step, path, errno)
+}
+
+impl Root {
+    /// Mounts an empty root over the host's, which stays reachable until [`Root::enter`].
+    pub(crate) fn mount() -> Result<Self, Failure> {
+        let slash = Path::new("/");
+        mount::mount_change(slash, mount::MountPropagationFlags::PRIVATE | mount::MountPropagationFlags::REC)
+            .map_err(at(Step::PrivateMounts, slash))?;
+        let root = new_tmpfs(0o755, None).map_err(at(Step::MountRoot, slash))?;
+        // Over the host's root: the one directory that every host has. Absolute paths go on to mean
+        // the host's files, since a process's root is not looked up again.
+        attach(&root, CWD, slash).map_err(at(Step::MountRoot, slash))?;
+        Ok(Self { fd: root, last_parent: None })
+    }
+
+    /// Carries out one operation.
+    pub(crate) fn apply(&mut self, op: &Op) -> Result<(), Failure> {
+        match op {
+            Op::Dir { target, mode } => self.make_dir(target, *mode),
+            Op::Bind { source, target, access, optional } => self.bind(source, target, *access, *optional),
+            Op::File { target, contents, mode } => self.make_file(target, contents, *mode),
+            Op::Symlink { target, points_at } => self.make_symlink(target, points_at),
+            Op::Tmpfs { target, mode, size } => {
+                let fs = new_tmpfs(*mode, size.as_deref()).map_err(at(Step::MountTmpfs, target))?;
+                self.attach_dir(&fs, target, Step::MountTmpfs)
+            }
+            Op::Proc { target } => {
+                let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+                    | MountAttrFlags::MOUNT_ATTR_NODEV
+                    | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+                let fs = new_mount("proc", &[], flags).map_err(at(Step::MountProc, target))?;
+                self.attach_dir(&fs, target, Step::MountProc)
+            }
+            Op::DevPts { target } => {
+                let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
+                let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+                let fs = new_mount("devpts", &options, flags).map_err(at(Step::MountDevPts, target))?;
+                self.attach_dir(&fs, target, Step::MountDevPts)
+            }
+            Op::ReadOnly { target } => self.make_read_only(target),
+            Op::Loopback => loopback_up().map_err(at(Step::Loopback, Path::new("lo"))),
+            Op::HostName { host, domain } => set_names(host, domain),
+            Op::Limit { .. } => apply_limit(op),
+        }
+    }
+
+    /// Makes this root the root, and lets go of the host's.
+    pub(crate) fn enter(self) -> Result<(), Failure> {
+        let slash = Path::new("/");
+        let enter = || -> rustix::io::Result<()> {
+            rustix::process::fchdir(&self.fd)?;
+            rustix::process::pivot_root(c".", c".")?;
+            mount::unmount(c".", mount::UnmountFlags::DETACH)?;
+            rustix::process::chdir(c"/")
+        };
+        enter().map_err(at(Step::EnterRoot, slash))
+    }
+
+    fn make_dir(&mut self, target: &Path, mode: u32) -> Result<(), Failure> {
+        if target == Path::new("/") {
+            return fs::fchmod(&self.fd, Mode::from_raw_mode(mode)).map_err(at(Step::MakeDir, target));
+        }
+        let (parent, name) = self.parent_of(target)?;
+        match fs::mkdirat(parent, name, Mode::from_raw_mode(mode)) {
+            Err(Errno::EXIST) => {}
+            other => return other.map_err(at(Step::MakeDir, target)),
+        }
+        // A parent made earlier on the way, or a mount point: only a directory will do.
+        let dir = open_beneath(parent, Path::new(name), OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(at(Step::MakeDir, target))?;
+        fs::fchmod(&dir, Mode::from_raw_mode(mode)).map_err(at(Step::MakeDir, target))
+    }
+
+    fn make_file(&mut self, target: &Path, contents: &[u8], mode: u32) -> Result<(), Failure> {
+        let (parent, name) = self.parent_of(target)?;
+        let write = || -> rustix::io::Result<()> {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = fs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
+            let mut rest = contents;
+            while !rest.is_empty() {
+                let written = rustix::io::write(&file, rest)?;
+                rest = &rest[written..];
+            }
+            Ok(())
+        };
+        write().map_err(at(Step::MakeFile, target))
+    }
+
+    fn make_symlink(&mut self, target: &Path, points_at: &Path) -> Result<(), Failure> {
+        let (parent, name) = self.parent_of(target)?;
+        fs::symlinkat(points_at, parent, name).map_err(at(Step::MakeSymlink, target))
+    }
+
+    fn bind(&mut self, source: &Path, target: &Path, access: Access, optional: bool) -> Result<(), Failure> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+            | OpenTreeFlags::AT_RECURSIVE;
+        let tree = match mount::open_tree(CWD, source, flags) {
+            Err(Errno::NOENT | Errno::NOTDIR) if optional => return Ok(()),
+            other => other.map_err(at(Step::OpenSource, source))?,
+        };
+        let stat = fs::fstat(&tree).map_err(at(Step::OpenSource, source))?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => {
+                let points_at =
+                    fs::readlinkat(&tree, c"", Vec::new()).map_err(at(Step::OpenSource, source))?;
+                return self.make_symlink(target, Path::new(OsStr::from_c_str(&points_at)));
+            }
+            FileType::Directory => self.make_mount_point(target, true)?,
+            _ => self.make_mount_point(target, false)?,
+        }
+        sys::add_mount_attributes(&tree, attributes(access), true).map_err(at(Step::ReadOnly, target))?;
+        let (parent, name) = self.parent_of(target)?;
+        attach(&tree, parent, Path::new(name)).map_err(at(Step::Bind, target))
+    }
+
+    /// Makes the empty file or directory that a mount is attached to, unless it is there.
+    fn make_mount_point(&mut self, target: &Path, directory: bool) -> Result<(), Failure> {
+        let (parent, name) = self.parent_of(target)?;
+        let made = if directory {
+            fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+        } else {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            fs::openat(parent, name, flags, Mode::from_raw_mode(0o444)).map(drop)
+        };
+        match made {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => {
+                Err(Failure::new(if directory { Step::MakeDir } else { Step::MakeFile }, target, errno))
+            }
+        }
+    }
+
+    fn attach_dir(&mut self, fs: &OwnedFd, target: &Path, step: Step) -> Result<(), Failure> {
+        self.make_mount_point(target, true)?;
+        let (parent, name) = self.parent_of(target)?;
+        attach(fs, parent, Path::new(name)).map_err(at(step, target))
+    }
+
+    fn make_read_only(&mut self, target: &Path) -> Result<(), Failure> {
+        let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into();
+        if target == Path::new("/") {
+            return sys::add_mount_attributes(&self.fd, read_only, false).map_err(at(Step::ReadOnly, target));
+        }
+        let (parent, name) = self.parent_of(target)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+            | OpenTreeFlags::AT_RECURSIVE;
+        let restrict = || -> rustix::io::Result<()> {
+            let tree = mount::open_tree(parent, name, flags)?;
+            sys::add_mount_attributes(&tree, read_only, true)?;
+            attach(&tree, parent, Path::new(name))
+        };
+        restrict().map_err(at(Step::ReadOnly, target))
+    }
+
+    /// The directory that `target` lies in, made with those above it when absent, and its own name.
+    fn parent_of<'a>(&mut self, target: &'a Path) -> Result<(BorrowedFd<'_>, &'a OsStr), Failure> {
+        let path = relative(target);
+        let name = path.file_name().ok_or_else(|| Failure::new(Step::MakeDir, target, Errno::INVAL))?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if self.last_parent.as_ref().is_none_or(|(known, _)| known != parent) {
+            let fd = self.open_or_make(parent).map_err(at(Step::MakeDir, target))?;
+            self.last_parent = Some((parent.to_owned(), fd));
+        }
+        let (_, fd) = self.last_parent.as_ref().expect("it was set just above");
+        Ok((fd.as_fd(), name))
+    }
+
+    fn open_or_make(&self, directory: &Path) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        if directory.as_os_str().is_empty() {
+            return open_beneath(self.fd.as_fd(), Path::new("."), flags);
+        }
+        match open_beneath(self.fd.as_fd(), directory, flags) {
+            Err(Errno::NOENT) => {}
+            other => return other,
+        }
+        let parent = self.open_or_make(directory.parent().unwrap_or(Path::new("")))?;
+        let name: OsString = directory.file_name().map(OsStr::to_owned).ok_or(Errno::INVAL)?;
+        fs::mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
+        open_beneath(parent.as_fd(), Path::new(&name), flags)
+    }
+}
+
+/// Opens without following any symlink or leaving `root`.
+fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+fn attributes(access: Access) -> u64 {
+    let flags = match access {
+        Access::ReadOnly => {
+            MountAttrFlags::MOUNT_ATTR_RDONLY
+                | MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV
+        }
+        Access::ReadWrite => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+        Access::Device => MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+    };
+    flags.bits().into()
+}
+
+fn attach(fs: &OwnedFd, parent: impl AsFd, name: &Path) -> rustix::io::Result<()> {
+    mount::move_mount(fs, c"", parent, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}
+
+fn new_tmpfs(mode: u32, size: Option<&str>) -> rustix::io::Result<OwnedFd> {
+    let mode = format!("{mode:o}");
+    let mut options = vec![("mode", mode.as_str())];
+    options.extend(size.map(|size| ("size", size)));
+    new_mount("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+/// Makes a file system that is mounted nowhere yet. An option with an empty value is a flag.
+fn new_mount(kind: &str, options: &[(&str, &str)], flags: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+    let context = mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        if value.is_empty() {
+            mount::fsconfig_set_flag(&context, *key)?;
+        } else {
+            mount::fsconfig_set_string(&context, *key, *value)?;
+        }
+    }
+    mount::fsconfig_create(&context)?;
+    mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+fn loopback_up() -> rustix::io::Result<()> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    sys::interface_up(&socket, c"lo")
+}
+
+fn set_names(host: &str, domain: &str) -> Result<(), Failure> {
+    rustix::system::sethostname(host.as_bytes()).map_err(at(Step::HostName, Path::new(host)))?;
+    rustix::system::setdomainname(domain.as_bytes()).map_err(at(Step::HostName, Path::new(domain)))
+}
+
+/// Sets a resource limit of this process and what it starts.
+pub(crate) fn apply_limit(op: &Op) -> Result<(), Failure> {
+    let Op::Limit { resource: Resource::Core, soft, hard } = op else { return Ok(()) };
+    let kind = rustix::process::Resource::Core;
+    let old = rustix::process::getrlimit(kind);
+    let limits = rustix::process::Rlimit { current: *soft, maximum: hard.or(old.maximum) };
+    rustix::process::setrlimit(kind, limits).map_err(at(Step::Limit, Path::new("core")))
+}
+
+trait FromCStr {
+    fn from_c_str(text: &std::ffi::CStr) -> &OsStr;
+}
+
+impl FromCStr for OsStr {
+    fn from_c_str(text: &std::ffi::CStr) -> &OsStr {
+        std::os::unix::ffi::OsStrExt::from_bytes(text.to_bytes())
+    }
+}

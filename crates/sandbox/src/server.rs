@@ -1,0 +1,293 @@
+//! The launcher process: one thread that forks builds, maps their ids, reaps them and says so.
+
+#![expect(clippy::disallowed_methods, reason = "reads the one argument that makes this program the launcher")]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::Signal;
+
+use crate::child::{self, Channels};
+use crate::error::Step;
+use crate::ids;
+use crate::keeper;
+use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
+use crate::plan::{Isolation, Network, Plan};
+use crate::sys::{self, Cloned};
+use crate::wire::{self, Failure, Reply};
+
+/// Becomes the launcher if this process was started as one, and then never returns.
+///
+/// Must be the first line of the `main` of every program that builds, before any thread and before
+/// anything reads the arguments.
+pub fn launcher_main() {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) {
+        serve();
+        sys::exit_now(0);
+    }
+}
+
+fn serve() {
+    // What the caller's own parent left open without closing on exec must not reach any build.
+    let _ = sys::close_on_exec_from(3);
+    let _ = rustix::process::chdir(c"/");
+    raise_descriptor_limit();
+    let Ok(control) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) else { return };
+    if send(control.as_fd(), HELLO, &[]).is_err() {
+        return;
+    }
+    let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mut server = Server { control, builds: Vec::new(), caller, cgroups: has_cgroup_namespaces() };
+    while server.turn() {}
+    server.kill_all();
+}
+
+/// A build of a thousand inputs holds a few descriptors at a time, many builds hold more.
+fn raise_descriptor_limit() {
+    let kind = rustix::process::Resource::Nofile;
+    let old = rustix::process::getrlimit(kind);
+    let new = rustix::process::Rlimit { current: old.maximum, maximum: old.maximum };
+    let _ = rustix::process::setrlimit(kind, new);
+}
+
+struct Server {
+    control: OwnedFd,
+    builds: Vec<Build>,
+    caller: (u32, u32),
+    cgroups: bool,
+}
+
+/// One forked child.
+struct Build {
+    reply: OwnedFd,
+    pid: i32,
+    pidfd: OwnedFd,
+    /// Open until the program runs or setting up failed.
+    status: Option<OwnedFd>,
+    /// A byte written here says that ids are mapped; closing it ends a keeper.
+    go_on: Option<OwnedFd>,
+    /// Setting up failed and that was told.
+    failed: bool,
+    plan: Plan,
+}
+
+/// What [`Server::turn`] found ready for one build.
+#[derive(Clone, Copy, Default)]
+struct Ready {
+    status: bool,
+    ended: bool,
+    abandoned: bool,
+}
+
+impl Server {
+    /// Waits for something to happen and deals with it. False once the caller is gone.
+    fn turn(&mut self) -> bool {
+        let Ok((asked, ready)) = self.wait() else { return false };
+        for (build, ready) in self.builds.iter_mut().zip(&ready) {
+            if ready.abandoned {
+                build.kill();
+            }
+            if ready.status {
+                build.hear_child();
+            }
+        }
+        let mut ended = ready.iter().map(|ready| ready.ended);
+        self.builds.retain_mut(|build| !(ended.next().unwrap_or(false) && build.reap()));
+        !asked || self.serve_request()
+    }
+
+    fn wait(&self) -> rustix::io::Result<(bool, Vec<Ready>)> {
+        let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
+        for build in &self.builds {
+            polled.push(PollFd::new(&build.pidfd, PollFlags::IN));
+            polled.push(PollFd::new(&build.reply, PollFlags::empty()));
+            if let Some(status) = &build.status {
+                polled.push(PollFd::new(status, PollFlags::IN));
+            }
+        }
+        while let Err(errno) = poll(&mut polled, None) {
+            if errno != Errno::INTR {
+                return Err(errno);
+            }
+        }
+        let mut events = polled.iter().map(|fd| !fd.revents().is_empty());
+        let asked = events.next().unwrap_or(false);
+        let mut next = || events.next().unwrap_or(false);
+        let ready = self
+            .builds
+            .iter()
+            .map(|build| Ready { ended: next(), abandoned: next(), status: build.status.is_some() && next() })
+            .collect();
+        Ok((asked, ready))
+    }
+
+    /// Reads one request. False once the caller has closed its end.
+    fn serve_request(&mut self) -> bool {
+        let mut buffer = [0; 64];
+        let Ok((length, fds)) = receive_packet(self.control.as_fd(), &mut buffer) else { return false };
+        if length == 0 {
+            return false;
+        }
+        if let Ok([plan, log, reply]) = <[OwnedFd; 3]>::try_from(fds)
+            && let Err(failure) = self.start(plan, log, &reply)
+        {
+            say(reply.as_fd(), &Reply::Failed(failure));
+        }
+        true
+    }
+
+    fn start(&mut self, plan: OwnedFd, log: OwnedFd, reply: &OwnedFd) -> Result<(), Failure> {
+        let fail = |errno| Failure::new(Step::Namespaces, "/", errno);
+        let plan = read_plan(&plan).map_err(fail)?;
+        let (status, their_status) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
+        rustix::fs::fcntl_setfl(&status, OFlags::NONBLOCK).map_err(fail)?;
+        let (mapped, go_on) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
+        let our_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
+        let channels = Channels { status: their_status, mapped, log, caller: self.caller };
+        match sys::clone3(self.namespaces(&plan)) {
+            Err(error) => Err(fail(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+            Ok(Cloned::Child) => {
+                drop((go_on, status));
+                match plan.isolation {
+                    Isolation::Namespaces => child::run(&plan, channels),
+                    Isolation::Chroot { .. } | Isolation::None => {
+                        // A keeper lives as long as its build; other builds' sockets must not.
+                        self.builds.clear();
+                        let _ = rustix::stdio::dup2_stdin(&our_reply);
+                        let _ = rustix::io::dup2(&our_reply, &mut self.control);
+                        keeper::run(&plan, channels, &our_reply)
+                    }
+                }
+            }
+            Ok(Cloned::Parent { pid, pidfd }) => {
+                self.builds.push(Build {
+                    reply: our_reply,
+                    pid,
+                    pidfd,
+                    status: Some(status),
+                    go_on: Some(go_on),
+                    failed: false,
+                    plan,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// The namespaces that the child is born into, as `CLONE_NEW*` flags.
+    fn namespaces(&self, plan: &Plan) -> i32 {
+        if plan.isolation != Isolation::Namespaces {
+            return 0;
+        }
+        let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        if plan.identity.outer.is_none() {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        if plan.network == Network::Loopback {
+            flags |= libc::CLONE_NEWNET;
+        }
+        if self.cgroups {
+            flags |= libc::CLONE_NEWCGROUP;
+        }
+        flags
+    }
+
+    /// The caller is gone: ends every build and waits until it has.
+    fn kill_all(&mut self) {
+        for build in &mut self.builds {
+            build.kill();
+        }
+        for build in &self.builds {
+            let _ = sys::wait4(build.pid);
+        }
+    }
+}
+
+impl Build {
+    /// Ends the build: its first process takes all others of the process namespace along, and a
+    /// keeper kills what it keeps and undoes its mounts.
+    fn kill(&mut self) {
+        if self.plan.isolation == Isolation::Namespaces {
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        }
+        self.go_on = None;
+    }
+
+    /// Reads what the child says while it sets up.
+    fn hear_child(&mut self) {
+        let Some(status) = &self.status else { return };
+        let mut buffer = [0; 8192];
+        match rustix::io::read(status, &mut buffer) {
+            Ok(0) => self.started(),
+            Ok(1) if buffer[0] == child::RUNS => self.started(),
+            Ok(1) if buffer[0] == child::WANTS_MAPS => {
+                if let Err(failure) = ids::map_child(self.pid, self.plan.identity) {
+                    self.fail(failure);
+                } else if let Some(go_on) = &self.go_on {
+                    // Should it have died meanwhile, that shows on its pidfd.
+                    let _ = rustix::io::write(go_on, &[1]);
+                }
+            }
+            Ok(length) => match wire::decode(&buffer[..length]) {
+                Ok(failure) => self.fail(failure),
+                Err(_) => self.fail(Failure::new(Step::Namespaces, "/", Errno::BADMSG)),
+            },
+            Err(_) => {}
+        }
+    }
+
+    fn started(&mut self) {
+        self.status = None;
+        if !self.failed {
+            say(self.reply.as_fd(), &Reply::Started);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        if !self.failed {
+            say(self.reply.as_fd(), &Reply::Failed(failure));
+        }
+        self.failed = true;
+        self.kill();
+    }
+
+    /// Reaps the ended child. False if it was not the end after all.
+    fn reap(&mut self) -> bool {
+        // What it said before it ended comes first.
+        let mut unheard = 3;
+        while self.status.is_some() && !self.failed && unheard > 0 {
+            self.hear_child();
+            unheard -= 1;
+        }
+        let Ok((_, exited)) = sys::wait4(self.pid) else { return false };
+        if !self.failed {
+            say(self.reply.as_fd(), &Reply::Exited(exited));
+        }
+        true
+    }
+}
+
+/// Says something about a build. Nobody may be listening any more.
+pub(crate) fn say(reply: BorrowedFd<'_>, what: &Reply) {
+    let _ = send(reply, &wire::encode(what), &[]);
+}
+
+fn read_plan(file: &OwnedFd) -> rustix::io::Result<Plan> {
+    let size = rustix::fs::fstat(file)?.st_size as usize;
+    let mut bytes = vec![0; size];
+    let mut filled = 0;
+    while filled < size {
+        match rustix::io::pread(file, &mut bytes[filled..], filled as u64)? {
+            0 => return Err(Errno::BADMSG),
+            length => filled += length,
+        }
+    }
+    wire::decode(&bytes).map_err(|_| Errno::BADMSG)
+}
+
+fn has_cgroup_namespaces() -> bool {
+    rustix::fs::access(c"/proc/self/ns/cgroup", rustix::fs::Access::EXISTS).is_ok()
+}

@@ -1,0 +1,199 @@
+//! Every kernel call of this crate that has no safe wrapper elsewhere, one function each.
+
+#![expect(unsafe_code, reason = "the one module of system calls; each block argues its preconditions")]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::wire::Exited;
+
+/// Which side of [`clone3`] returned.
+pub(crate) enum Cloned {
+    /// In the new process.
+    Child,
+    /// In the old one: the new process and a descriptor of it.
+    Parent { pid: i32, pidfd: OwnedFd },
+}
+
+/// Forks, the child in new namespaces of the kinds in `namespaces` (`CLONE_NEW*`).
+///
+/// Only the launcher and what it forked call this: they have one thread, so the child may allocate
+/// and lock like any other program.
+pub(crate) fn clone3(namespaces: i32) -> io::Result<Cloned> {
+    let mut pidfd: i32 = -1;
+    // SAFETY: `clone_args` is plain integers, for which zero is the documented "absent".
+    let mut arguments: libc::clone_args = unsafe { zeroed() };
+    arguments.flags = (namespaces | libc::CLONE_PIDFD) as u64;
+    arguments.pidfd = &raw mut pidfd as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM and with no stack given, the child runs on a copy of this stack, as
+    // after fork; the process has a single thread, so no lock is held by a thread that is not copied.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel stored a new descriptor there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent { pid: pid as i32, pidfd })
+        }
+    }
+}
+
+/// Ends this process at once, without destructors: they belong to the process it was forked from.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no precondition.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends this process the way `status` (as `wait4` gave it) says another one ended.
+pub(crate) fn exit_like(status: i32) -> ! {
+    if libc::WIFSIGNALED(status) {
+        let signal = libc::WTERMSIG(status);
+        // SAFETY: restoring the default action and signalling oneself touch no memory.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+    }
+    exit_now(libc::WEXITSTATUS(status))
+}
+
+/// Reaps `pid` (or any child for -1) and says how it ended, with what it used.
+pub(crate) fn wait4(pid: i32) -> rustix::io::Result<(i32, Exited)> {
+    let mut status = 0;
+    // SAFETY: `rusage` is plain integers.
+    let mut usage: libc::rusage = unsafe { zeroed() };
+    loop {
+        // SAFETY: both pointers are to live locals of the types the call fills in.
+        let reaped = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+        if reaped >= 0 {
+            let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+            let exited = Exited {
+                status,
+                user_micros: micros(usage.ru_utime),
+                system_micros: micros(usage.ru_stime),
+                peak_bytes: usage.ru_maxrss as u64 * 1024,
+            };
+            return Ok((reaped, exited));
+        }
+        let errno = last_errno();
+        if errno != Errno::INTR {
+            return Err(errno);
+        }
+    }
+}
+
+/// Adds attributes (`MOUNT_ATTR_*`) to the mount behind `mount`, and to those below when `recursive`.
+pub(crate) fn add_mount_attributes(
+    mount: impl AsFd,
+    attributes: u64,
+    recursive: bool,
+) -> rustix::io::Result<()> {
+    // SAFETY: `mount_attr` is plain integers, for which zero is "unchanged".
+    let mut change: libc::mount_attr = unsafe { zeroed() };
+    change.attr_set = attributes;
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the descriptor is borrowed for the call, the path is empty and terminated, and the
+    // structure lives through the call and has the size that is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const change,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Marks every descriptor from `first` on to be closed by `execve`.
+pub(crate) fn close_on_exec_from(first: u32) -> rustix::io::Result<()> {
+    // SAFETY: setting a flag invalidates no descriptor that a Rust value owns.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Gives every signal its default action and unblocks all: both survive `execve` otherwise.
+pub(crate) fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL installs no handler; SIGKILL, SIGSTOP and the C library's own are refused.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: the set is initialised by `sigemptyset` before it is read.
+    unsafe {
+        let mut none: libc::sigset_t = zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Brings the interface `name` up in this network namespace.
+pub(crate) fn interface_up(socket: impl AsFd, name: &CStr) -> rustix::io::Result<()> {
+    // SAFETY: `ifreq` is plain data, valid when zero.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.to_bytes()).take(libc::IFNAMSIZ - 1) {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an `ifreq`, which lives through the call; its name is terminated.
+    let result =
+        unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Moves this (one-threaded) process into a new user namespace, where it has every capability.
+pub(crate) fn new_user_namespace() -> rustix::io::Result<()> {
+    // SAFETY: a user namespace changes credentials only; no descriptor table is unshared.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }
+}
+
+/// Drops all supplementary groups.
+pub(crate) fn drop_groups() -> rustix::io::Result<()> {
+    // SAFETY: a count of zero reads nothing through the pointer.
+    let result = unsafe { libc::setgroups(0, std::ptr::null()) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Makes real, effective and saved group and user ids these, for the whole (one-threaded) process.
+pub(crate) fn become_ids(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    // SAFETY: neither call touches memory.
+    let result = unsafe {
+        match libc::setresgid(gid, gid, gid) {
+            0 => libc::setresuid(uid, uid, uid),
+            failed => failed,
+        }
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Sets the personality: fixed addresses, and a 32-bit `uname` when `linux32`.
+pub(crate) fn set_personality(linux32: bool) -> rustix::io::Result<()> {
+    /// From `linux/personality.h`; the libc crate has only the flags beside it.
+    const PER_LINUX32: libc::c_int = 8;
+    let persona = libc::ADDR_NO_RANDOMIZE | if linux32 { PER_LINUX32 } else { 0 };
+    // SAFETY: the call takes an integer only.
+    let result = unsafe { libc::personality(persona as libc::c_ulong) };
+    if result >= 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Replaces this process by a program. Returns only on failure.
+pub(crate) fn execve(path: &CStr, args: &[&CStr], env: &[&CStr]) -> Errno {
+    let pointers = |strings: &[&CStr]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both arrays end in a null pointer, and every string in them outlives the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    last_errno()
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

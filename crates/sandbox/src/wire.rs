@@ -1,0 +1,85 @@
+//! What goes over the launcher's socket, and the byte form of paths in it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Step};
+
+/// What a launcher or the child it forked says about one build, on that build's own socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// The program runs; a descriptor of its first process comes along.
+    Started,
+    /// Setting up failed; nothing ran.
+    Failed(Failure),
+    /// Something that does not end the build, such as a mount that stays busy.
+    Warning(Failure),
+    /// The first process ended and was reaped.
+    Exited(Exited),
+}
+
+/// An [`Error::Setup`] on the wire.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub(crate) step: Step,
+    #[serde(with = "byte_path")]
+    pub(crate) path: PathBuf,
+    pub(crate) errno: i32,
+}
+
+impl Failure {
+    pub(crate) fn new(step: Step, path: impl Into<PathBuf>, errno: Errno) -> Self {
+        Self { step, path: path.into(), errno: errno.raw_os_error() }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Setup {
+            step: failure.step,
+            target: failure.path,
+            source: io::Error::from_raw_os_error(failure.errno),
+        }
+    }
+}
+
+/// How a build's first process ended.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Exited {
+    /// As `wait4` gives it.
+    pub(crate) status: i32,
+    pub(crate) user_micros: u64,
+    pub(crate) system_micros: u64,
+    pub(crate) peak_bytes: u64,
+}
+
+/// Encodes a message; in memory that cannot fail.
+pub(crate) fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    postcard::to_stdvec(message).expect("plain data can always be encoded")
+}
+
+/// Decodes a message of this same binary.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> io::Result<T> {
+    postcard::from_bytes(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Paths as bytes: those of a host need not be UTF-8.
+pub(crate) mod byte_path {
+    use serde::{Deserializer, Serializer};
+
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(path: &PathBuf, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(path.as_os_str().as_bytes())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        Ok(PathBuf::from(OsString::from_vec(bytes)))
+    }
+}

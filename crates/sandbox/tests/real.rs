@@ -1,0 +1,262 @@
+//! Sandboxes for real: everything is observed from inside a build.
+#![allow(clippy::disallowed_methods, reason = "tests look at the host from outside")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sandbox::{
+    Access, Error, Exec, Exit, ExitStatus, Identity, Isolation, Launcher, Network, Op, Plan, Program,
+    Resource, Step,
+};
+use test_support::{Scratch, Trial, main_with_launcher};
+
+fn main() -> ExitCode {
+    main_with_launcher(
+        sandbox::launcher_main,
+        vec![
+            Trial::test("a_builder_sees_its_own_world_only", || run(sees_its_own_world_only)),
+            Trial::test("inputs_and_kernel_settings_cannot_be_written", || run(cannot_write)),
+            Trial::test("a_failed_step_is_named_with_its_path", || run(names_the_failed_step)),
+            Trial::test("a_program_that_is_absent_is_named", || run(names_the_absent_program)),
+            Trial::test("status_signal_and_usage_are_reported", || run(reports_the_end)),
+            Trial::test("dropping_a_running_build_kills_it", || run(dropping_kills)),
+            Trial::test("many_builds_run_at_once", || run(many_at_once)),
+            Trial::test("chroot_isolation_undoes_its_mounts", || run(chroot_undoes)),
+            Trial::test("without_isolation_nothing_survives_the_build", || run(none_leaves_nothing)),
+        ],
+    )
+}
+
+fn run(test: fn(&Launcher)) -> Result<(), libtest_mimic::Failed> {
+    test(&Launcher::start()?);
+    Ok(())
+}
+
+fn path(text: &str) -> PathBuf {
+    PathBuf::from(text)
+}
+
+/// A sandbox with the shell of the host.
+fn plan(script: &str) -> Plan {
+    let mut ops = vec![
+        Op::Dir { target: path("/work"), mode: 0o755 },
+        Op::Tmpfs { target: path("/tmp"), mode: 0o1777, size: None },
+        Op::Bind {
+            source: path("/dev/null"),
+            target: path("/dev/null"),
+            access: Access::Device,
+            optional: false,
+        },
+        Op::Proc { target: path("/proc") },
+        Op::ReadOnly { target: path("/proc/sys") },
+        Op::HostName { host: "localhost".into(), domain: "(none)".into() },
+        Op::Loopback,
+        Op::Limit { resource: Resource::Core, soft: Some(0), hard: None },
+    ];
+    let shell = sandbox::find_shell().expect("tests need a shell");
+    for file in sandbox::program(&shell, Path::new("/bin/sh")).unwrap() {
+        ops.push(Op::Bind {
+            source: file.source,
+            target: file.target,
+            access: Access::ReadOnly,
+            optional: false,
+        });
+    }
+    ops.push(Op::ReadOnly { target: path("/") });
+    Plan {
+        isolation: Isolation::Namespaces,
+        network: Network::Loopback,
+        identity: Identity { uid: 1000, gid: 100, outer: sandbox::builder_ids().unwrap() },
+        ops,
+        program: Program::Exec(Exec {
+            path: path("/bin/sh"),
+            args: vec![b"sh".to_vec(), b"-c".to_vec(), script.as_bytes().to_vec()],
+            env: vec![(b"A".to_vec(), b"1".to_vec())],
+            directory: path("/"),
+            personality_32: false,
+        }),
+    }
+}
+
+fn output(launcher: &Launcher, plan: &Plan) -> (Exit, String) {
+    let mut output = Vec::new();
+    let exit = launcher
+        .run(plan)
+        .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+        .follow(&mut |bytes| output.extend_from_slice(bytes), &mut |warning| panic!("{warning}"))
+        .unwrap();
+    (exit, String::from_utf8_lossy(&output).into_owned())
+}
+
+fn sees_its_own_world_only(launcher: &Launcher) {
+    let script = "echo /*; echo pid $$; read name </proc/sys/kernel/hostname; echo host $name; \
+        while read a b c; do case $a in Cap*|NoNew*|Uid*|Gid*) echo $a $b;; esac; done </proc/self/status; \
+        for p in /proc/[0-9]*; do echo $p; done; while read a b; do echo net $a; done </proc/net/dev; \
+        for f in /proc/self/fd/*; do echo $f; done";
+    let (exit, text) = output(launcher, &plan(script));
+    assert_eq!(exit.status, ExitStatus::Code(0), "{text}");
+    let has = |line: &str| assert!(text.lines().any(|l| l == line), "no `{line}` in:\n{text}");
+    has("pid 1");
+    has("host localhost");
+    has("CapEff: 0000000000000000");
+    has("CapBnd: 0000000000000000");
+    has("CapPrm: 0000000000000000");
+    has("NoNewPrivs: 1");
+    has("Uid: 1000");
+    has("Gid: 100");
+    assert_eq!(text.lines().filter(|l| l.starts_with("/proc/") && !l.contains("/fd/")).count(), 1, "{text}");
+    assert_eq!(text.lines().filter(|l| l.starts_with("net ") && l.ends_with(':')).count(), 1, "{text}");
+    assert!(!text.contains("/usr") && !text.contains("/home"), "{text}");
+    for stray in 3..20 {
+        // The shell's own descriptor of the directory it lists, and of the file it reads, are its own.
+        assert!(stray >= 10 || stray == 3 || !text.contains(&format!("/fd/{stray}\n")), "{text}");
+    }
+}
+
+fn cannot_write(launcher: &Launcher) {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.join("input")).unwrap();
+    std::fs::write(scratch.join("input/file"), "x").unwrap();
+    std::os::unix::fs::chown(
+        scratch.join("input/file"),
+        sandbox::builder_ids().unwrap().map(|ids| ids.0),
+        None,
+    )
+    .unwrap();
+    let mut plan = plan(
+        "for f in /input/new /input/file /new /proc/sys/kernel/hostname /proc/sys/vm/overcommit_memory; do \
+         (: >>$f) 2>/dev/null && echo wrote $f; done; : > /tmp/ok && echo done",
+    );
+    let at = plan.ops.len() - 1;
+    plan.ops.insert(
+        at,
+        Op::Bind {
+            source: scratch.join("input"),
+            target: path("/input"),
+            access: Access::ReadOnly,
+            optional: false,
+        },
+    );
+    let (_, text) = output(launcher, &plan);
+    assert_eq!(text, "done\n");
+}
+
+fn names_the_failed_step(launcher: &Launcher) {
+    let mut plan = plan("true");
+    let missing = path("/nowhere/at/all");
+    plan.ops.insert(
+        0,
+        Op::Bind { source: missing.clone(), target: path("/x"), access: Access::ReadOnly, optional: false },
+    );
+    match launcher.run(&plan).err() {
+        Some(Error::Setup { step: Step::OpenSource, target, source }) => {
+            assert_eq!(target, missing);
+            assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn names_the_absent_program(launcher: &Launcher) {
+    let mut plan = plan("true");
+    if let Program::Exec(exec) = &mut plan.program {
+        exec.path = path("/bin/absent");
+    }
+    match launcher.run(&plan).err() {
+        Some(Error::Setup { step: Step::Execute, target, .. }) => assert_eq!(target, path("/bin/absent")),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reports_the_end(launcher: &Launcher) {
+    assert_eq!(output(launcher, &plan("exit 7")).0.status, ExitStatus::Code(7));
+    let exit = output(launcher, &plan("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")).0;
+    assert!(exit.user_time.as_micros() > 0 && exit.peak_memory_bytes > 0, "{exit:?}");
+    let mut large = plan("i=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo line $i of a long text; done");
+    large.network = Network::Host;
+    large.ops.retain(|op| *op != Op::Loopback);
+    assert_eq!(output(launcher, &large).1.lines().count(), 5000);
+}
+
+fn dropping_kills(launcher: &Launcher) {
+    let scratch = Scratch::new();
+    let mut plan = plan("echo $$ > /out/pid; while :; do :; done");
+    let at = plan.ops.len() - 1;
+    std::os::unix::fs::chown(scratch.path(), sandbox::builder_ids().unwrap().map(|ids| ids.0), None).unwrap();
+    plan.ops.insert(
+        at,
+        Op::Bind {
+            source: scratch.path().to_owned(),
+            target: path("/out"),
+            access: Access::ReadWrite,
+            optional: false,
+        },
+    );
+    let running = launcher.run(&plan).unwrap();
+    wait_until(|| scratch.join("pid").exists());
+    drop(running);
+    wait_until(|| processes_running("while :; do :; done") == 0);
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "it did not happen");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn processes_running(text: &str) -> usize {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
+        .filter(|line| line.windows(text.len()).any(|window| window == text.as_bytes()))
+        .count()
+}
+
+fn many_at_once(launcher: &Launcher) {
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let (exit, text) = output(launcher, &plan(&format!("echo {worker} {round}")));
+                    assert_eq!((exit.status, text), (ExitStatus::Code(0), format!("{worker} {round}\n")));
+                }
+            });
+        }
+    });
+}
+
+fn mount_table() -> String {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+fn chroot_undoes(launcher: &Launcher) {
+    if sandbox::builder_ids().unwrap().is_none() {
+        println!("skipped: isolation by chroot is for root");
+        return;
+    }
+    let before = mount_table();
+    let root = Scratch::new();
+    std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut plan = plan("echo /*; (: > /bin/sh) 2>/dev/null && echo wrote; (while :; do :; done)& exit 3");
+    plan.isolation = Isolation::Chroot { root: root.path().to_owned() };
+    let (exit, text) = output(launcher, &plan);
+    assert_eq!(exit.status, ExitStatus::Code(3), "{text}");
+    assert!(text.starts_with("/bin ") && !text.contains("/usr") && !text.contains("wrote"), "{text}");
+    assert_eq!(mount_table(), before);
+    let mut running = plan.clone();
+    if let Program::Exec(exec) = &mut running.program {
+        exec.args[2] = b"while :; do : here; done".to_vec();
+    }
+    drop(launcher.run(&running).unwrap());
+    wait_until(|| mount_table() == before && processes_running("do : here") == 0);
+}
+
+fn none_leaves_nothing(launcher: &Launcher) {
+    let mut plan = plan("(while :; do : survivor; done)& exit 0");
+    plan.isolation = Isolation::None;
+    let (exit, _) = output(launcher, &plan);
+    assert_eq!(exit.status, ExitStatus::Code(0));
+    assert_eq!(processes_running("do : survivor"), 0);
+}
