@@ -1,0 +1,55 @@
+//! Derivations to build: JSON in the form that `nix show-derivation` prints, output paths left open.
+
+use serde_json::{Map, Value, json};
+
+/// A derivation without inputs.
+pub(super) fn independent(count: usize) -> Value {
+    closure((0..count).map(|index| (index, trivial(Vec::new()))))
+}
+
+/// `chain` derivations one after the other, and `waiting` ones that all need the last of them.
+pub(super) fn waiting(chain: usize, waiting: usize) -> Value {
+    let input = |index: usize| index.checked_sub(1).into_iter().collect();
+    let links = (0..chain).map(|index| (index, trivial(input(index))));
+    closure(links.chain((chain..chain + waiting).map(|index| (index, trivial(vec![chain - 1])))))
+}
+
+/// A derivation that copies its input, a file in the store.
+pub(super) fn copying(input: &str) -> Value {
+    let mut one = trivial(Vec::new());
+    one["inputSrcs"] = json!([input]);
+    one["args"] = json!(["-c", format!("/bin/cp {input} $out")]);
+    closure([(0, one)].into_iter())
+}
+
+fn closure(derivations: impl Iterator<Item = (usize, Value)>) -> Value {
+    Value::Object(derivations.map(|(index, one)| with_name(index, one)).collect::<Map<_, _>>())
+}
+
+fn with_name(index: usize, mut one: Value) -> (String, Value) {
+    one["name"] = json!(name(index));
+    one["env"]["name"] = json!(name(index));
+    (key(index), one)
+}
+
+fn trivial(inputs: Vec<usize>) -> Value {
+    let inputs: Map<_, _> = inputs.into_iter().map(|index| (key(index), json!(["out"]))).collect();
+    json!({
+        "outputs": { "out": {} },
+        "inputSrcs": [],
+        "inputDrvs": inputs,
+        "system": format!("{}-linux", std::env::consts::ARCH),
+        "builder": "/bin/sh",
+        "args": ["-c", "echo done > $out"],
+        "env": {},
+    })
+}
+
+fn name(index: usize) -> String {
+    format!("bench-{index}")
+}
+
+/// A name for the file only: the real path follows once the output paths are filled in.
+fn key(index: usize) -> String {
+    format!("/nix/store/{index:032}-{}.drv", name(index))
+}

@@ -1,0 +1,156 @@
+//! What is timed.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use super::measure::{Contender, Prepared, this_part};
+use super::stores::Store;
+use super::{Bench, graph, noise};
+
+/// One thing to time.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    /// The figure is divided by this many builds.
+    pub(super) per: usize,
+    /// Who does it; ours comes first.
+    pub(super) contenders: fn(&Bench) -> Result<Vec<Contender>>,
+}
+
+/// Builds one after the other before the first of the waiting goals may run.
+const CHAIN: usize = 20;
+
+pub(super) const ROWS: &[Row] = &[
+    Row { name: "trivial-build", per: 1, contenders: |bench| builds(bench, graph::independent(1), 1, 1) },
+    Row { name: "500-builds", per: 1, contenders: |bench| builds(bench, graph::independent(500), 500, 2) },
+    Row { name: "500-valid", per: 1, contenders: valid },
+    Row { name: "waiting-100", per: CHAIN + 100, contenders: |bench| waiting(bench, 100) },
+    Row { name: "waiting-2000", per: CHAIN + 2000, contenders: |bench| waiting(bench, 2000) },
+    Row { name: "dump-20000-files", per: 1, contenders: dump_small },
+    Row { name: "dump-1gib", per: 1, contenders: dump_large },
+    Row { name: "hash-1gib", per: 1, contenders: hash_large },
+    Row { name: "scan-1gib", per: 1, contenders: scan_large },
+    Row { name: "register-1gib", per: 1, contenders: register_large },
+];
+
+/// Builds a graph with us, with Nix, and as bare namespaces; each time in a new store.
+fn builds(bench: &Bench, graph: Value, count: usize, jobs: usize) -> Result<Vec<Contender>> {
+    let mut contenders = in_stores(bench, graph, jobs, |_, command| Ok(command));
+    contenders.push(part("builds", vec![count.to_string(), jobs.to_string()]));
+    Ok(contenders)
+}
+
+fn waiting(bench: &Bench, count: usize) -> Result<Vec<Contender>> {
+    builds(bench, graph::waiting(CHAIN, count), CHAIN + count, 1)
+}
+
+/// Builds a graph with us and with Nix; `ready` sees the new store and the command before it is timed.
+fn in_stores(
+    bench: &Bench,
+    graph: Value,
+    jobs: usize,
+    ready: impl Fn(&Store, Command) -> Result<Command> + Clone + 'static,
+) -> Vec<Contender> {
+    let contender = |name, command: fn(&Store, &Path, usize) -> Command| {
+        let (program, graph, ready) = (bench.store.clone(), graph.clone(), ready.clone());
+        let prepare = move || {
+            let store = Store::with(&program, &graph)?;
+            let command = ready(&store, command(&store, &program, jobs))?;
+            Ok(Prepared { command, _keep: Some(store) })
+        };
+        Contender { name, prepare: Box::new(prepare) }
+    };
+    let mut contenders = vec![contender("store", Store::build)];
+    if bench.has_nix() {
+        contenders.push(contender("nix", |store, _, jobs| store.nix_build(jobs)));
+    }
+    contenders
+}
+
+/// Asks for what is there already; the floor is a start of our program.
+fn valid(bench: &Bench) -> Result<Vec<Contender>> {
+    let mut contenders = in_stores(bench, graph::independent(500), 2, |_, mut command| {
+        let built = command.output()?;
+        ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        Ok(command)
+    });
+    contenders.push(program("start", &bench.store, &["--version"]));
+    Ok(contenders)
+}
+
+fn dump_small(bench: &Bench) -> Result<Vec<Contender>> {
+    Ok(dump(bench, &noise::small_files(bench.scratch.path())?, "read"))
+}
+
+fn dump_large(bench: &Bench) -> Result<Vec<Contender>> {
+    Ok(dump(bench, &noise::hex_file(bench.scratch.path())?, "sha256"))
+}
+
+/// Writes an archive to nowhere.
+fn dump(bench: &Bench, path: &Path, floor: &'static str) -> Vec<Contender> {
+    let path = &*path.to_string_lossy();
+    let mut contenders = vec![program("store", &bench.store, &["dump", path])];
+    if bench.has_nix() {
+        contenders.push(program("nix", "nix-store".as_ref(), &["--dump", path]));
+    }
+    contenders.push(part(floor, vec![path.to_owned()]));
+    contenders
+}
+
+/// Archive and hash in one pass.
+fn hash_large(bench: &Bench) -> Result<Vec<Contender>> {
+    let path = &*noise::hex_file(bench.scratch.path())?.to_string_lossy().into_owned();
+    let mut contenders = vec![program("store", &bench.store, &["hash", "path", path])];
+    if bench.has_nix() {
+        contenders.push(program("nix", "nix-hash".as_ref(), &["--type", "sha256", path]));
+    }
+    contenders.push(part("sha256", vec![path.to_owned()]));
+    Ok(contenders)
+}
+
+/// Archive, hash and reference scan in one pass: what registration does with an output.
+fn scan_large(bench: &Bench) -> Result<Vec<Contender>> {
+    let path = noise::hex_file(bench.scratch.path())?.to_string_lossy().into_owned();
+    Ok(vec![part("scan", vec![path.clone()]), part("sha256", vec![path])])
+}
+
+/// A whole build whose output is that file; the floor copies the file and hashes the copy.
+fn register_large(bench: &Bench) -> Result<Vec<Contender>> {
+    let file = noise::hex_file(bench.scratch.path())?;
+    let floor = ["hex", "copy"].map(|name| bench.scratch.path().join(name).to_string_lossy().into_owned());
+    let source = Store::empty()?.add(&bench.store, &file)?;
+    let store = bench.store.clone();
+    let mut contenders = in_stores(bench, graph::copying(&source), 1, move |scratch, build| {
+        scratch.add(&store, &file)?;
+        // One static program serves as both, on both sides.
+        let programs = ["--option", "sandbox-paths", "/bin/sh=/bin/busybox /bin/cp=/bin/busybox"];
+        let mut command = Command::new(build.get_program());
+        // Last, as later options win.
+        command.args(build.get_args()).args(programs);
+        Ok(command)
+    });
+    contenders.push(part("copy", floor.into()));
+    Ok(contenders)
+}
+
+/// A part of this program.
+fn part(name: &'static str, arguments: Vec<String>) -> Contender {
+    Contender::plain(name, move || {
+        let mut command = this_part(name)?;
+        command.args(&arguments);
+        Ok(command)
+    })
+}
+
+/// A program that needs nothing made ready.
+fn program(name: &'static str, program: &Path, arguments: &[&str]) -> Contender {
+    let (program, arguments) =
+        (program.to_owned(), arguments.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
+    Contender::plain(name, move || {
+        let mut command = Command::new(&program);
+        command.args(&arguments);
+        Ok(command)
+    })
+}

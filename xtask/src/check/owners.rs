@@ -1,0 +1,70 @@
+//! Outside packages belong to the crates that are listed here, and to no other.
+
+use cargo_metadata::{DependencyKind, Metadata};
+
+/// An outside package and the crates that may depend on it outside their tests.
+///
+/// `thiserror` is everybody's: an error enum is the same habit on each floor. The reason for each package is in
+/// the root `Cargo.toml`.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("anyhow", &["cli", "xtask"]),
+    ("bzip2", &["builder", "cli"]),
+    ("blake3", &["store-path"]),
+    ("cargo_metadata", &["xtask"]),
+    ("clap", &["cli"]),
+    ("data-encoding", &["store-path"]),
+    ("libc", &["sandbox"]),
+    ("libtest-mimic", &["test-support"]),
+    ("md-5", &["store-path"]),
+    ("nix", &["nar", "sandbox", "local-store", "builder", "cli", "xtask"]),
+    ("postcard", &["sandbox"]),
+    ("rusqlite", &["store-db"]),
+    ("serde", &["sandbox", "derivation", "cli"]),
+    ("serde_json", &["derivation", "builder", "cli", "xtask"]),
+    ("sha1", &["store-path"]),
+    ("sha2", &["store-path", "xtask"]),
+    ("tempfile", &["local-store", "test-support", "xtask"]),
+];
+const EVERYBODYS: &str = "thiserror";
+/// What tests of every crate may use.
+const FOR_TESTS: &[&str] = &["proptest", "snapbox", "tempfile", "nix", "serde_json", "libtest-mimic"];
+
+/// Complains of outside packages in crates that do not own them, and of owners that have no use for theirs.
+pub(super) fn complaints(metadata: &Metadata) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let mut used = Vec::new();
+    for package in metadata.workspace_packages() {
+        for dependency in package.dependencies.iter().filter(|one| one.path.is_none()) {
+            let (user, outside) = (package.name.as_str(), dependency.name.as_str());
+            used.push((outside.to_owned(), user.to_owned()));
+            let for_tests = dependency.kind == DependencyKind::Development && FOR_TESTS.contains(&outside);
+            if !for_tests && !owns(user, outside) {
+                complaints.push(format!("owners: `{outside}` does not belong in `{user}`"));
+            }
+        }
+    }
+    for (outside, owners) in OWNERS {
+        for owner in *owners {
+            if !used.iter().any(|(name, user)| name == outside && user == owner) {
+                complaints.push(format!("owners: `{owner}` is listed for `{outside}` and does not use it"));
+            }
+        }
+    }
+    complaints
+}
+
+fn owns(user: &str, outside: &str) -> bool {
+    outside == EVERYBODYS || OWNERS.iter().any(|(name, owners)| *name == outside && owners.contains(&user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owns;
+
+    #[test]
+    fn sql_has_one_owner() {
+        assert!(owns("store-db", "rusqlite"));
+        assert!(!owns("local-store", "rusqlite"));
+        assert!(!owns("cli", "tokio"), "a package nobody listed");
+    }
+}
