@@ -45,15 +45,15 @@ impl RefScanner {
 
     /// Returns the candidates that occurred.
     pub fn finish(mut self) -> BTreeSet<StorePath> {
-        // No whole digest follows the last grams any more, but they may be in the middle of one.
-        self.matcher.scan(&self.tail, self.next, GRAM);
+        // The last grams may lie in the middle of a digest. No digest has a zero in it, so room is all this adds.
+        self.scan_with_tail(&[0; STRIDE]);
         self.matcher.candidates.into_iter().filter(|one| one.found).map(|one| one.path).collect()
     }
 
     /// Scans what crosses from the last write into this one, by making one piece of them.
     fn scan_with_tail(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
-        self.next = self.matcher.scan(&self.tail, self.next, Digest::TEXT_LEN);
+        self.next = self.matcher.scan(&self.tail, self.next);
     }
 
     fn forget_scanned(&mut self) {
@@ -71,7 +71,7 @@ impl io::Write for RefScanner {
             self.scan_with_tail(&bytes[..MAX_TAIL]);
             // Whatever the next gram needs is in `bytes` now, so the rest is scanned where it is.
             let next = self.next + MAX_TAIL - self.tail.len();
-            let next = self.matcher.scan(bytes, next, Digest::TEXT_LEN);
+            let next = self.matcher.scan(bytes, next);
             self.tail.clear();
             self.tail.extend_from_slice(&bytes[next - BEFORE..]);
             self.next = BEFORE;
@@ -127,18 +127,16 @@ impl Matcher {
         Self { candidates, filter: Filter::new(&grams), grams }
     }
 
-    /// Looks at each gram of `window` from `at` on that has `room` bytes from its begin to the window's end.
+    /// Looks at each gram of `window`, from the one at `at` on, that has room for a digest behind its begin.
     ///
-    /// Returns where the first one begins that has not.
-    fn scan(&mut self, window: &[u8], mut at: usize, room: usize) -> usize {
-        while at + room <= window.len() {
-            let gram = gram_at(&window[at..]);
-            if self.filter.may_contain(gram) {
-                self.look_closer(window, at, gram);
-            }
-            at += STRIDE;
+    /// Returns where the first one begins that has not. Nearly all the time of a scan is spent in this loop.
+    fn scan(&mut self, window: &[u8], at: usize) -> usize {
+        let Some(rest) = window.get(at..window.len().saturating_sub(GRAM)) else { return at };
+        let mut strides = rest.chunks_exact(STRIDE).map(gram_at).enumerate();
+        while let Some((index, gram)) = strides.find(|(_, gram)| self.filter.may_contain(*gram)) {
+            self.look_closer(window, at + index * STRIDE, gram);
         }
-        at
+        at + rest.len() / STRIDE * STRIDE
     }
 
     fn look_closer(&mut self, window: &[u8], at: usize, gram: u64) {
@@ -157,39 +155,42 @@ fn gram_at(text: &[u8]) -> u64 {
     u64::from_le_bytes(*text.first_chunk().expect("the caller left room for a gram"))
 }
 
-/// A set of bits that is set for every known gram, and for few others.
+/// A set of bits, of which two in one word are set for every known gram, and for few others.
 #[derive(Clone, Debug)]
 struct Filter {
+    /// As many as a power of two.
     words: Vec<u64>,
-    /// How much of a hash is left out, so that the rest is the number of a bit.
-    shift: u32,
 }
 
 impl Filter {
-    /// Even so, one in 64 unknown grams is looked up in vain.
-    const BITS_PER_GRAM: usize = 64;
+    /// Few enough to stay in the processor's caches for thousands of candidates, and enough to look up only one
+    /// in some hundred unknown grams in vain.
+    const BITS_PER_GRAM: usize = 32;
 
     fn new(grams: &[Gram]) -> Self {
         // At least a page of memory: a few candidates should be looked up almost never.
         let bits = (grams.len() * Self::BITS_PER_GRAM).next_power_of_two().max(1 << 15);
-        let mut filter = Self { words: vec![0; bits / 64], shift: u64::BITS - bits.ilog2() };
+        let mut filter = Self { words: vec![0; bits / 64] };
         for gram in grams {
-            let (word, bit) = filter.place(gram.text);
-            filter.words[word] |= bit;
+            let (word, [first, second]) = filter.place(gram.text);
+            filter.words[word] |= 1 << first | 1 << second;
         }
         filter
     }
 
-    /// Which bit of which word stands for `gram`.
-    fn place(&self, gram: u64) -> (usize, u64) {
-        // The golden ratio spreads even texts that differ in one bit; the best mixed bits are the upper ones.
-        let number = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
-        ((number / 64) as usize, 1 << (number % 64))
+    /// Which bits of which word stand for `gram`.
+    fn place(&self, gram: u64) -> (usize, [u64; 2]) {
+        // The golden ratio spreads even texts that differ in one bit, and best into the upper bits. The shifts
+        // are constant, since the processor is slower at others.
+        let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let word = (hash >> 32) as usize & (self.words.len() - 1);
+        (word, [hash >> 58, hash >> 52 & 63])
     }
 
     fn may_contain(&self, gram: u64) -> bool {
-        let (word, bit) = self.place(gram);
-        self.words[word] & bit != 0
+        let (word, [first, second]) = self.place(gram);
+        let word = self.words[word];
+        word >> first & word >> second & 1 != 0
     }
 }
 
