@@ -1,1 +1,50 @@
-//! Realises goals: schedule, builder and worker threads. Floor 4.
+//! Realises goals: what is wanted becomes valid, by building whatever is not.
+//!
+//! Floor 4: the only crate with threads that outlive a call into it. It asks `local-store` what is valid, lets
+//! `scheduler` choose, hands each choice to `builder` on a worker thread, and tells the caller what happens as
+//! [`Event`]s, on the caller's own thread. It prints nothing and has no opinion about exit codes.
+//!
+//! ```text
+//! Wanted ─► plan: derivations read level by level, one question to the database for each level
+//!             │
+//!           Plan ─► Schedule ─► job ─► worker 1 ─┐
+//!                      ▲          └──► worker 2 ─┤ builder::build
+//!                      │                         ▼
+//!                      └── Outcome ── caller's thread ── Event ─► on_event
+//! ```
+//!
+//! Planning is linear in the goals and their inputs. From then on an event costs what it changes: no list of
+//! waiting goals is ever walked, and a build's overhead is the same with thousands of others waiting.
+//!
+//! Without `keep-going` a failure starts nothing new; builds that run already are waited for.
+//!
+//! ```no_run
+//! use engine::{Context, Event, Selection, Wanted};
+//!
+//! # fn realise_one(context: &Context<'_>, drv: store_path::StorePath) -> Result<(), engine::Error> {
+//! let wanted = [Wanted::Outputs { drv, outputs: Selection::All }];
+//! let report = engine::realise(context, &wanted, &mut |event| {
+//!     if let Event::Started { drv } = event {
+//!         eprintln!("building {drv}");
+//!     }
+//! })?;
+//! assert!(report.failures.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+mod closure;
+mod error;
+mod order;
+mod plan;
+mod read;
+mod report;
+mod run;
+mod wanted;
+mod worker;
+
+pub use error::{Error, Missing, Unsupported};
+pub use plan::{Plan, plan};
+pub use report::{Blocked, Event, Failure, Report};
+pub use run::{Context, realise};
+pub use wanted::{Realised, Selection, Wanted};

@@ -1,0 +1,112 @@
+//! Why nothing is built at all. What one build runs into is a [`crate::Failure`] in the report.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use derivation::OutputName;
+use store_path::StorePath;
+
+/// Why a plan could not be made. Then nothing was built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Things that no derivation makes are not in the store.
+    #[error("{}", told(missing))]
+    Missing {
+        /// All of them, in order.
+        missing: Vec<Missing>,
+    },
+    /// Outputs are wanted of something whose name is not that of a derivation.
+    #[error("`{path}` is not a derivation")]
+    NotADerivation {
+        /// The path.
+        path: StorePath,
+    },
+    /// A derivation's file is in the store, and cannot be read.
+    #[error("cannot read the derivation `{drv}`")]
+    Read {
+        /// The derivation.
+        drv: StorePath,
+        /// What was in the way.
+        source: std::io::Error,
+    },
+    /// A derivation's file does not hold a derivation.
+    #[error("cannot understand the derivation `{drv}`")]
+    Parse {
+        /// The derivation.
+        drv: StorePath,
+        /// Where it goes wrong.
+        source: Box<derivation::aterm::ParseError>,
+    },
+    /// A derivation needs itself: its file was changed after it was named.
+    #[error("the derivation `{drv}` needs its own outputs")]
+    Cycle {
+        /// The derivation.
+        drv: StorePath,
+    },
+    /// A derivation does not have an output that is wanted.
+    #[error("the derivation `{drv}` has no output `{output}`")]
+    NoSuchOutput {
+        /// The derivation.
+        drv: StorePath,
+        /// The output.
+        output: OutputName,
+    },
+    /// A kind of derivation that cannot be built yet.
+    #[error("building {kind} derivations is not supported yet: output `{output}` of `{drv}`")]
+    Unsupported {
+        /// What it is.
+        kind: Unsupported,
+        /// The derivation.
+        drv: StorePath,
+        /// One of its outputs that makes it one of that kind.
+        output: OutputName,
+    },
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] local_store::Error),
+}
+
+/// A path that is needed and cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The path: a source, or a derivation.
+    pub path: StorePath,
+    /// The derivations that want it; none when the caller does.
+    pub wanted_by: BTreeSet<StorePath>,
+}
+
+/// Kinds of derivations that are read and shown, but not built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    /// The output's path is known after it was built, or depends on one that is.
+    ContentAddressed,
+    /// The output is different each time.
+    Impure,
+    /// The output is a derivation that is to be built in turn.
+    Dynamic,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::ContentAddressed => "content-addressed",
+            Self::Impure => "impure",
+            Self::Dynamic => "dynamic",
+        })
+    }
+}
+
+fn told(missing: &[Missing]) -> String {
+    let are = if missing.len() == 1 { "path is" } else { "paths are" };
+    let lines = missing.iter().map(|missing| {
+        let wanting: Vec<String> = missing.wanted_by.iter().map(|drv| format!("`{drv}`")).collect();
+        let wanted =
+            if wanting.is_empty() { String::new() } else { format!(", wanted by {}", wanting.join(", ")) };
+        format!("\n  `{}`{wanted}", missing.path)
+    });
+    format!(
+        "{} {are} needed that nothing makes and that the store does not have:{}",
+        missing.len(),
+        lines.collect::<String>()
+    )
+}

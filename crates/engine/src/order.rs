@@ -1,0 +1,67 @@
+//! The order of a plan: inputs first.
+
+use std::collections::HashMap;
+
+use derivation::Derivation;
+use store_path::StorePath;
+
+use crate::error::Error;
+use crate::plan::Build;
+
+/// Where a derivation stands while the order is made.
+enum Mark {
+    /// Its inputs are being placed.
+    Open,
+    /// It has its place.
+    Placed(usize),
+}
+
+/// A step of the walk, kept on a stack of our own: a chain may be longer than the thread's stack is deep.
+enum Step {
+    Enter(StorePath),
+    Leave(StorePath),
+}
+
+/// Puts the derivations to build in order, beginning with what the first of `tops` needs.
+pub(crate) fn inputs_first<'a>(
+    mut derivations: HashMap<StorePath, Derivation>,
+    tops: impl DoubleEndedIterator<Item = &'a StorePath>,
+) -> Result<Vec<Build>, Error> {
+    let mut builds: Vec<Build> = Vec::with_capacity(derivations.len());
+    let mut marks: HashMap<StorePath, Mark> = HashMap::with_capacity(derivations.len());
+    let mut steps: Vec<Step> = tops.rev().cloned().map(Step::Enter).collect();
+    while let Some(step) = steps.pop() {
+        match step {
+            Step::Enter(drv) => {
+                let Some(derivation) = derivations.get(&drv).filter(|_| !marks.contains_key(&drv)) else {
+                    continue;
+                };
+                marks.insert(drv.clone(), Mark::Open);
+                steps.push(Step::Leave(drv));
+                steps.extend(derivation.input_drvs.keys().rev().cloned().map(Step::Enter));
+            }
+            Step::Leave(drv) => {
+                let derivation = derivations.remove(&drv).expect("it is entered once, and was there");
+                let inputs = places(&drv, &derivation, &marks)?;
+                marks.insert(drv.clone(), Mark::Placed(builds.len()));
+                builds.push(Build { drv, derivation, inputs });
+            }
+        }
+    }
+    Ok(builds)
+}
+
+/// Returns the places of those inputs that are built.
+fn places(
+    drv: &StorePath,
+    derivation: &Derivation,
+    marks: &HashMap<StorePath, Mark>,
+) -> Result<Vec<usize>, Error> {
+    let marked = derivation.input_drvs.keys().filter_map(|input| marks.get(input));
+    marked
+        .map(|mark| match mark {
+            Mark::Placed(place) => Ok(*place),
+            Mark::Open => Err(Error::Cycle { drv: drv.clone() }),
+        })
+        .collect()
+}

@@ -1,0 +1,68 @@
+//! What is told while and after goals are realised.
+
+use builder::BuildFailure;
+use store_path::StorePath;
+
+use crate::plan::Plan;
+use crate::wanted::Realised;
+
+/// Something that happened. Told on the thread that called [`crate::realise`], in order.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It is known what has to be built; nothing has started yet.
+    Planned(&'a Plan),
+    /// A build was handed to a worker.
+    Started {
+        /// The derivation.
+        drv: &'a StorePath,
+    },
+    /// A build wrote to its log.
+    Log {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What it wrote, as it came.
+        text: &'a [u8],
+    },
+    /// A build is over and its outputs are valid.
+    Built {
+        /// The derivation.
+        drv: &'a StorePath,
+    },
+    /// A build is over, in vain.
+    Failed(&'a Failure),
+    /// A goal can never run.
+    Blocked(&'a Blocked),
+}
+
+/// A build that was tried in vain.
+#[derive(Debug)]
+pub struct Failure {
+    /// The derivation.
+    pub drv: StorePath,
+    /// What went wrong, with the last lines of the log.
+    pub error: BuildFailure,
+}
+
+/// A goal that was not tried since something it needs failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The derivation.
+    pub drv: StorePath,
+    /// The derivation that failed, which is its input or an input of one.
+    pub by: StorePath,
+}
+
+/// What became of everything that was wanted.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is valid now, in the order of the question.
+    pub realised: Vec<Realised>,
+    /// The derivations that were built, in the order in which they ended.
+    pub built: Vec<StorePath>,
+    /// The builds that failed, in the order in which they did.
+    pub failures: Vec<Failure>,
+    /// The goals that could not be tried.
+    pub blocked: Vec<Blocked>,
+    /// The goals that could have been tried, had nothing failed before (without `keep-going`).
+    pub not_started: Vec<StorePath>,
+}

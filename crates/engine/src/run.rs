@@ -1,0 +1,171 @@
+//! The caller's thread: it owns the schedule, feeds the workers and tells what happens.
+//!
+//! ```text
+//!            jobs (one receiver, shared)          messages (bounded: a slow listener slows the logs down)
+//! drive ───────────────────────────────► workers ────────────────────────────────────────────► drive
+//! ```
+//!
+//! Workers live as long as the jobs' sender, so leaving [`drive`] in any way ends them once their builds are
+//! over. A panic in a worker is carried over and raised here.
+
+#![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
+
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+
+use builder::BuildFailure;
+use local_store::LocalStore;
+use sandbox::Launcher;
+use scheduler::{GoalId, Outcome, Policy, Schedule};
+use settings::{MaxJobs, Settings};
+
+use crate::error::Error;
+use crate::plan::{Plan, plan};
+use crate::report::{Blocked, Event, Failure, Report};
+use crate::wanted::Wanted;
+use crate::worker::{self, Message};
+
+/// Messages on their way; enough that no build waits for the listener in passing.
+const MESSAGES: usize = 256;
+
+/// What every build of one call shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where the derivations are and the outputs go.
+    pub store: &'a LocalStore,
+    /// Starts the builds.
+    pub launcher: &'a Launcher,
+    /// How they are built, how many at once, and whether a failure ends it all.
+    pub settings: &'a Settings,
+}
+
+/// Makes everything in `wanted` valid, and tells what happens.
+///
+/// An error means that nothing was tried. Builds that fail are in the report.
+pub fn realise(
+    context: &Context<'_>,
+    wanted: &[Wanted],
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Report, Error> {
+    let plan = plan(context.store, wanted)?;
+    on_event(Event::Planned(&plan));
+    Ok(run(context, &plan, on_event))
+}
+
+fn run(context: &Context<'_>, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Report {
+    let slots = slots(context.settings);
+    let mut run = Run {
+        plan,
+        schedule: schedule(plan, slots, context.settings),
+        fates: vec![Fate::NotStarted; plan.builds.len()],
+        report: Report::default(),
+        on_event,
+    };
+    let (jobs, queue) = mpsc::channel();
+    let (sender, messages) = mpsc::sync_channel(MESSAGES);
+    let queue = Mutex::new(queue);
+    thread::scope(|scope| {
+        for _ in 0..slots.get().min(plan.builds.len()) {
+            let (queue, sender) = (&queue, sender.clone());
+            scope.spawn(move || worker::work(context, plan, queue, &sender));
+        }
+        run.drive(jobs, &messages);
+    });
+    run.into_report()
+}
+
+fn slots(settings: &Settings) -> NonZeroUsize {
+    match settings.max_jobs {
+        MaxJobs::Count(count) => count,
+        MaxJobs::Auto => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    }
+}
+
+fn schedule(plan: &Plan, slots: NonZeroUsize, settings: &Settings) -> Schedule {
+    let policy = if settings.keep_going { Policy::KeepGoing } else { Policy::StopAtFailure };
+    let mut schedule = Schedule::new(slots, policy);
+    let mut goals: Vec<GoalId> = Vec::with_capacity(plan.builds.len());
+    for build in &plan.builds {
+        let inputs: Vec<GoalId> = build.inputs.iter().map(|place| goals[*place]).collect();
+        goals.push(schedule.add(&inputs));
+    }
+    schedule
+}
+
+/// How a build of the plan ended, if it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    NotStarted,
+    Built,
+    Failed,
+    Blocked,
+}
+
+/// A plan on its way.
+struct Run<'a> {
+    plan: &'a Plan,
+    schedule: Schedule,
+    /// By place in the plan, which is the goal's number too.
+    fates: Vec<Fate>,
+    report: Report,
+    on_event: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl Run<'_> {
+    /// Hands out jobs and takes back results until nothing is left to do. Dropping `jobs` ends the workers.
+    fn drive(&mut self, jobs: Sender<GoalId>, messages: &Receiver<Message>) {
+        loop {
+            while let Some(goal) = self.schedule.take() {
+                (self.on_event)(Event::Started { drv: &self.plan.builds[goal.index()].drv });
+                jobs.send(goal).expect("the queue outlives the workers");
+            }
+            if self.schedule.is_finished() {
+                return;
+            }
+            match messages.recv().expect("a worker answers for every job") {
+                Message::Log(goal, text) => {
+                    (self.on_event)(Event::Log { drv: &self.plan.builds[goal.index()].drv, text: &text });
+                }
+                Message::Ended(goal, Ok(Ok(_))) => self.built(goal),
+                Message::Ended(goal, Ok(Err(failure))) => self.failed(goal, failure),
+                Message::Ended(_, Err(panic)) => resume_unwind(panic),
+            }
+        }
+    }
+
+    fn built(&mut self, goal: GoalId) {
+        let drv = &self.plan.builds[goal.index()].drv;
+        self.schedule.finish(goal, Outcome::Done);
+        self.fates[goal.index()] = Fate::Built;
+        (self.on_event)(Event::Built { drv });
+        self.report.built.push(drv.clone());
+    }
+
+    fn failed(&mut self, goal: GoalId, error: BuildFailure) {
+        let drv = &self.plan.builds[goal.index()].drv;
+        let cancelled = self.schedule.finish(goal, Outcome::Failed);
+        self.fates[goal.index()] = Fate::Failed;
+        let failure = Failure { drv: drv.clone(), error };
+        (self.on_event)(Event::Failed(&failure));
+        self.report.failures.push(failure);
+        for goal in cancelled {
+            self.fates[goal.index()] = Fate::Blocked;
+            let blocked = Blocked { drv: self.plan.builds[goal.index()].drv.clone(), by: drv.clone() };
+            (self.on_event)(Event::Blocked(&blocked));
+            self.report.blocked.push(blocked);
+        }
+    }
+
+    fn into_report(mut self) -> Report {
+        let kept = |build: Option<usize>| build.is_none_or(|place| self.fates[place] == Fate::Built);
+        let promises = self.plan.promises.iter().filter(|promise| kept(promise.build));
+        self.report.realised = promises.map(|promise| promise.realised.clone()).collect();
+        let fates = self.plan.builds.iter().zip(&self.fates);
+        let not_started = fates.filter(|(_, fate)| **fate == Fate::NotStarted);
+        self.report.not_started = not_started.map(|(build, _)| build.drv.clone()).collect();
+        self.report
+    }
+}

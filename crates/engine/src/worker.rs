@@ -1,0 +1,56 @@
+//! A worker thread: builds what it is handed, one after another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use builder::{BuildFailure, Built};
+use scheduler::GoalId;
+
+use crate::plan::Plan;
+use crate::run::Context;
+
+/// What a worker tells.
+pub(crate) enum Message {
+    /// A build wrote that.
+    Log(GoalId, Vec<u8>),
+    /// A build is over; the outer error is a panic.
+    Ended(GoalId, thread::Result<Result<Built, BuildFailure>>),
+}
+
+/// Takes jobs until there are no more to come.
+pub(crate) fn work(
+    context: &Context<'_>,
+    plan: &Plan,
+    queue: &Mutex<Receiver<GoalId>>,
+    messages: &SyncSender<Message>,
+) {
+    while let Some(goal) = next(queue) {
+        // Whatever a panic leaves behind is cleaned up by the guards it drops; it is raised again by the reader.
+        let ended = catch_unwind(AssertUnwindSafe(|| build(context, plan, goal, messages)));
+        if messages.send(Message::Ended(goal, ended)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for a job. One worker waits for it, the others for their turn to wait.
+fn next(queue: &Mutex<Receiver<GoalId>>) -> Option<GoalId> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+fn build(
+    context: &Context<'_>,
+    plan: &Plan,
+    goal: GoalId,
+    messages: &SyncSender<Message>,
+) -> Result<Built, BuildFailure> {
+    let build = &plan.builds[goal.index()];
+    let builder =
+        builder::Context { store: context.store, launcher: context.launcher, settings: context.settings };
+    // Nobody listens any more when the reader is unwinding; the build ends by itself.
+    builder::build(&builder, &build.drv, &build.derivation, &mut |text| {
+        let _ = messages.send(Message::Log(goal, text.to_vec()));
+    })
+}
