@@ -47,8 +47,9 @@ pub(super) fn unshared() -> Result<()> {
             | CloneFlags::CLONE_NEWCGROUP,
     )?;
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("1000 {user} 1"))?;
-    fs::write("/proc/self/gid_map", format!("100 {group} 1"))?;
+    // Root inside, as another user would lose the right to mount with the next program it runs.
+    fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
     let status = this_part("confined")?.arg(env::temp_dir()).status()?;
     ensure!(status.success(), "{status}");
     Ok(())
