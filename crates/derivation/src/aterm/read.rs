@@ -1,0 +1,156 @@
+//! Reading the text.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use store_path::{Hash, HashAlgorithm, Method, Name, StoreDir, StorePath};
+
+use super::reader::Reader;
+use super::{DYNAMIC_HEAD, ParseError, Problem};
+use crate::model::{MAX_DYNAMIC_DEPTH, fixed_path, split_method};
+use crate::{Derivation, InputOutputs, Output, OutputName};
+
+/// Reads the text of a `.drv` file; its own path says the `name`, without `.drv`.
+///
+/// What the whole has to fulfil is [`crate::check`]'s: here, only the path of a fixed output is held against
+/// its hash.
+pub fn parse(text: &[u8], store_dir: &StoreDir, name: &Name) -> Result<Derivation, ParseError> {
+    let mut reader = Reader::new(text);
+    derivation(&mut reader, &Context { store_dir, name }).map_err(|problem| ParseError {
+        name: name.to_string(),
+        offset: reader.offset(),
+        problem,
+    })
+}
+
+struct Context<'a> {
+    store_dir: &'a StoreDir,
+    name: &'a Name,
+}
+
+fn derivation(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<Derivation, Problem> {
+    let dynamic_depth = head(reader)?;
+    let outputs = reader.map(output_name, |reader, name| output(reader, context, name))?;
+    reader.expect(",")?;
+    let path = |reader: &mut Reader<'_>| context.path(&reader.string()?);
+    let input_drvs = reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth))?;
+    reader.expect(",")?;
+    let input_srcs = reader.set(path)?;
+    reader.expect(",")?;
+    let system = bytes(reader)?;
+    reader.expect(",")?;
+    let builder = bytes(reader)?;
+    reader.expect(",")?;
+    let args = arguments(reader)?;
+    reader.expect(",")?;
+    let env = reader.map(bytes, |reader, _| bytes(reader))?;
+    reader.expect(")")?;
+    reader.end()?;
+    Ok(Derivation { name: context.name.clone(), outputs, input_drvs, input_srcs, system, builder, args, env })
+}
+
+/// Returns how deep dynamic outputs may be nested: only the newer format has them.
+fn head(reader: &mut Reader<'_>) -> Result<usize, Problem> {
+    if reader.take(DYNAMIC_HEAD) {
+        return Ok(MAX_DYNAMIC_DEPTH);
+    }
+    if reader.take("DrvWithVersion(") {
+        return Err(Problem::Version { version: lossy(&reader.string()?) });
+    }
+    reader.expect("Derive(").map(|()| 0)
+}
+
+fn output(reader: &mut Reader<'_>, context: &Context<'_>, name: &OutputName) -> Result<Output, Problem> {
+    let path = reader.string()?;
+    reader.expect(",")?;
+    let algorithm = reader.string()?;
+    reader.expect(",")?;
+    let hash = reader.string()?;
+    match (&*path, &*algorithm, &*hash) {
+        (b"", b"", b"") => Ok(Output::Deferred),
+        (_, b"", b"") => Ok(Output::InputAddressed(context.path(&path)?)),
+        (b"", _, b"") => {
+            method_and_algorithm(&algorithm).map(|(method, algorithm)| Output::Floating { method, algorithm })
+        }
+        (b"", _, b"impure") => {
+            method_and_algorithm(&algorithm).map(|(method, algorithm)| Output::Impure { method, algorithm })
+        }
+        (b"", ..) | (_, b"", _) | (.., b"" | b"impure") => {
+            Err(Problem::OutputForm { path: lossy(&path), algorithm: lossy(&algorithm), hash: lossy(&hash) })
+        }
+        _ => context.fixed(name, context.path(&path)?, method_and_algorithm(&algorithm)?, &hash),
+    }
+}
+
+impl Context<'_> {
+    fn path(&self, text: &[u8]) -> Result<StorePath, Problem> {
+        self.store_dir.parse(text).map_err(Problem::Path)
+    }
+
+    fn fixed(
+        &self,
+        name: &OutputName,
+        stated: StorePath,
+        (method, algorithm): (Method, HashAlgorithm),
+        hash: &[u8],
+    ) -> Result<Output, Problem> {
+        let hash = Hash::parse(&lossy(hash), Some(algorithm)).map_err(Problem::Hash)?;
+        let path = fixed_path(self.store_dir, self.name, name, method, &hash).map_err(Problem::Name)?;
+        if path == stated {
+            Ok(Output::Fixed { method, hash, path })
+        } else {
+            Err(Problem::FixedPath { stated, computed: path })
+        }
+    }
+}
+
+fn method_and_algorithm(text: &[u8]) -> Result<(Method, HashAlgorithm), Problem> {
+    let text = lossy(text);
+    let (method, algorithm) = split_method(&text);
+    let algorithm = algorithm.parse().map_err(Problem::Hash)?;
+    if method == Method::Text && algorithm != HashAlgorithm::Sha256 {
+        return Err(Problem::TextAlgorithm);
+    }
+    Ok((method, algorithm))
+}
+
+fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOutputs, Problem> {
+    // The older format has only the first form, where this is an error that says so.
+    let is_nested = depth_left > 0 && reader.take("(");
+    let outputs = reader.set(output_name)?;
+    let mut dynamic = BTreeMap::new();
+    if is_nested {
+        if depth_left == 1 {
+            return Err(Problem::TooDeep);
+        }
+        reader.expect(",")?;
+        dynamic = reader.map(output_name, |reader, _| wanted_outputs(reader, depth_left - 1))?;
+        reader.expect(")")?;
+    }
+    if outputs.is_empty() && dynamic.is_empty() {
+        return Err(Problem::NothingWanted);
+    }
+    Ok(InputOutputs { outputs, dynamic })
+}
+
+fn output_name(reader: &mut Reader<'_>) -> Result<OutputName, Problem> {
+    lossy(&reader.string()?).parse().map_err(Problem::Name)
+}
+
+fn arguments(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Problem> {
+    let mut arguments = Vec::new();
+    reader.list(|reader| {
+        arguments.push(bytes(reader)?);
+        Ok(())
+    })?;
+    Ok(arguments)
+}
+
+fn bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, Problem> {
+    reader.string().map(Cow::into_owned)
+}
+
+/// Bytes that are no text become a character that no name, path or hash may contain.
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}

@@ -1,0 +1,149 @@
+//! A position in the text, and the few shapes that everything consists of.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Problem;
+
+/// Moves over the text; every method leaves it behind what it has read, or in front of what is wrong.
+pub(super) struct Reader<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    pub(super) fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// Goes over `literal`, if that is next.
+    pub(super) fn take(&mut self, literal: &str) -> bool {
+        let is_next = self.rest().starts_with(literal.as_bytes());
+        if is_next {
+            self.at += literal.len();
+        }
+        is_next
+    }
+
+    pub(super) fn expect(&mut self, expected: &'static str) -> Result<(), Problem> {
+        if self.take(expected) {
+            return Ok(());
+        }
+        let found = match self.rest() {
+            [] => "the end of the file".to_owned(),
+            rest => format!("`{}`", String::from_utf8_lossy(&rest[..rest.len().min(16)])),
+        };
+        Err(Problem::Expected { expected, found })
+    }
+
+    pub(super) fn end(&self) -> Result<(), Problem> {
+        if self.rest().is_empty() { Ok(()) } else { Err(Problem::Trailing) }
+    }
+
+    /// Reads a quoted string; it is copied only if something in it is escaped.
+    pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, Problem> {
+        self.expect("\"")?;
+        let run = self.run()?;
+        if self.take("\"") {
+            return Ok(Cow::Borrowed(run));
+        }
+        let mut unescaped = run.to_vec();
+        while !self.take("\"") {
+            unescaped.push(self.escaped()?);
+            unescaped.extend_from_slice(self.run()?);
+        }
+        Ok(Cow::Owned(unescaped))
+    }
+
+    /// Reads a list.
+    pub(super) fn list(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        self.expect("[")?;
+        if self.take("]") {
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            if self.take("]") {
+                return Ok(());
+            }
+            self.expect(",")?;
+        }
+    }
+
+    /// Reads a list whose members all differ.
+    pub(super) fn set<T: Ord>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, Problem>,
+    ) -> Result<BTreeSet<T>, Problem> {
+        let mut set = BTreeSet::new();
+        self.list(|reader| {
+            let start = reader.at;
+            if set.insert(item(reader)?) { Ok(()) } else { Err(reader.twice(start)) }
+        })?;
+        Ok(set)
+    }
+
+    /// Reads a list of tuples whose first members all differ.
+    pub(super) fn map<K: Ord, V>(
+        &mut self,
+        mut key: impl FnMut(&mut Self) -> Result<K, Problem>,
+        mut value: impl FnMut(&mut Self, &K) -> Result<V, Problem>,
+    ) -> Result<BTreeMap<K, V>, Problem> {
+        let mut map = BTreeMap::new();
+        self.list(|reader| {
+            reader.expect("(")?;
+            let start = reader.at;
+            let name = key(reader)?;
+            let end = reader.at;
+            reader.expect(",")?;
+            let value = value(reader, &name)?;
+            reader.expect(")")?;
+            if map.insert(name, value).is_some() {
+                reader.at = end;
+                return Err(reader.twice(start));
+            }
+            Ok(())
+        })?;
+        Ok(map)
+    }
+
+    /// Names what was read since `start`, quotes left out, and goes back to it.
+    fn twice(&mut self, start: usize) -> Problem {
+        let name = self.text[start..self.at].trim_ascii();
+        let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
+        self.at = start;
+        Problem::Twice { name: String::from_utf8_lossy(name).into_owned() }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        &self.text[self.at..]
+    }
+
+    /// Reads up to the next quote or backslash.
+    fn run(&mut self) -> Result<&'a [u8], Problem> {
+        let rest = self.rest();
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+        let length = rest.iter().position(is_special).ok_or(Problem::OpenString)?;
+        self.at += length;
+        Ok(&rest[..length])
+    }
+
+    /// Reads a backslash and what it escapes.
+    fn escaped(&mut self) -> Result<u8, Problem> {
+        let [_, byte, ..] = self.rest() else { return Err(Problem::OpenString) };
+        self.at += 2;
+        Ok(match byte {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            other => *other,
+        })
+    }
+}

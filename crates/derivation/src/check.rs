@@ -1,0 +1,156 @@
+//! The rules that a whole derivation has to fulfil, and the paths that follow from it.
+
+mod form;
+mod outputs;
+
+use std::collections::BTreeMap;
+
+use store_path::{Hash, HashAlgorithm, NameError, StoreDir, StorePath};
+
+use crate::model::file_name;
+use crate::modulo::Replaced;
+use crate::{Derivation, InputError, Modulo, OutputName, aterm};
+
+/// A derivation whose output paths are right, with its own path.
+///
+/// Invariant: it came out of [`check`].
+#[derive(Clone, Debug)]
+pub struct Checked {
+    path: StorePath,
+    derivation: Derivation,
+    aterm: Vec<u8>,
+}
+
+impl Checked {
+    /// Returns the path of the derivation's own file.
+    pub fn path(&self) -> &StorePath {
+        &self.path
+    }
+
+    /// Returns the derivation, with the paths of its outputs filled in where they can be known.
+    pub fn derivation(&self) -> &Derivation {
+        &self.derivation
+    }
+
+    /// Returns the contents of the derivation's own file.
+    pub fn aterm(&self) -> &[u8] {
+        &self.aterm
+    }
+
+    /// Returns the path of each output; none where only the build will tell.
+    pub fn output_paths(&self) -> BTreeMap<OutputName, Option<StorePath>> {
+        let outputs = self.derivation.outputs.iter();
+        outputs.map(|(name, output)| (name.clone(), output.path().cloned())).collect()
+    }
+}
+
+/// Why a derivation is not right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// There is nothing to build.
+    #[error("it has no outputs")]
+    NoOutputs,
+    /// What an output is named by has to be the same for all.
+    #[error("its outputs are of different kinds: `{first}` and `{second}`")]
+    MixedOutputs {
+        /// One of them.
+        first: OutputName,
+        /// One of another kind.
+        second: OutputName,
+    },
+    /// The promise of a fixed output is for one output, called `out`.
+    #[error("an output with a fixed hash has to be the only one and be called `out`, not `{output}`")]
+    FixedOutput {
+        /// The output that breaks the rule.
+        output: OutputName,
+    },
+    /// An output hashed as a text uses another algorithm.
+    #[error("the output `{output}` is hashed as a text, which needs `sha256`")]
+    TextAlgorithm {
+        /// The output.
+        output: OutputName,
+    },
+    /// The path of an output is not the one that follows from the derivation.
+    #[error("its output `{output}` has the path `{stated}`, but should have `{computed}`")]
+    OutputPath {
+        /// The output.
+        output: OutputName,
+        /// The path it has, in full.
+        stated: String,
+        /// The path it should have, in full.
+        computed: String,
+    },
+    /// The path of an output is stated, but cannot be known yet.
+    #[error("its output `{output}` has the path `{stated}`, but that depends on inputs yet to be built")]
+    TooEarly {
+        /// The output.
+        output: OutputName,
+        /// The path it has, in full.
+        stated: String,
+    },
+    /// The builder would write somewhere else.
+    #[error("its variable `{output}` is `{found}`, but should be the path of that output, `{expected}`")]
+    Variable {
+        /// The output.
+        output: OutputName,
+        /// What the variable is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// The builder could not know where to write.
+    #[error("it has no variable `{output}`, which should be the path of that output, `{expected}`")]
+    NoVariable {
+        /// The output.
+        output: OutputName,
+        /// What the variable should be.
+        expected: String,
+    },
+    /// An input derivation's path has no `.drv` at its end.
+    #[error("its input `{input}` is not a derivation")]
+    NotDerivation {
+        /// The input.
+        input: StorePath,
+    },
+    /// Nothing is wanted of an input derivation.
+    #[error("it wants no output of its input `{input}`")]
+    NothingWanted {
+        /// The input.
+        input: StorePath,
+    },
+    /// Something is wrong with an input.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// With a suffix, the name is too long.
+    #[error("its name does not fit into a store path")]
+    Name(#[from] NameError),
+}
+
+/// Holds a derivation against the rules, fills in output paths that are absent and can be known, and adds it to
+/// `modulo`, where its inputs have to be already (those of a fixed output need not).
+///
+/// A variable named after an output is set with a path that is filled in, and has to be right otherwise.
+pub fn check(derivation: Derivation, modulo: &mut Modulo) -> Result<Checked, CheckError> {
+    complete(derivation, modulo).map(|(checked, _)| checked)
+}
+
+/// The same, and whether anything was filled in.
+pub(crate) fn complete(
+    mut derivation: Derivation,
+    modulo: &mut Modulo,
+) -> Result<(Checked, bool), CheckError> {
+    form::check(&derivation)?;
+    let replaced = if derivation.is_fixed() { Replaced::nothing() } else { modulo.replace(&derivation)? };
+    let was_filled = outputs::settle(&mut derivation, modulo, &replaced)?;
+    let (path, aterm) = file(&derivation, modulo.store_dir())?;
+    modulo.insert_replaced(&path, &derivation, &replaced);
+    Ok((Checked { path, derivation, aterm }, was_filled))
+}
+
+/// Returns the path and the contents of the derivation's own file.
+fn file(derivation: &Derivation, store_dir: &StoreDir) -> Result<(StorePath, Vec<u8>), NameError> {
+    let aterm = aterm::print(derivation, store_dir);
+    let contents = Hash::of(HashAlgorithm::Sha256, &aterm);
+    let path = store_dir.text_path(&file_name(&derivation.name)?, &contents, &derivation.references());
+    Ok((path, aterm))
+}

@@ -1,0 +1,126 @@
+//! The paths of the outputs, and the variables that tell them to the builder.
+
+use store_path::{Hash, Method, StoreDir, StorePath};
+
+use super::CheckError;
+use crate::model::fixed_path;
+use crate::modulo::Replaced;
+use crate::{Derivation, Modulo, Output, OutputName};
+
+/// Fills in what is absent, holds the rest against what it should be, and returns whether anything was absent.
+pub(super) fn settle(
+    derivation: &mut Derivation,
+    modulo: &mut Modulo,
+    replaced: &Replaced,
+) -> Result<bool, CheckError> {
+    match derivation.outputs.first_key_value() {
+        Some((name, Output::Fixed { method, hash, .. })) => {
+            let (name, method, hash) = (name.clone(), *method, *hash);
+            settle_fixed(derivation, modulo.store_dir(), &name, method, &hash)
+        }
+        Some((_, Output::InputAddressed(_))) => {
+            verify(derivation, modulo, replaced)?;
+            Ok(false)
+        }
+        Some((_, Output::Deferred)) => fill_in(derivation, modulo, replaced),
+        Some((_, Output::Floating { .. } | Output::Impure { .. })) | None => Ok(false),
+    }
+}
+
+/// A fixed output's path cannot be absent, since the hash alone decides it; but its variable can.
+fn settle_fixed(
+    derivation: &mut Derivation,
+    store_dir: &StoreDir,
+    name: &OutputName,
+    method: Method,
+    hash: &Hash,
+) -> Result<bool, CheckError> {
+    let computed = fixed_path(store_dir, &derivation.name, name, method, hash)?;
+    check_path(derivation, store_dir, name, &computed)?;
+    set_variable(derivation, name, store_dir.print(&computed))
+}
+
+fn verify(derivation: &Derivation, modulo: &mut Modulo, replaced: &Replaced) -> Result<(), CheckError> {
+    let Some(hash) = modulo.output_hash(derivation, replaced) else {
+        return Err(too_early(derivation, modulo.store_dir()));
+    };
+    let store_dir = modulo.store_dir();
+    for name in derivation.outputs.keys() {
+        let computed = store_dir.output_path(name.as_str(), &hash, &derivation.name)?;
+        check_path(derivation, store_dir, name, &computed)?;
+        let expected = store_dir.print(&computed);
+        match derivation.env.get(name.as_str().as_bytes()) {
+            Some(found) if found == expected.as_bytes() => {}
+            Some(found) => return Err(wrong_variable(name, found, expected)),
+            None => return Err(CheckError::NoVariable { output: name.clone(), expected }),
+        }
+    }
+    Ok(())
+}
+
+fn fill_in(
+    derivation: &mut Derivation,
+    modulo: &mut Modulo,
+    replaced: &Replaced,
+) -> Result<bool, CheckError> {
+    let names: Vec<OutputName> = derivation.outputs.keys().cloned().collect();
+    let before = derivation.env.len();
+    // The variables are part of the hash, so all have to be there before it is made.
+    for name in &names {
+        derivation.env.entry(name.as_str().as_bytes().to_vec()).or_default();
+    }
+    let Some(hash) = modulo.output_hash(derivation, replaced) else {
+        return Ok(derivation.env.len() != before);
+    };
+    let store_dir = modulo.store_dir();
+    for name in &names {
+        let computed = store_dir.output_path(name.as_str(), &hash, &derivation.name)?;
+        set_variable(derivation, name, store_dir.print(&computed))?;
+        derivation.outputs.insert(name.clone(), Output::InputAddressed(computed));
+    }
+    Ok(true)
+}
+
+fn check_path(
+    derivation: &Derivation,
+    store_dir: &StoreDir,
+    name: &OutputName,
+    computed: &StorePath,
+) -> Result<(), CheckError> {
+    match derivation.outputs[name].path() {
+        Some(stated) if stated != computed => Err(CheckError::OutputPath {
+            output: name.clone(),
+            stated: store_dir.print(stated),
+            computed: store_dir.print(computed),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Sets an absent or empty variable; any other has to be right. Returns whether it was set.
+fn set_variable(
+    derivation: &mut Derivation,
+    name: &OutputName,
+    expected: String,
+) -> Result<bool, CheckError> {
+    let variable = derivation.env.entry(name.as_str().as_bytes().to_vec()).or_default();
+    if variable.is_empty() {
+        *variable = expected.into_bytes();
+        return Ok(true);
+    }
+    if variable == expected.as_bytes() { Ok(false) } else { Err(wrong_variable(name, variable, expected)) }
+}
+
+fn wrong_variable(name: &OutputName, found: &[u8], expected: String) -> CheckError {
+    let found = String::from_utf8_lossy(found).into_owned();
+    CheckError::Variable { output: name.clone(), found, expected }
+}
+
+fn too_early(derivation: &Derivation, store_dir: &StoreDir) -> CheckError {
+    let (output, path) = derivation
+        .outputs
+        .iter()
+        .find_map(|(name, output)| Some((name, output.path()?)))
+        .expect("only outputs with a stated path are verified");
+    CheckError::TooEarly { output: output.clone(), stated: store_dir.print(path) }
+}

@@ -1,0 +1,264 @@
+//! Checking many derivations that refer to each other, inputs first.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
+use std::rc::Rc;
+
+use store_path::{StoreDir, StorePath};
+
+use crate::check::complete;
+use crate::{CheckError, Checked, Derivation, InputError, InputOutputs, Modulo};
+
+/// Why some derivations are not right together.
+#[derive(Debug, thiserror::Error)]
+pub enum ClosureError<E: std::error::Error + 'static> {
+    /// One of them breaks a rule of its own.
+    #[error("the derivation `{derivation}` is not right")]
+    Check {
+        /// Its path as stated, or else its name.
+        derivation: String,
+        /// The rule.
+        source: CheckError,
+    },
+    /// The path under which one is given is not its own.
+    #[error("the derivation `{stated}` should be called `{computed}`, by what is in it")]
+    Path {
+        /// The path it is given under.
+        stated: String,
+        /// The path that follows from what is in it.
+        computed: String,
+    },
+    /// Two are given under one path.
+    #[error("the derivation `{path}` is there twice")]
+    Twice {
+        /// The path.
+        path: String,
+    },
+    /// They would have to be built before themselves.
+    #[error("the derivation `{path}` is an input of itself, at however many removes")]
+    Cycle {
+        /// One of them.
+        path: String,
+    },
+    /// An input that is not among them cannot be had from the store either.
+    #[error("cannot read the derivation `{path}`, an input of `{wanted_by}`")]
+    Input {
+        /// The input's path.
+        path: String,
+        /// Who needs it.
+        wanted_by: String,
+        /// Why it cannot be had.
+        source: E,
+    },
+    /// Something is wrong with an input of a derivation in the store.
+    #[error("cannot hash the derivation `{path}`")]
+    Stored {
+        /// The derivation's path.
+        path: String,
+        /// What is wrong.
+        source: InputError,
+    },
+}
+
+/// Checks derivations that may be inputs of each other, and returns them with inputs first.
+///
+/// Each comes with the path it is given under, if there is one. Input derivations that are not in the list are
+/// asked from `known`, usually the store.
+///
+/// A path that is not the derivation's own is an error, unless output paths were filled in, in it or in an
+/// input: whoever left them out could not know the path either. Then the path given is only a label, and where
+/// others in the list use it as an input it is replaced.
+pub fn check_closure<E: std::error::Error + 'static>(
+    derivations: Vec<(Option<StorePath>, Derivation)>,
+    store_dir: &StoreDir,
+    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+) -> Result<Vec<Checked>, ClosureError<E>> {
+    let mut given = BTreeMap::new();
+    for (index, (path, _)) in derivations.iter().enumerate() {
+        if let Some(path) = path
+            && given.insert(path.clone(), index).is_some()
+        {
+            return Err(ClosureError::Twice { path: store_dir.print(path) });
+        }
+    }
+    let order = order(&derivations, &given, store_dir)?;
+    let mut closure = Closure {
+        store_dir,
+        known,
+        modulo: Modulo::new(store_dir.clone()),
+        aliases: HashMap::new(),
+        checked: Vec::with_capacity(derivations.len()),
+    };
+    let mut waiting: Vec<_> = derivations.into_iter().map(Some).collect();
+    for index in order {
+        let (stated, derivation) = waiting[index].take().expect("the order names each once");
+        closure.add(stated, derivation)?;
+    }
+    Ok(closure.checked)
+}
+
+/// Returns the places of the derivations in an order in which inputs come first, and which depends on nothing
+/// but the list.
+///
+/// A walk with a stack of its own: graphs are deeper than a thread's stack.
+fn order<E: std::error::Error + 'static>(
+    derivations: &[(Option<StorePath>, Derivation)],
+    given: &BTreeMap<StorePath, usize>,
+    store_dir: &StoreDir,
+) -> Result<Vec<usize>, ClosureError<E>> {
+    let inputs = |index: usize| {
+        let drv: &Derivation = &derivations[index].1;
+        drv.input_drvs.keys().chain(&drv.input_srcs).filter_map(|path| given.get(path).copied())
+    };
+    let mut visits = vec![Visit::Ahead; derivations.len()];
+    let mut order = Vec::with_capacity(derivations.len());
+    for start in 0..derivations.len() {
+        if visits[start] != Visit::Ahead {
+            continue;
+        }
+        visits[start] = Visit::Open;
+        let mut stack = vec![(start, inputs(start))];
+        while let Some((index, rest)) = stack.last_mut() {
+            let Some(input) = rest.next() else {
+                visits[*index] = Visit::Done;
+                order.push(*index);
+                stack.pop();
+                continue;
+            };
+            match visits[input] {
+                Visit::Done => {}
+                Visit::Open => {
+                    let (stated, derivation) = &derivations[input];
+                    let path = describe(stated.as_ref(), derivation, store_dir);
+                    return Err(ClosureError::Cycle { path });
+                }
+                Visit::Ahead => {
+                    visits[input] = Visit::Open;
+                    stack.push((input, inputs(input)));
+                }
+            }
+        }
+    }
+    Ok(order)
+}
+
+/// How far the walk has come with a derivation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// Not met yet.
+    Ahead,
+    /// On the stack: its inputs are being walked.
+    Open,
+    /// In the order.
+    Done,
+}
+
+/// Names a derivation for people.
+fn describe(stated: Option<&StorePath>, derivation: &Derivation, store_dir: &StoreDir) -> String {
+    stated.map_or_else(|| derivation.name.to_string(), |path| store_dir.print(path))
+}
+
+/// What is done so far.
+struct Closure<'a, E> {
+    store_dir: &'a StoreDir,
+    known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    modulo: Modulo,
+    /// Labels, and the paths that they turned out to stand for.
+    aliases: HashMap<StorePath, StorePath>,
+    checked: Vec<Checked>,
+}
+
+impl<E: std::error::Error + 'static> Closure<'_, E> {
+    /// Checks the next one.
+    fn add(&mut self, stated: Option<StorePath>, mut derivation: Derivation) -> Result<(), ClosureError<E>> {
+        let was_relabelled = self.resolve_aliases(&mut derivation);
+        let name = describe(stated.as_ref(), &derivation, self.store_dir);
+        self.load_inputs(&derivation, &name)?;
+        let (checked, was_filled) = complete(derivation, &mut self.modulo)
+            .map_err(|source| ClosureError::Check { derivation: name, source })?;
+        if let Some(stated) = stated
+            && stated != *checked.path()
+        {
+            if !was_filled && !was_relabelled {
+                return Err(ClosureError::Path {
+                    stated: self.store_dir.print(&stated),
+                    computed: self.store_dir.print(checked.path()),
+                });
+            }
+            self.aliases.insert(stated, checked.path().clone());
+        }
+        self.checked.push(checked);
+        Ok(())
+    }
+
+    /// Replaces labels by paths, and returns whether there were any.
+    fn resolve_aliases(&self, derivation: &mut Derivation) -> bool {
+        let is_alias = |path: &StorePath| self.aliases.contains_key(path);
+        if !derivation.input_drvs.keys().chain(&derivation.input_srcs).any(is_alias) {
+            return false;
+        }
+        let resolve = |path: StorePath| self.aliases.get(&path).cloned().unwrap_or(path);
+        derivation.input_srcs = mem::take(&mut derivation.input_srcs).into_iter().map(resolve).collect();
+        let mut inputs: BTreeMap<StorePath, InputOutputs> = BTreeMap::new();
+        for (path, wanted) in mem::take(&mut derivation.input_drvs) {
+            inputs.entry(resolve(path)).or_default().merge(wanted);
+        }
+        derivation.input_drvs = inputs;
+        true
+    }
+
+    /// Asks for the input derivations that are not in the list, and for all that is needed to hash those.
+    fn load_inputs(&mut self, derivation: &Derivation, name: &str) -> Result<(), ClosureError<E>> {
+        let mut stack = Vec::new();
+        self.push_missing(derivation, &name.into(), &mut stack);
+        let mut read = HashSet::new();
+        while let Some(Pending { path, wanted_by, derivation }) = stack.pop() {
+            if self.modulo.contains(&path) {
+                continue;
+            }
+            if let Some(derivation) = derivation {
+                self.insert_stored(&path, &derivation)?;
+                continue;
+            }
+            let full: Rc<str> = self.store_dir.print(&path).into();
+            // One that was read and is not in `modulo` yet lies further down the stack: it waits for itself.
+            if !read.insert(path.clone()) {
+                return Err(ClosureError::Cycle { path: full.to_string() });
+            }
+            let derivation = (self.known)(&path).map_err(|source| ClosureError::Input {
+                path: full.to_string(),
+                wanted_by: wanted_by.to_string(),
+                source,
+            })?;
+            let place = stack.len();
+            if !derivation.is_fixed() {
+                self.push_missing(&derivation, &full, &mut stack);
+            }
+            stack.insert(place, Pending { path, wanted_by, derivation: Some(derivation) });
+        }
+        Ok(())
+    }
+
+    fn push_missing(&self, derivation: &Derivation, wanted_by: &Rc<str>, stack: &mut Vec<Pending>) {
+        let missing = derivation.input_drvs.keys().filter(|input| !self.modulo.contains(input));
+        stack.extend(missing.map(|path| Pending {
+            path: path.clone(),
+            wanted_by: wanted_by.clone(),
+            derivation: None,
+        }));
+    }
+
+    fn insert_stored(&mut self, path: &StorePath, derivation: &Derivation) -> Result<(), ClosureError<E>> {
+        self.modulo
+            .insert(path, derivation)
+            .map_err(|source| ClosureError::Stored { path: self.store_dir.print(path), source })
+    }
+}
+
+/// A derivation in the store that has to be known.
+struct Pending {
+    path: StorePath,
+    wanted_by: Rc<str>,
+    /// There once it is read, while its inputs are being seen to.
+    derivation: Option<Derivation>,
+}

@@ -1,0 +1,163 @@
+//! What a derivation is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use store_path::{Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath, output_name};
+
+/// The name of an output, such as `out` or `dev`.
+///
+/// Invariant: it has the form of a [`Name`], since it becomes the end of one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputName(Name);
+
+impl OutputName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for OutputName {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        name.parse().map(Self)
+    }
+}
+
+impl fmt::Display for OutputName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// What is known about an output before it is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Named by how it is built.
+    InputAddressed(StorePath),
+    /// Its contents are promised, and name it.
+    Fixed {
+        /// What `hash` is of.
+        method: Method,
+        /// The promise.
+        hash: Hash,
+        /// The path that follows from it.
+        path: StorePath,
+    },
+    /// Named by contents that only the build will tell.
+    Floating {
+        /// What will be hashed.
+        method: Method,
+        /// How it will be hashed.
+        algorithm: HashAlgorithm,
+    },
+    /// Named by how it is built, which is not settled: [`crate::check`] fills it in if it can; it cannot where
+    /// an input's path is not known.
+    Deferred,
+    /// Like `Floating`, but different each time.
+    Impure {
+        /// What will be hashed.
+        method: Method,
+        /// How it will be hashed.
+        algorithm: HashAlgorithm,
+    },
+}
+
+impl Output {
+    /// Returns the output's path, if that is known.
+    pub fn path(&self) -> Option<&StorePath> {
+        match self {
+            Self::InputAddressed(path) | Self::Fixed { path, .. } => Some(path),
+            Self::Floating { .. } | Self::Deferred | Self::Impure { .. } => None,
+        }
+    }
+}
+
+/// Which outputs of an input derivation are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputOutputs {
+    /// Outputs of the derivation itself.
+    pub outputs: BTreeSet<OutputName>,
+    /// Outputs that are derivations themselves, and what is wanted of those.
+    pub dynamic: BTreeMap<OutputName, InputOutputs>,
+}
+
+impl InputOutputs {
+    /// Wants what `other` wants too. Recursive, but no deeper than the parsers let it be.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.outputs.extend(other.outputs);
+        for (name, inner) in other.dynamic {
+            self.dynamic.entry(name).or_default().merge(inner);
+        }
+    }
+}
+
+/// How deep [`InputOutputs`] may be nested; both parsers refuse more.
+pub(crate) const MAX_DYNAMIC_DEPTH: usize = 32;
+
+/// One build: a program, what it is given, and the outputs it makes.
+///
+/// Everything that is not a path or an output's name is bytes, as it is for the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Derivation {
+    /// The name in its own path (without `.drv`) and in those of its outputs. Its file does not hold it.
+    pub name: Name,
+    /// What the program makes.
+    pub outputs: BTreeMap<OutputName, Output>,
+    /// What has to be built before.
+    pub input_drvs: BTreeMap<StorePath, InputOutputs>,
+    /// What has to be in the store before.
+    pub input_srcs: BTreeSet<StorePath>,
+    /// The kind of machine that can run the program, such as `x86_64-linux`.
+    pub system: Vec<u8>,
+    /// The program.
+    pub builder: Vec<u8>,
+    /// Its arguments, without the program's name.
+    pub args: Vec<Vec<u8>>,
+    /// Its environment. Structured attributes are JSON in the variable `__json`.
+    pub env: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Derivation {
+    /// Whether the contents of the output are promised.
+    pub fn is_fixed(&self) -> bool {
+        self.outputs.values().any(|output| matches!(output, Output::Fixed { .. }))
+    }
+
+    /// Returns the outputs whose paths only a build would tell.
+    pub fn unknown_outputs(&self) -> impl Iterator<Item = &OutputName> {
+        self.outputs.iter().filter(|(_, output)| output.path().is_none()).map(|(name, _)| name)
+    }
+
+    /// Returns what the derivation's own file refers to: its inputs, not its outputs.
+    pub fn references(&self) -> BTreeSet<StorePath> {
+        self.input_drvs.keys().chain(&self.input_srcs).cloned().collect()
+    }
+}
+
+/// Returns the name of the file of a derivation called `name`.
+pub(crate) fn file_name(name: &Name) -> Result<Name, NameError> {
+    format!("{name}.drv").parse()
+}
+
+/// Returns the path that follows from the promise a fixed output makes.
+pub(crate) fn fixed_path(
+    store_dir: &StoreDir,
+    derivation: &Name,
+    output: &OutputName,
+    method: Method,
+    hash: &Hash,
+) -> Result<StorePath, NameError> {
+    Ok(store_dir.fixed_path(&output_name(derivation, output.as_str())?, method, hash))
+}
+
+/// Splits what a derivation writes before an algorithm from it: `r:sha256`.
+pub(crate) fn split_method(text: &str) -> (Method, &str) {
+    [Method::Nar, Method::Text, Method::Git]
+        .into_iter()
+        .find_map(|method| Some((method, text.strip_prefix(method.prefix())?)))
+        .unwrap_or((Method::Flat, text))
+}

@@ -1,0 +1,167 @@
+//! Hashes of derivations that do not depend on how their fixed outputs are made.
+//!
+//! Two ways to download the same file must lead to the same paths in everything built from it. So a dependent
+//! hashes not the path of an input derivation but its hash in here, which for a fixed output is that of the
+//! promise alone, and for all others comes from a text in which the inputs are replaced in the same way.
+
+use std::collections::HashMap;
+
+use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
+
+use crate::aterm::{Inputs, View};
+use crate::{Derivation, Output, OutputName};
+
+/// The digits that stand for an input derivation.
+pub(crate) type HexHash = [u8; 64];
+
+/// The hashes of derivations met so far.
+#[derive(Debug)]
+pub struct Modulo {
+    store_dir: StoreDir,
+    known: HashMap<StorePath, Known>,
+    /// Kept for its memory.
+    text: Vec<u8>,
+}
+
+/// What dependents need to know about a derivation.
+#[derive(Debug)]
+struct Known {
+    /// None below a dynamic input, where there is nothing to hash before it is built.
+    hash: Option<HexHash>,
+    /// Whether an output's path is not known, and so neither are the dependents'.
+    is_deferred: bool,
+    outputs: Box<[OutputName]>,
+}
+
+/// The inputs of a derivation as its hash sees them.
+pub(crate) struct Replaced {
+    /// Sorted; none if an input has no hash.
+    pairs: Option<Vec<(HexHash, OutputName)>>,
+    /// Whether a path of an input is not known.
+    is_deferred: bool,
+}
+
+/// Why a derivation cannot be hashed: something is wrong with an input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    /// Inputs come first.
+    #[error("the input derivation `{input}` is not known")]
+    Missing {
+        /// The input's path.
+        input: StorePath,
+    },
+    /// The input makes no such output.
+    #[error("the input derivation `{input}` has no output `{output}`")]
+    NoOutput {
+        /// The input's path.
+        input: StorePath,
+        /// The output that is wanted.
+        output: OutputName,
+    },
+}
+
+impl Modulo {
+    /// Returns a memory with nothing in it.
+    pub fn new(store_dir: StoreDir) -> Self {
+        Self { store_dir, known: HashMap::new(), text: Vec::new() }
+    }
+
+    /// Adds a derivation from the store; its inputs come first, unless its output is fixed.
+    ///
+    /// Its rules are taken as checked when it was added to the store.
+    pub fn insert(&mut self, path: &StorePath, derivation: &Derivation) -> Result<(), InputError> {
+        if self.known.contains_key(path) {
+            return Ok(());
+        }
+        // No input has a say in a promise, so it is not asked for either.
+        let replaced = if derivation.is_fixed() { Replaced::nothing() } else { self.replace(derivation)? };
+        self.insert_replaced(path, derivation, &replaced);
+        Ok(())
+    }
+
+    pub(crate) fn insert_replaced(&mut self, path: &StorePath, derivation: &Derivation, replaced: &Replaced) {
+        let is_unknown = derivation.unknown_outputs().next().is_some();
+        let known = Known {
+            hash: self.input_hash(derivation, replaced).map(|hash| hex(&hash)),
+            is_deferred: is_unknown || (replaced.is_deferred && !derivation.is_fixed()),
+            outputs: derivation.outputs.keys().cloned().collect(),
+        };
+        self.known.insert(path.clone(), known);
+    }
+
+    pub(crate) fn contains(&self, path: &StorePath) -> bool {
+        self.known.contains_key(path)
+    }
+
+    pub(crate) fn store_dir(&self) -> &StoreDir {
+        &self.store_dir
+    }
+
+    /// Looks up every input.
+    pub(crate) fn replace(&self, derivation: &Derivation) -> Result<Replaced, InputError> {
+        let mut is_deferred = false;
+        let mut pairs = Some(Vec::with_capacity(derivation.input_drvs.len()));
+        for (input, wanted) in &derivation.input_drvs {
+            let known = self.known.get(input).ok_or_else(|| InputError::Missing { input: input.clone() })?;
+            let is_dynamic = !wanted.dynamic.is_empty();
+            is_deferred |= known.is_deferred || is_dynamic;
+            let Some(hash) = known.hash.filter(|_| !is_dynamic) else {
+                pairs = None;
+                continue;
+            };
+            for output in &wanted.outputs {
+                if !known.outputs.contains(output) {
+                    return Err(InputError::NoOutput { input: input.clone(), output: output.clone() });
+                }
+                if let Some(pairs) = &mut pairs {
+                    pairs.push((hash, output.clone()));
+                }
+            }
+        }
+        // Inputs with one hash become one input, of which all their outputs are wanted.
+        if let Some(pairs) = &mut pairs {
+            pairs.sort_unstable();
+            pairs.dedup();
+        }
+        Ok(Replaced { pairs, is_deferred })
+    }
+
+    /// Returns the hash that names the outputs: of everything but their paths. There is none where an input's
+    /// path is not known.
+    pub(crate) fn output_hash(&mut self, derivation: &Derivation, replaced: &Replaced) -> Option<Hash> {
+        if replaced.is_deferred { None } else { self.hash_text(derivation, replaced, true) }
+    }
+
+    /// Returns the hash under which dependents know the derivation.
+    fn input_hash(&mut self, derivation: &Derivation, replaced: &Replaced) -> Option<Hash> {
+        let promise = derivation.outputs.values().find_map(|output| match output {
+            Output::Fixed { method, hash, path } => {
+                let (prefix, hash) = (method.prefix(), hash.prefixed_base16());
+                Some(format!("fixed:out:{prefix}{hash}:{}/{path}", self.store_dir))
+            }
+            _ => None,
+        });
+        match promise {
+            Some(promise) => Some(Hash::of(HashAlgorithm::Sha256, promise.as_bytes())),
+            None => self.hash_text(derivation, replaced, false),
+        }
+    }
+
+    fn hash_text(&mut self, derivation: &Derivation, replaced: &Replaced, masked: bool) -> Option<Hash> {
+        let inputs = Inputs::Replaced(replaced.pairs.as_ref()?);
+        self.text.clear();
+        View { derivation, store_dir: &self.store_dir, masked, inputs }.write(&mut self.text);
+        Some(Hash::of(HashAlgorithm::Sha256, &self.text))
+    }
+}
+
+impl Replaced {
+    /// The inputs of a derivation whose hash does not depend on them.
+    pub(crate) fn nothing() -> Self {
+        Self { pairs: Some(Vec::new()), is_deferred: false }
+    }
+}
+
+fn hex(hash: &Hash) -> HexHash {
+    hash.to_base16().into_bytes().try_into().expect("SHA-256 has 64 digits")
+}
