@@ -35,6 +35,7 @@
 
 mod closure;
 mod error;
+mod lines;
 mod order;
 mod plan;
 mod read;

@@ -16,12 +16,12 @@ pub enum Event<'a> {
         /// The derivation.
         drv: &'a StorePath,
     },
-    /// A build wrote to its log.
+    /// A build printed a line.
     Log {
         /// The derivation.
         drv: &'a StorePath,
-        /// What it wrote, as it came.
-        text: &'a [u8],
+        /// The line, without its end.
+        line: &'a [u8],
     },
     /// A build is over and its outputs are valid.
     Built {

@@ -126,13 +126,18 @@ impl Run<'_> {
                 return;
             }
             match messages.recv().expect("a worker answers for every job") {
-                Message::Log(goal, text) => {
-                    (self.on_event)(Event::Log { drv: &self.plan.builds[goal.index()].drv, text: &text });
-                }
+                Message::Log(goal, text) => self.log(goal, &text),
                 Message::Ended(goal, Ok(Ok(_))) => self.built(goal),
                 Message::Ended(goal, Ok(Err(failure))) => self.failed(goal, failure),
                 Message::Ended(_, Err(panic)) => resume_unwind(panic),
             }
+        }
+    }
+
+    fn log(&mut self, goal: GoalId, text: &[u8]) {
+        let drv = &self.plan.builds[goal.index()].drv;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            (self.on_event)(Event::Log { drv, line: line.strip_suffix(b"\n").unwrap_or(line) });
         }
     }
 

@@ -8,12 +8,13 @@ use std::thread;
 use builder::{BuildFailure, Built};
 use scheduler::GoalId;
 
+use crate::lines::Lines;
 use crate::plan::Plan;
 use crate::run::Context;
 
 /// What a worker tells.
 pub(crate) enum Message {
-    /// A build wrote that.
+    /// A build printed these lines.
     Log(GoalId, Vec<u8>),
     /// A build is over; the outer error is a panic.
     Ended(GoalId, thread::Result<Result<Built, BuildFailure>>),
@@ -49,8 +50,13 @@ fn build(
     let build = &plan.builds[goal.index()];
     let builder =
         builder::Context { store: context.store, launcher: context.launcher, settings: context.settings };
-    // Nobody listens any more when the reader is unwinding; the build ends by itself.
-    builder::build(&builder, &build.drv, &build.derivation, &mut |text| {
-        let _ = messages.send(Message::Log(goal, text.to_vec()));
-    })
+    let mut lines = Lines::default();
+    let tell = |text: Option<Vec<u8>>| {
+        // Nobody listens any more when the reader is unwinding; the build ends by itself.
+        let _ = text.map(|text| messages.send(Message::Log(goal, text)));
+    };
+    let result =
+        builder::build(&builder, &build.drv, &build.derivation, &mut |piece| tell(lines.push(piece)));
+    tell(lines.finish());
+    result
 }
