@@ -1,1 +1,22 @@
-//! Every command of `store`, on the real binary. One module a command.
+//! Every command of `store`, on the real binary. One module a command, and three that go across:
+//! what a build can see (`isolation`), what is said when something fails (`failures`), and real software
+//! (`workload`).
+
+#![allow(clippy::disallowed_methods, reason = "tests run the program, and look at what it left on disk")]
+
+mod add;
+mod build;
+mod config;
+mod delete;
+mod derivation;
+mod doctor;
+mod failures;
+mod isolation;
+mod log;
+mod nar;
+mod path_info;
+mod peer;
+mod query;
+mod scene;
+mod verify;
+mod workload;

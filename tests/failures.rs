@@ -1,0 +1,189 @@
+//! What a newcomer reads when something goes wrong, as transcripts.
+
+use std::fs;
+
+use crate::scene::{Run, Scene, derivation, has, shell_derivation, text};
+
+/// Compares a failure with its transcript, the scratch directory called `[DIR]`.
+fn check(scene: &Scene, name: &str, run: &Run) {
+    let code = run.code.map_or("killed".to_owned(), |code| code.to_string());
+    let transcript = format!("exit code: {code}\n--- stdout\n{}--- stderr\n{}", run.stdout, run.stderr);
+    let transcript = transcript
+        .replace(&text(scene.path("")), "[DIR]/")
+        .replace(&text(test_support::project_root()), "[PROJECT]");
+    test_support::check(&format!("cli/{name}.txt"), transcript);
+}
+
+fn build(scene: &Scene, name: &str) -> Run {
+    scene.run(&["build", "--no-link", &derivation(name)])
+}
+
+#[test]
+fn a_failing_builder() {
+    let scene = Scene::new();
+    check(&scene, "failing-builder", &build(&scene, "failing"));
+}
+
+#[test]
+fn a_failing_input() {
+    let scene = Scene::new();
+    let json = r#"{
+        "/nix/store/00000000000000000000000000000001-input.drv": { "name": "input", "system": "x86_64-linux",
+            "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [], "inputDrvs": {},
+            "outputs": { "out": {} } },
+        "/nix/store/00000000000000000000000000000002-user.drv": { "name": "user", "system": "x86_64-linux",
+            "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [],
+            "inputDrvs": { "/nix/store/00000000000000000000000000000001-input.drv": ["out"] },
+            "outputs": { "out": {} } }
+    }"#;
+    let file = scene.write("pair.json", json);
+    check(&scene, "failing-input", &scene.run(&["build", "--no-link", &file]));
+}
+
+#[test]
+fn a_killed_builder() {
+    let scene = Scene::new();
+    let file = scene.write("killed.json", shell_derivation("killed", "kill -SEGV $$"));
+    check(&scene, "killed-builder", &scene.run(&["build", "--no-link", &file]));
+}
+
+#[test]
+fn a_builder_that_is_not_there() {
+    let scene = Scene::new();
+    let json = shell_derivation("absent", "").replace("/bin/sh", "/bin/no-such-program");
+    let file = scene.write("absent.json", json);
+    check(&scene, "absent-builder", &scene.run(&["build", "--no-link", &file]));
+}
+
+#[test]
+fn a_builder_that_makes_nothing() {
+    let scene = Scene::new();
+    check(&scene, "no-output", &build(&scene, "no-output"));
+}
+
+#[test]
+fn a_wrong_hash() {
+    let scene = Scene::new();
+    check(&scene, "wrong-hash", &build(&scene, "wrong-hash"));
+    let left = fs::read_dir(scene.root().join("nix/store")).unwrap().flatten();
+    let left: Vec<_> = left
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_string_lossy().ends_with("-wrong-hash"))
+        .collect();
+    assert!(left.is_empty(), "nothing may stand under a wrong hash: {left:?}");
+}
+
+#[test]
+fn a_wrong_output_path() {
+    let scene = Scene::new();
+    check(&scene, "wrong-path", &build(&scene, "wrong-path"));
+}
+
+#[test]
+fn missing_inputs() {
+    let scene = Scene::new();
+    check(&scene, "missing-input", &build(&scene, "missing-input"));
+}
+
+#[test]
+fn a_forbidden_reference() {
+    let scene = Scene::new();
+    check(&scene, "disallowed", &build(&scene, "disallowed"));
+}
+
+#[test]
+fn a_foreign_system() {
+    let scene = Scene::new();
+    check(&scene, "foreign-system", &build(&scene, "foreign"));
+    assert!(
+        !scene.root().join("nix/var/nix/builds").read_dir().is_ok_and(|mut entries| entries.next().is_some())
+    );
+}
+
+#[test]
+fn a_kind_of_output_that_cannot_be_built_yet() {
+    let scene = Scene::new();
+    check(&scene, "floating", &build(&scene, "floating"));
+}
+
+#[test]
+fn a_wrong_field() {
+    let scene = Scene::new();
+    check(&scene, "wrong-field", &build(&scene, "wrong-field"));
+}
+
+#[test]
+fn malformed_json() {
+    let scene = Scene::new();
+    let file = scene.write("malformed.json", "{ \"name\": \"malformed\", \"system\" \"x86_64-linux\" }");
+    check(&scene, "malformed-json", &scene.run(&["build", &file]));
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let scene = Scene::new();
+    check(&scene, "absent-file", &scene.run(&["build", "no-such-file.json"]));
+}
+
+#[test]
+fn an_unknown_setting() {
+    let scene = Scene::new();
+    check(&scene, "unknown-setting", &scene.run(&["--option", "build-use-chrot", "false", "config", "show"]));
+}
+
+#[test]
+fn a_bad_value_in_a_file() {
+    let scene = Scene::new();
+    fs::create_dir_all(scene.path("home/.config/store")).unwrap();
+    scene.write("home/.config/store/store.conf", "# how many\nmax-jobs = many\n");
+    check(&scene, "bad-value", &scene.run(&["config", "show"]));
+}
+
+#[test]
+fn an_unknown_verb() {
+    let scene = Scene::new();
+    check(&scene, "unknown-verb", &scene.run(&["biuld"]));
+}
+
+#[test]
+fn no_sandbox_in_a_store_elsewhere() {
+    let scene = Scene::new();
+    let run =
+        scene.run(&["build", "--no-link", "--option", "build-use-chroot", "false", &derivation("hello")]);
+    check(&scene, "no-sandbox-elsewhere", &run);
+}
+
+#[test]
+fn a_full_disk() {
+    // A disk that is full at once: a small file system in a mount namespace of its own.
+    if !test_support_is_root() || !has("unshare") {
+        return;
+    }
+    let scene = Scene::new();
+    let file = scene.write(
+        "large.json",
+        shell_derivation(
+            "large",
+            "while :; do echo 0123456789012345678901234567890123456789012345678901234567890; done > $out",
+        ),
+    );
+    let command = scene.command(&["build", "--no-link", &file]);
+    fs::create_dir(scene.root()).unwrap();
+    let mut confined = std::process::Command::new("unshare");
+    confined
+        .args(["--mount", "sh", "-c", "mount -t tmpfs -o size=4m none \"$0\" && exec \"$@\""])
+        .arg(scene.root());
+    confined.arg(command.get_program()).args(command.get_args()).env_clear().env("HOME", scene.path("home"));
+    confined.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    check(&scene, "full-disk", &confined.output().unwrap().into());
+}
+
+/// Only root can make a small file system; says so otherwise.
+fn test_support_is_root() -> bool {
+    use std::io::Write;
+    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    if !root {
+        let _ = writeln!(std::io::stderr(), "skipped: a full disk, which only root can make");
+    }
+    root
+}

@@ -1,0 +1,191 @@
+//! What a build can see, and what it leaves behind.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::scene::{Scene, derivation, has, shell_derivation};
+
+#[test]
+fn only_the_inputs_are_there() {
+    let scene = Scene::new();
+    let path = scene.build("look-around").remove(0);
+    let seen = fs::read_to_string(scene.real(&path)).unwrap();
+    // The path of the output differs from build to build of this test only if the fixture does.
+    test_support::check("cli/look-around.txt", seen);
+}
+
+#[test]
+fn no_kernel_setting_can_be_opened_for_writing() {
+    let scene = Scene::new();
+    let script = "for f in /proc/sys/*/* /proc/sys/*/*/* /proc/sys/*/*/*/*; do \
+                  if [ -f $f ] && (: >> $f) 2>/dev/null; then echo $f; fi; done > $out";
+    assert_eq!(scene.script(script, &[]), "");
+}
+
+#[test]
+fn nothing_else_of_proc_can_be_written() {
+    let scene = Scene::new();
+    let script = "for f in /proc/sysrq-trigger /proc/mtrr /proc/irq/default_smp_affinity /proc/acpi/*; do \
+                  if [ -f $f ] && (: >> $f) 2>/dev/null; then echo $f; fi; done > $out";
+    assert_eq!(scene.script(script, &[]), "");
+}
+
+#[test]
+fn devices_are_few() {
+    let scene = Scene::new();
+    let names = scene.script("cd /dev; echo * > $out", &[]);
+    for device in
+        ["null", "zero", "full", "random", "urandom", "tty", "fd", "stdin", "stdout", "stderr", "shm", "pts"]
+    {
+        assert!(names.split_whitespace().any(|name| name == device), "no `{device}` in {names}");
+    }
+    for other in ["mem", "kmsg", "sda", "vda", "nvme0", "kvm", "fuse", "net"] {
+        assert!(!names.split_whitespace().any(|name| name == other), "`{other}` in {names}");
+    }
+}
+
+#[test]
+fn no_descriptor_of_the_caller_is_open() {
+    let scene = Scene::new();
+    // The shell's own listing opens one more, of the directory itself.
+    let open = scene.script(
+        "cd /proc/self/fd; for fd in *; do [ $fd -gt 2 ] && [ -e $fd ] && echo $fd; done > $out; :",
+        &[],
+    );
+    assert!(open.lines().count() <= 2, "{open}");
+}
+
+#[test]
+fn the_private_dev_and_proc_can_be_left_out() {
+    let scene = Scene::new();
+    let look = "for d in /dev/null /proc/self; do if [ -e $d ]; then echo $d; fi; done > $out";
+    assert_eq!(scene.script(look, &["--option", "build-chroot-dirs", "-/dev -/proc"]), "");
+}
+
+#[test]
+fn a_list_of_other_entries_keeps_them() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("shown")).unwrap();
+    scene.write("shown/file", "of the host");
+    let entry = format!("/shown={} /absent=/no/such/place?", scene.path("shown").display());
+    let look = "read -r line < /shown/file || :; echo $line > $out; [ -e /dev/null ] && [ -e /proc/self ]; [ ! -e /absent ]";
+    assert_eq!(scene.script(look, &["--option", "build-chroot-dirs", &entry]), "of the host\n");
+}
+
+#[test]
+fn a_program_of_the_host_brings_its_libraries() {
+    let scene = Scene::new();
+    let script = "/bin/mkdir $out";
+    let file = scene.write("mkdir.json", shell_derivation("mkdir", script));
+    let path =
+        scene.ok(&["build", "--no-link", "--option", "build-chroot-dirs", "/dev /proc /bin/mkdir", &file]);
+    assert!(scene.real(&path).is_dir());
+}
+
+#[test]
+fn there_is_no_shell_unless_one_is_wanted() {
+    let scene = Scene::new();
+    let file = derivation("hello");
+    let said = scene.fails(100, &["build", "--no-link", "--option", "sandbox-shell", "none", &file]);
+    assert!(said.contains("/bin/sh"), "{said}");
+}
+
+/// Returns the processes whose arguments contain a word that no other process has.
+fn processes(word: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    entries
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().parse::<u32>().is_ok())
+        .filter(|path| {
+            let line = fs::read(path.join("cmdline")).unwrap_or_default();
+            // Not the program that was asked to build it, whose arguments name a file.
+            String::from_utf8_lossy(&line).contains(word)
+        })
+        .map(|path| path.to_str().unwrap().to_owned())
+        .collect()
+}
+
+fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        if holds() {
+            return true;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    holds()
+}
+
+fn mounts() -> String {
+    fs::read_to_string("/proc/self/mounts").unwrap()
+}
+
+/// A word that is in the arguments of this test's builder and nowhere else.
+fn word(purpose: &str) -> String {
+    format!("{purpose}-{}", std::process::id())
+}
+
+#[test]
+fn a_kill_leaves_neither_process_nor_mount() {
+    let scene = Scene::new();
+    let (before, word) = (mounts(), word("endless"));
+    let script = format!(": {word}; (while :; do :; done) & while :; do :; done");
+    let file = scene.write("endless.json", shell_derivation("endless", &script));
+    let mut store = scene.command(&["build", "--no-link", &file]).stderr(Stdio::null()).spawn().unwrap();
+    assert!(within(Duration::from_secs(20), || processes(&word).len() >= 2), "the build does not start");
+    let users: Vec<_> = processes(&word).iter().filter_map(|process| outer_user(process)).collect();
+    assert!(users.iter().all(|&user| user != 0), "a builder is root outside: {users:?}");
+    store.kill().unwrap();
+    store.wait().unwrap();
+    assert!(within(Duration::from_secs(2), || processes(&word).is_empty()), "{:?}", processes(&word));
+    assert_eq!(mounts(), before);
+}
+
+/// Returns the user of a process as seen from here.
+fn outer_user(process: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn what_a_build_started_ends_with_it() {
+    let scene = Scene::new();
+    let word = word("straggler");
+    let script = format!(": {word}; (while :; do :; done) > /dev/null 2>&1 & echo > $out");
+    let file = scene.write("straggler.json", shell_derivation("straggler", &script));
+    let before = mounts();
+    scene.ok(&["build", "--no-link", &file]);
+    assert_eq!(processes(&word), [""; 0]);
+    assert_eq!(mounts(), before);
+}
+
+#[test]
+fn an_interrupt_ends_the_build_with_its_own_code() {
+    if !has("kill") {
+        return;
+    }
+    let scene = Scene::new();
+    let word = word("interrupted");
+    let file =
+        scene.write("endless.json", shell_derivation("endless", &format!(": {word}; while :; do :; done")));
+    let mut store = scene.command(&["build", "--no-link", &file]).stderr(Stdio::null()).spawn().unwrap();
+    assert!(within(Duration::from_secs(20), || !processes(&word).is_empty()), "the build does not start");
+    std::process::Command::new("kill").args(["-INT", &store.id().to_string()]).status().unwrap();
+    assert_eq!(store.wait().unwrap().code(), Some(130));
+    assert!(within(Duration::from_secs(2), || processes(&word).is_empty()));
+}
+
+#[test]
+fn fixed_outputs_see_only_loopback_by_default() {
+    let scene = Scene::new();
+    let script = "while read -r name rest; do case $name in *:) echo $name ;; esac; done < /proc/net/dev > $out; echo > $out";
+    let json = shell_derivation("fixed", script).replace(
+        "\"out\": {}",
+        // SHA-256 of one line end.
+        "\"out\": { \"hashAlgo\": \"sha256\", \"hash\": \
+         \"01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b\" }",
+    );
+    let file = scene.write("fixed.json", json);
+    scene.ok(&["build", "--no-link", &file]);
+}
