@@ -1,1 +1,44 @@
-//! Builds one derivation. Floor 3.
+//! Builds one derivation: its inputs are valid, its outputs will be, or a [`BuildFailure`] says why not. Floor 3.
+//!
+//! The steps, each in its module: the request is checked before anything is made (`request`), the
+//! environment and its files are written (`environment`, `attributes`, `graph`), a pure function says what
+//! the build may see (`plan`), `sandbox` runs it while the log is followed (`log`), and what it made is
+//! checked, hashed, scanned and registered (`outputs`). What comes from the host is found out once for many
+//! builds ([`Host`]).
+//!
+//! Chooses nothing and prints nothing; `engine` says what to build, and `cli` tells about it.
+//!
+//! ```no_run
+//! use builder::{Context, Host, Message};
+//!
+//! # fn build(store: &local_store::LocalStore, drv: &store_path::StorePath, derivation: &derivation::Derivation)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let settings = settings::Settings::default();
+//! let launcher = sandbox::Launcher::start()?;
+//! let host = Host::look(&settings, Default::default())?;
+//! let context = Context { store, launcher: &launcher, settings: &settings, host: &host };
+//! let built = builder::build(&context, drv, derivation, &mut |message| {
+//!     if let Message::Output(text) = message {
+//!         eprint!("{}", String::from_utf8_lossy(text));
+//!     }
+//! })?;
+//! println!("{} outputs", built.outputs.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod attributes;
+mod build;
+mod environment;
+mod failure;
+mod graph;
+mod host;
+mod log;
+mod outputs;
+mod plan;
+mod request;
+mod rewrite;
+
+pub use build::{Built, Context, Message, build};
+pub use failure::BuildFailure;
+pub use host::{Host, HostError};

@@ -1,0 +1,331 @@
+//! One build from its lock to its registration.
+
+#![expect(clippy::disallowed_methods, reason = "furnishes build directories")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use derivation::{Derivation, OutputName};
+use local_store::{BuildDir, LocalStore};
+use sandbox::{Exec, ExitStatus, Launcher, Network};
+use settings::{FodNetwork, Settings};
+use store_path::{PathInfo, StorePath};
+
+use crate::environment::{self, Environment, Surroundings};
+use crate::failure::BuildFailure;
+use crate::host::Host;
+use crate::log::{Keep, Log};
+use crate::outputs::{self, Made};
+use crate::plan::{self, View};
+use crate::request::{self, Request};
+use crate::rewrite::Rewrites;
+use crate::{attributes, graph};
+
+/// What every build shares.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Where inputs come from and outputs go.
+    pub store: &'a LocalStore,
+    /// Starts builders.
+    pub launcher: &'a Launcher,
+    /// How to build.
+    pub settings: &'a Settings,
+    /// What the settings mean on this host.
+    pub host: &'a Host,
+}
+
+/// What a build says while it runs.
+#[derive(Debug)]
+pub enum Message<'a> {
+    /// The builder printed this.
+    Output(&'a [u8]),
+    /// Something that does not end the build and that the user should know.
+    Warning(String),
+}
+
+/// What a build made.
+#[derive(Debug)]
+pub struct Built {
+    /// The outputs, all valid now.
+    pub outputs: BTreeMap<OutputName, PathInfo>,
+}
+
+/// Builds `derivation`, whose file is `drv` and whose inputs are valid, and registers its outputs.
+///
+/// Whoever builds the same at the same time, in this process or another, waits for the other's lock and
+/// then finds the outputs valid.
+///
+/// # Errors
+/// A [`BuildFailure`]; then no output was registered.
+pub fn build(
+    context: &Context<'_>,
+    drv: &StorePath,
+    derivation: &Derivation,
+    tell: &mut dyn FnMut(Message<'_>),
+) -> Result<Built, BuildFailure> {
+    let request = request::check(drv, derivation, context.store, context.settings)?;
+    let failed = |source| BuildFailure::Store { drv: drv.clone(), source };
+    let paths: Vec<StorePath> = request.outputs.values().cloned().collect();
+    let _lock = context.store.lock(&paths).map_err(failed)?;
+    let wanted: BTreeSet<StorePath> = paths.iter().cloned().collect();
+    let valid = context.store.valid_among(&wanted).map_err(failed)?;
+    if valid.len() < wanted.len() {
+        Build::new(context, &request, valid)?.run(tell)?;
+    }
+    let infos = context.store.path_infos(&wanted).map_err(failed)?;
+    let outputs =
+        request.outputs.iter().filter_map(|(name, path)| Some((name.clone(), infos.get(path)?.clone())));
+    Ok(Built { outputs: outputs.collect() })
+}
+
+/// A build that holds its locks.
+struct Build<'a> {
+    context: &'a Context<'a>,
+    request: &'a Request<'a>,
+    inputs: BTreeSet<StorePath>,
+    /// Outputs that are valid already; what is made of them again is thrown away.
+    valid: BTreeSet<StorePath>,
+    top: BuildDir,
+    rewrites: Rewrites,
+}
+
+impl<'a> Build<'a> {
+    fn new(
+        context: &'a Context<'a>,
+        request: &'a Request<'a>,
+        valid: BTreeSet<StorePath>,
+    ) -> Result<Self, BuildFailure> {
+        let inputs = request::input_closure(request, context.store)?;
+        let top = context
+            .store
+            .make_build_dir(context.settings.build_dir.as_deref())
+            .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
+        let rewrites = Rewrites::of(request.derivation, context.store.store_dir());
+        Ok(Self { context, request, inputs, valid, top, rewrites })
+    }
+
+    fn is_isolated(&self) -> bool {
+        self.context.settings.build_use_chroot
+    }
+
+    fn run(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<(), BuildFailure> {
+        if self.is_isolated() { self.run_isolated(tell) } else { self.run_open(tell) }
+    }
+
+    fn run_isolated(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<(), BuildFailure> {
+        let Context { store, settings, host, .. } = self.context;
+        let is_chroot = settings.build_isolation == settings::Isolation::Chroot;
+        if is_chroot && host.builder_ids.is_none() {
+            return Err(BuildFailure::ChrootNeedsRoot);
+        }
+        let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
+        let scratch = store.make_scratch(self.request.drv, host.builder_ids).map_err(failed)?;
+        let build_dir = self.top.path().join("build");
+        let tmp = self.top.path().join("tmp");
+        let root = self.top.path().join("root");
+        make_dir(&build_dir, 0o700, host.builder_ids)?;
+        make_dir(&tmp, 0o1777, None)?;
+        if is_chroot {
+            // Entered as the build user, whose way leads through the top directory too.
+            make_dir(&root, 0o755, None)?;
+            set_mode(self.top.path(), 0o711)?;
+        }
+        let program = self.program(&settings.sandbox_build_dir, &build_dir)?;
+        let plan = plan::isolated(View {
+            settings,
+            store_dir: store.store_dir().as_str(),
+            real_store: &store.location().real_store,
+            inputs: &self.inputs,
+            scratch: scratch.store(),
+            build_dir: &build_dir,
+            tmp: &tmp,
+            root: &root,
+            host,
+            network: self.network(),
+            program,
+        });
+        for lack in plan.lacks() {
+            tell(Message::Warning(format!("`build-isolation = chroot`: {lack}")));
+        }
+        let made = Made { directory: scratch.store(), owner: host.builder_ids.map(|ids| ids.0) };
+        self.execute(&plan, &made, &build_dir, tell)
+    }
+
+    fn run_open(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<(), BuildFailure> {
+        tell(Message::Warning(
+            "building without isolation (`build-use-chroot = false`): the builder sees this whole machine"
+                .to_owned(),
+        ));
+        let store = self.context.store;
+        for path in self.request.outputs.values().filter(|path| !self.valid.contains(path)) {
+            let left_over = store.real_path(path);
+            local_store::remove_tree(&left_over)
+                .map_err(|source| BuildFailure::Store { drv: self.request.drv.clone(), source })?;
+        }
+        let build_dir = self.top.path().to_owned();
+        let program = self.program(&build_dir, &build_dir)?;
+        let plan = plan::open(program);
+        let made = Made { directory: &store.location().real_store, owner: None };
+        self.execute(&plan, &made, &build_dir, tell)
+    }
+
+    /// Fixed-output builds may be given the host's network; nobody else is.
+    fn network(&self) -> Network {
+        match self.context.settings.fod_network {
+            FodNetwork::Host if self.request.derivation.is_fixed() => Network::Host,
+            FodNetwork::Host | FodNetwork::None => Network::Loopback,
+        }
+    }
+
+    /// What runs, with `inside` as the build directory it sees; writes the files that belong into it.
+    fn program(&self, inside: &Path, build_dir: &Path) -> Result<Exec, BuildFailure> {
+        let derivation = self.request.derivation;
+        let environment = self.environment(inside)?;
+        for (name, contents) in &environment.files {
+            write_file(&build_dir.join(name), contents, self.context.host.builder_ids)?;
+        }
+        let builder = self.rewrites.apply(&derivation.builder);
+        let name = builder.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+        let args = derivation.args.iter().map(|argument| self.rewrites.apply(argument));
+        Ok(Exec {
+            path: PathBuf::from(std::ffi::OsStr::from_bytes(&builder)),
+            args: std::iter::once(name).chain(args).collect(),
+            env: environment.variables.into_iter().collect(),
+            directory: inside.to_owned(),
+            personality_32: is_32_bit(&derivation.system),
+        })
+    }
+
+    fn environment(&self, inside: &Path) -> Result<Environment, BuildFailure> {
+        let Request { derivation, options, .. } = self.request;
+        let store = self.context.store;
+        let impure = options.impure_env_vars.iter().map(|name| {
+            let value = self.context.host.environment.get(name).cloned().unwrap_or_default();
+            (name.clone(), value)
+        });
+        let surroundings = Surroundings {
+            store_dir: store.store_dir().as_str(),
+            build_dir: inside,
+            cores: self.context.host.cores,
+            impure: impure.collect(),
+        };
+        self.check_exports()?;
+        let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
+        let Some(attributes) = &options.structured_attrs else {
+            let mut environment =
+                environment::plain(derivation, &options.pass_as_file, &self.rewrites, &surroundings);
+            for export in &options.exports {
+                let text = graph::plain(store, export).map_err(failed)?;
+                environment.files.push((String::from_utf8_lossy(&export.name).into_owned(), text));
+            }
+            return Ok(environment);
+        };
+        let mut graphs = Vec::new();
+        for export in &options.exports {
+            let value = graph::structured(store, export).map_err(failed)?;
+            graphs.push((String::from_utf8_lossy(&export.name).into_owned(), value));
+        }
+        let complete =
+            attributes::complete(attributes.clone(), graphs, derivation, store.store_dir(), &self.rewrites);
+        let (json, shell) = (attributes::to_json(&complete), attributes::to_shell(&complete));
+        Ok(environment::structured(derivation, json, shell, &surroundings))
+    }
+
+    /// A closure may be told only of what the builder can see.
+    fn check_exports(&self) -> Result<(), BuildFailure> {
+        let roots = self.request.options.exports.iter().flat_map(|export| &export.roots);
+        match roots.clone().find(|root| !self.inputs.contains(root)) {
+            None => Ok(()),
+            Some(root) => Err(BuildFailure::Attribute {
+                drv: self.request.drv.clone(),
+                problem: format!(
+                    "`exportReferencesGraph` names `{root}`, which is not in the closure of its inputs"
+                ),
+            }),
+        }
+    }
+
+    fn execute(
+        mut self,
+        plan: &sandbox::Plan,
+        made: &Made<'_>,
+        build_dir: &Path,
+        tell: &mut dyn FnMut(Message<'_>),
+    ) -> Result<(), BuildFailure> {
+        let Context { store, settings, launcher, .. } = self.context;
+        let mut log = Log::create(Keep {
+            path: settings.keep_build_log.then(|| store.location().log_path(self.request.drv)),
+            compress: settings.compress_build_log,
+            lines: settings.log_lines,
+        })?;
+        let sandbox = |source| BuildFailure::Sandbox { drv: self.request.drv.clone(), source };
+        let running = launcher.run(plan).map_err(sandbox)?;
+        let mut warnings = Vec::new();
+        let exit = running.follow(
+            &mut |bytes| {
+                log.write(bytes);
+                tell(Message::Output(bytes));
+            },
+            &mut |warning| warnings.push(request::chain(&warning)),
+        );
+        warnings.into_iter().for_each(|warning| tell(Message::Warning(warning)));
+        let exit = exit.map_err(sandbox)?;
+        let log_tail = log.finish()?;
+        let missing = outputs::missing(self.request, made);
+        if exit.status == ExitStatus::Code(0) && missing.is_none() {
+            return outputs::keep(self.context.store, self.request, made, &self.inputs, &self.valid);
+        }
+        let kept = if settings.keep_failed { self.keep_build_dir(build_dir)? } else { None };
+        let drv = self.request.drv.clone();
+        Err(match missing {
+            Some((output, path)) if exit.status == ExitStatus::Code(0) => {
+                BuildFailure::NoOutput { drv, output, path: store.store_dir().print(&path), log_tail, kept }
+            }
+            _ => BuildFailure::Builder { drv, status: exit.status, log_tail, kept },
+        })
+    }
+
+    /// Leaves the build directory behind, readable for whoever looks into the failure.
+    fn keep_build_dir(&mut self, build_dir: &Path) -> Result<Option<PathBuf>, BuildFailure> {
+        self.top.keep();
+        set_mode(self.top.path(), 0o755)?;
+        set_mode(build_dir, 0o755)?;
+        Ok(Some(build_dir.to_owned()))
+    }
+}
+
+/// Systems whose programs expect a 32-bit kernel.
+fn is_32_bit(system: &[u8]) -> bool {
+    [&b"i686-linux"[..], b"armv7l-linux", b"armv6l-linux", b"armv5tel-linux"].contains(&system)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildFailure {
+    let path = path.to_owned();
+    move |source| BuildFailure::File { action, path, source }
+}
+
+fn make_dir(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<(), BuildFailure> {
+    fs::create_dir(path).map_err(failed("make the directory", path))?;
+    set_mode(path, mode)?;
+    give(path, owner)
+}
+
+fn write_file(path: &Path, contents: &[u8], owner: Option<(u32, u32)>) -> Result<(), BuildFailure> {
+    fs::write(path, contents).map_err(failed("write", path))?;
+    give(path, owner)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), BuildFailure> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("change the mode of", path))
+}
+
+fn give(path: &Path, owner: Option<(u32, u32)>) -> Result<(), BuildFailure> {
+    match owner {
+        None => Ok(()),
+        Some((uid, gid)) => chown(path, Some(uid), Some(gid)).map_err(failed("change the owner of", path)),
+    }
+}

@@ -1,0 +1,206 @@
+//! Why a build did not give its outputs.
+
+use std::io;
+use std::path::PathBuf;
+
+use derivation::OutputName;
+use sandbox::ExitStatus;
+use store_path::{Hash, Name, StorePath};
+
+/// Why a build did not give its outputs. Nothing of it was registered.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildFailure {
+    /// The machine is not of the kind the derivation wants.
+    #[error("cannot build `{drv}` here: it is for `{system}`, and this machine runs {runs}")]
+    System {
+        /// The derivation.
+        drv: StorePath,
+        /// What it wants.
+        system: String,
+        /// What there is: the settings `system` and `extra-platforms`.
+        runs: String,
+    },
+    /// The derivation asks for something that the settings do not offer.
+    #[error(
+        "cannot build `{drv}` here: it requires the system feature `{feature}`, and `system-features` has {has}"
+    )]
+    Feature {
+        /// The derivation.
+        drv: StorePath,
+        /// What it requires.
+        feature: String,
+        /// What there is.
+        has: String,
+    },
+    /// Something that this version does not do.
+    #[error("cannot build `{drv}`: {what} is not supported yet")]
+    Unsupported {
+        /// The derivation.
+        drv: StorePath,
+        /// What it would take.
+        what: String,
+    },
+    /// An attribute that says how to build does not make sense.
+    #[error("cannot build `{drv}`: {problem}")]
+    Attribute {
+        /// The derivation.
+        drv: StorePath,
+        /// The attribute and what is wrong with it.
+        problem: String,
+    },
+    /// Building without isolation was asked for and cannot be.
+    #[error("cannot build without isolation (`build-use-chroot = false`): {reason}")]
+    Open {
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// `build-isolation = chroot` was asked for by an ordinary user.
+    #[error(
+        "cannot build with `build-isolation = chroot` as an ordinary user: only root may bind and chroot; \
+         leave the setting at `namespaces`"
+    )]
+    ChrootNeedsRoot,
+    /// An input is not in the store.
+    #[error("cannot build `{drv}`: its input `{input}` is not valid in this store")]
+    Input {
+        /// The derivation.
+        drv: StorePath,
+        /// The input.
+        input: StorePath,
+    },
+    /// A file that the build needs could not be written or read.
+    #[error("cannot {action} `{}`", path.display())]
+    File {
+        /// What was to be done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No sandbox could be had. Nothing ran.
+    #[error("cannot set up the sandbox of `{drv}`; `store doctor` says what this machine can give")]
+    Sandbox {
+        /// The derivation.
+        drv: StorePath,
+        /// What was in the way.
+        source: sandbox::Error,
+    },
+    /// The builder ended in vain.
+    #[error("the builder of `{drv}` failed: {}", told(*status))]
+    Builder {
+        /// The derivation.
+        drv: StorePath,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines it printed.
+        log_tail: Vec<String>,
+        /// Where its build directory was kept.
+        kept: Option<PathBuf>,
+    },
+    /// The builder said that it succeeded, but an output is not there.
+    #[error("the builder of `{drv}` did not make its output `{output}` at `{path}`")]
+    NoOutput {
+        /// The derivation.
+        drv: StorePath,
+        /// The output.
+        output: OutputName,
+        /// Where it should be, as the builder sees it.
+        path: String,
+        /// The last lines it printed.
+        log_tail: Vec<String>,
+        /// Where its build directory was kept.
+        kept: Option<PathBuf>,
+    },
+    /// A fixed output is not what was promised.
+    #[error(
+        "the fixed output of `{drv}` has another hash than promised\n  specified: {}\n  got:       {}",
+        specified.to_sri(), got.to_sri()
+    )]
+    Hash {
+        /// The derivation.
+        drv: StorePath,
+        /// What was promised.
+        specified: Hash,
+        /// What was made.
+        got: Hash,
+    },
+    /// A flat fixed output is not one plain file.
+    #[error(
+        "the fixed output of `{drv}` is promised as the hash of a file, but it is not a regular file without execute permission"
+    )]
+    NotFlat {
+        /// The derivation.
+        drv: StorePath,
+    },
+    /// A fixed output refers to other paths.
+    #[error("the fixed output of `{drv}` refers to `{reference}`; fixed outputs must not refer to anything")]
+    FixedReference {
+        /// The derivation.
+        drv: StorePath,
+        /// What it refers to.
+        reference: StorePath,
+    },
+    /// An output breaks a rule that the derivation states.
+    #[error(
+        "the output `{output}` of `{drv}` is not allowed to have `{reference}` in its closure (`{rule}`)"
+    )]
+    Reference {
+        /// The derivation.
+        drv: StorePath,
+        /// The output.
+        output: StorePath,
+        /// What is in its closure.
+        reference: StorePath,
+        /// The attribute that forbids it.
+        rule: &'static str,
+    },
+    /// Two names cannot be joined into the name of an output.
+    #[error("cannot name the output `{output}` of `{name}`")]
+    Name {
+        /// The derivation's name.
+        name: Name,
+        /// The output.
+        output: OutputName,
+    },
+    /// An output could not be made canonical, scanned or registered.
+    #[error("cannot keep the outputs of `{drv}`")]
+    Store {
+        /// The derivation.
+        drv: StorePath,
+        /// What was in the way.
+        source: local_store::Error,
+    },
+}
+
+impl BuildFailure {
+    /// The last lines that the builder printed, if it came to run.
+    pub fn log_tail(&self) -> &[String] {
+        match self {
+            Self::Builder { log_tail, .. } | Self::NoOutput { log_tail, .. } => log_tail,
+            _ => &[],
+        }
+    }
+
+    /// Where the build directory was kept, under `keep-failed`.
+    pub fn kept(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Builder { kept, .. } | Self::NoOutput { kept, .. } => kept.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+fn told(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Code(code) => format!("it returned {code}"),
+        ExitStatus::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("it was killed by signal {signal} ({name})"),
+            None => format!("it was killed by signal {signal}"),
+        },
+    }
+}
+
+fn signal_name(signal: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
+}

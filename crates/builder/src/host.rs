@@ -1,0 +1,162 @@
+//! What builds get from the host, found out once for all builds of a call.
+
+#![expect(clippy::disallowed_methods, reason = "looks at what the settings name on the host")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use sandbox::{Access, HostFile, Op};
+use settings::{ChrootDir, SandboxShell, Settings};
+
+/// What builds get from the host.
+#[derive(Debug)]
+pub struct Host {
+    /// The shell, the entries of `build-chroot-dirs` and what their programs need, each target once.
+    pub(crate) binds: Vec<Op>,
+    /// What a build with the host's network needs to use it.
+    pub(crate) network_files: Vec<Op>,
+    /// Variables that a fixed-output build may ask for (`impureEnvVars`).
+    pub(crate) environment: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Who builders are outside their sandbox, as root.
+    pub(crate) builder_ids: Option<(u32, u32)>,
+    /// Processors that one build may use: the setting `cores`, or all of them.
+    pub(crate) cores: usize,
+}
+
+/// Why the settings ask for something that the host cannot give.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// An entry of `build-chroot-dirs` is not there.
+    #[error(
+        "cannot show `{}` to builds: `{}` does not exist here; \
+         remove it from `build-chroot-dirs`, or write `?` behind it to make it optional",
+        target.display(), source_path.display()
+    )]
+    ChrootDir {
+        /// Where builds would see it.
+        target: PathBuf,
+        /// Where it should be.
+        source_path: PathBuf,
+    },
+    /// A program of the host cannot be given with all it needs.
+    #[error("cannot give builds the program `{}` (setting `{setting}`)", program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// The setting that names it.
+        setting: &'static str,
+        /// What is missing.
+        source: sandbox::HostError,
+    },
+    /// There is no shell.
+    #[error(
+        "this host has no shell for builds: there is neither a static busybox nor `/bin/sh`; \
+         install `busybox-static`, or set `sandbox-shell` to a shell or to `none`"
+    )]
+    NoShell,
+    /// Builders cannot be told apart from root.
+    #[error("cannot isolate builds")]
+    Ids {
+        /// Why not.
+        #[from]
+        source: sandbox::Error,
+    },
+}
+
+impl Host {
+    /// Finds out what `settings` mean on this host, and takes the caller's variables.
+    ///
+    /// # Errors
+    /// Names the setting whose value this host cannot give.
+    pub fn look(settings: &Settings, environment: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, HostError> {
+        let mut binds = BTreeMap::new();
+        if settings.build_use_chroot {
+            for dir in settings.build_chroot_dirs.binds() {
+                add_dir(dir, &mut binds)?;
+            }
+            add_shell(&settings.sandbox_shell, &mut binds)?;
+        }
+        let cores = match settings.cores {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            cores => cores,
+        };
+        let builder_ids = if settings.build_use_chroot { sandbox::builder_ids()? } else { None };
+        let binds = binds.into_values().collect();
+        Ok(Self { binds, network_files: network_files(), environment, builder_ids, cores })
+    }
+}
+
+/// The host's files about names and networks, symlinks resolved: they often point out of `/etc`.
+fn network_files() -> Vec<Op> {
+    ["/etc/resolv.conf", "/etc/services", "/etc/hosts"]
+        .into_iter()
+        .filter_map(|target| {
+            let source = fs::canonicalize(target).ok()?;
+            Some(Op::Bind { source, target: target.into(), access: Access::ReadOnly, optional: false })
+        })
+        .collect()
+}
+
+/// The first entry for a target wins: what the user lists goes before what a program drags along.
+fn add(binds: &mut BTreeMap<PathBuf, Op>, source: PathBuf, target: PathBuf, access: Access) {
+    let bind = Op::Bind { source, target: target.clone(), access, optional: false };
+    binds.entry(target).or_insert(bind);
+}
+
+fn add_files(binds: &mut BTreeMap<PathBuf, Op>, files: Vec<HostFile>) {
+    for file in files {
+        add(binds, file.source, file.target, Access::ReadOnly);
+    }
+}
+
+fn add_dir(dir: &ChrootDir, binds: &mut BTreeMap<PathBuf, Op>) -> Result<(), HostError> {
+    let Ok(source) = fs::canonicalize(&dir.source) else {
+        return if dir.optional {
+            Ok(())
+        } else {
+            Err(HostError::ChrootDir { target: dir.target.clone(), source_path: dir.source.clone() })
+        };
+    };
+    let kind = fs::metadata(&source).ok().map(|metadata| metadata.file_type());
+    if kind.is_some_and(|kind| kind.is_file()) {
+        let files = sandbox::program(&source, &dir.target).map_err(|error| HostError::Program {
+            program: dir.source.clone(),
+            setting: "build-chroot-dirs",
+            source: error,
+        })?;
+        add_files(binds, files);
+        return Ok(());
+    }
+    let is_device = kind.is_some_and(|kind| kind.is_char_device() || kind.is_block_device());
+    // The host's whole device directory is of no use without its devices.
+    let access = if is_device || source.starts_with("/dev") { Access::Device } else { Access::ReadOnly };
+    add(binds, source, dir.target.clone(), access);
+    Ok(())
+}
+
+fn add_shell(shell: &SandboxShell, binds: &mut BTreeMap<PathBuf, Op>) -> Result<(), HostError> {
+    let target = Path::new("/bin/sh");
+    // A bind of `/bin`, or of another shell, stands for itself.
+    if binds.keys().any(|bound| target.starts_with(bound)) {
+        return Ok(());
+    }
+    let program = match shell {
+        SandboxShell::None => return Ok(()),
+        SandboxShell::Auto => sandbox::find_shell().ok_or(HostError::NoShell)?,
+        SandboxShell::Program(path) => path.clone(),
+    };
+    let files = sandbox::program(&program, target).map_err(|source| HostError::Program {
+        program,
+        setting: "sandbox-shell",
+        source,
+    })?;
+    // What lies below a directory that is bound whole is there already.
+    let bound: Vec<PathBuf> = binds.keys().cloned().collect();
+    add_files(
+        binds,
+        files.into_iter().filter(|file| !bound.iter().any(|bound| file.target.starts_with(bound))).collect(),
+    );
+    Ok(())
+}

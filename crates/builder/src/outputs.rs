@@ -1,0 +1,230 @@
+//! What a builder left behind becomes valid: canonical, hashed, scanned, checked, in place, registered.
+
+#![expect(clippy::disallowed_methods, reason = "reads the outputs of builds")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use derivation::{Forbidden, Output, OutputName};
+use local_store::{Inodes, LocalStore};
+use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, PathInfo, RefScanner, StorePath};
+
+use crate::failure::BuildFailure;
+use crate::request::Request;
+
+/// Where outputs were made.
+pub(crate) struct Made<'a> {
+    /// The directory that was the store directory for the builder.
+    pub(crate) directory: &'a Path,
+    /// The user outside that must own what is in it; `None` when it is the caller.
+    pub(crate) owner: Option<u32>,
+}
+
+impl Made<'_> {
+    fn path(&self, output: &StorePath) -> PathBuf {
+        self.directory.join(output.to_string())
+    }
+}
+
+/// The first output that is not there, and where it should be.
+pub(crate) fn missing(request: &Request<'_>, made: &Made<'_>) -> Option<(OutputName, StorePath)> {
+    let mut outputs = request.outputs.iter();
+    outputs
+        .find(|(_, path)| fs::symlink_metadata(made.path(path)).is_err())
+        .map(|(name, path)| (name.clone(), path.clone()))
+}
+
+/// Registers every output that is not valid yet.
+pub(crate) fn keep(
+    store: &LocalStore,
+    request: &Request<'_>,
+    made: &Made<'_>,
+    inputs: &BTreeSet<StorePath>,
+    valid: &BTreeSet<StorePath>,
+) -> Result<(), BuildFailure> {
+    let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
+    let mut inodes = Inodes::default();
+    let mut infos = BTreeMap::new();
+    for (name, path) in &request.outputs {
+        let tree = made.path(path);
+        local_store::canonicalise(&tree, made.owner, &mut inodes).map_err(failed)?;
+        infos.insert(name.clone(), describe(request, name, path, &tree, inputs)?);
+    }
+    check_requisites(store, request, &infos)?;
+    let new: Vec<PathInfo> = infos.into_values().filter(|info| !valid.contains(&info.path)).collect();
+    for info in &new {
+        let tree = made.path(&info.path);
+        if tree != store.real_path(&info.path) {
+            store.move_into_place(&tree, &info.path).map_err(failed)?;
+        }
+    }
+    store.register(&new).map_err(failed)
+}
+
+/// One pass over an output: its archive is hashed, counted and scanned for references.
+fn describe(
+    request: &Request<'_>,
+    name: &OutputName,
+    path: &StorePath,
+    tree: &Path,
+    inputs: &BTreeSet<StorePath>,
+) -> Result<PathInfo, BuildFailure> {
+    let candidates = inputs.iter().chain(request.outputs.values()).cloned();
+    let mut pass =
+        Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) };
+    nar::dump(tree, &mut pass).map_err(|source| BuildFailure::Store {
+        drv: request.drv.clone(),
+        source: local_store::Error::Archive { action: "read", path: tree.to_owned(), source },
+    })?;
+    let (nar_hash, nar_size) = pass.hash.finish();
+    let references = pass.references.finish();
+    let content_address = match &request.derivation.outputs[name] {
+        Output::Fixed { method, hash, .. } => {
+            if let Some(reference) = references.first() {
+                return Err(BuildFailure::FixedReference {
+                    drv: request.drv.clone(),
+                    reference: reference.clone(),
+                });
+            }
+            check_fixed(request, tree, *method, hash, &nar_hash)?;
+            Some(ContentAddress { method: *method, hash: hash.clone() })
+        }
+        _ => None,
+    };
+    Ok(PathInfo {
+        path: path.clone(),
+        nar_hash,
+        nar_size,
+        references,
+        deriver: Some(request.drv.clone()),
+        registration_time: now(),
+        ultimate: true,
+        signatures: Vec::new(),
+        content_address,
+    })
+}
+
+/// Pushes every byte through the hash and the scanner.
+struct Pass {
+    hash: HashSink,
+    references: RefScanner,
+}
+
+impl Write for Pass {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hash.write_all(bytes)?;
+        self.references.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn check_fixed(
+    request: &Request<'_>,
+    tree: &Path,
+    method: Method,
+    specified: &Hash,
+    nar_hash: &Hash,
+) -> Result<(), BuildFailure> {
+    let got = match method {
+        Method::Flat => hash_file(request, tree, specified.algorithm())?,
+        Method::Nar if specified.algorithm() == HashAlgorithm::Sha256 => nar_hash.clone(),
+        Method::Nar => hash_archive(request, tree, specified.algorithm())?,
+        Method::Text | Method::Git => {
+            let what = format!("a fixed output of the method `{}`", method.prefix().trim_end_matches(':'));
+            return Err(BuildFailure::Unsupported { drv: request.drv.clone(), what });
+        }
+    };
+    if got == *specified {
+        return Ok(());
+    }
+    Err(BuildFailure::Hash { drv: request.drv.clone(), specified: specified.clone(), got })
+}
+
+fn hash_file(request: &Request<'_>, file: &Path, algorithm: HashAlgorithm) -> Result<Hash, BuildFailure> {
+    let failed = |source| BuildFailure::File { action: "read", path: file.to_owned(), source };
+    let metadata = fs::symlink_metadata(file).map_err(failed)?;
+    if !metadata.is_file() || metadata.permissions().mode() & 0o111 != 0 {
+        return Err(BuildFailure::NotFlat { drv: request.drv.clone() });
+    }
+    let mut sink = HashSink::new(algorithm);
+    io::copy(&mut File::open(file).map_err(failed)?, &mut sink).map_err(failed)?;
+    Ok(sink.finish().0)
+}
+
+fn hash_archive(request: &Request<'_>, tree: &Path, algorithm: HashAlgorithm) -> Result<Hash, BuildFailure> {
+    let mut sink = HashSink::new(algorithm);
+    nar::dump(tree, &mut sink).map_err(|source| BuildFailure::Store {
+        drv: request.drv.clone(),
+        source: local_store::Error::Archive { action: "read", path: tree.to_owned(), source },
+    })?;
+    Ok(sink.finish().0)
+}
+
+/// Refuses outputs whose closures hold what the derivation forbids them.
+fn check_requisites(
+    store: &LocalStore,
+    request: &Request<'_>,
+    infos: &BTreeMap<OutputName, PathInfo>,
+) -> Result<(), BuildFailure> {
+    for (name, forbidden) in &request.options.disallowed_requisites {
+        let Some(info) = infos.get(name) else { continue };
+        let closure = closure(store, request, info, infos)?;
+        for forbidden in forbidden {
+            let path = match forbidden {
+                Forbidden::Path(path) => path,
+                Forbidden::Output(output) => &request.outputs[output],
+            };
+            // An output is in its own closure; that alone is no reference.
+            let is_self = *path == info.path && !info.references.contains(path);
+            if closure.contains(path) && !is_self {
+                return Err(BuildFailure::Reference {
+                    drv: request.drv.clone(),
+                    output: info.path.clone(),
+                    reference: path.clone(),
+                    rule: "disallowedRequisites",
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What `info` needs, directly or not: through the other new outputs, and through what is valid.
+fn closure(
+    store: &LocalStore,
+    request: &Request<'_>,
+    info: &PathInfo,
+    infos: &BTreeMap<OutputName, PathInfo>,
+) -> Result<BTreeSet<StorePath>, BuildFailure> {
+    let new: BTreeMap<&StorePath, &PathInfo> = infos.values().map(|info| (&info.path, info)).collect();
+    let mut seen = BTreeSet::from([info.path.clone()]);
+    let mut old = BTreeSet::new();
+    let mut open = vec![info];
+    while let Some(info) = open.pop() {
+        for reference in &info.references {
+            match new.get(reference) {
+                Some(info) if seen.insert(reference.clone()) => open.push(info),
+                Some(_) => {}
+                None => {
+                    old.insert(reference.clone());
+                }
+            }
+        }
+    }
+    let old =
+        store.closure(&old).map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
+    seen.extend(old);
+    Ok(seen)
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs() as i64)
+}

@@ -1,0 +1,161 @@
+//! The sandbox of a build as a plan: a pure function of what the build may see.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use sandbox::{Access, Exec, Identity, Isolation, Network, Op, Plan, Program, Resource};
+use settings::Settings;
+use store_path::StorePath;
+
+use crate::host::Host;
+
+/// The user that every builder is, as it sees itself.
+const UID: u32 = 1000;
+/// Its group.
+const GID: u32 = 100;
+
+/// Device nodes that every builder has.
+const DEVICES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
+
+/// What a build may see, and where that is on the host.
+pub(crate) struct View<'a> {
+    pub(crate) settings: &'a Settings,
+    /// The logical store directory.
+    pub(crate) store_dir: &'a str,
+    /// The directory that holds the store's files.
+    pub(crate) real_store: &'a Path,
+    /// The closure of the inputs.
+    pub(crate) inputs: &'a BTreeSet<StorePath>,
+    /// Becomes the store directory; the outputs are made in it.
+    pub(crate) scratch: &'a Path,
+    /// Becomes the build directory.
+    pub(crate) build_dir: &'a Path,
+    /// Becomes `/tmp`.
+    pub(crate) tmp: &'a Path,
+    /// Becomes the root under `build-isolation = chroot`.
+    pub(crate) root: &'a Path,
+    pub(crate) host: &'a Host,
+    /// Whether the build shares the host's network.
+    pub(crate) network: Network,
+    /// What runs; its directory and path are those inside.
+    pub(crate) program: Exec,
+}
+
+/// The plan of an isolated build.
+pub(crate) fn isolated(view: View<'_>) -> Plan {
+    let mut ops = store_ops(&view);
+    ops.push(bind(view.build_dir, &view.settings.sandbox_build_dir, Access::ReadWrite));
+    ops.push(bind(view.tmp, Path::new("/tmp"), Access::ReadWrite));
+    if view.settings.build_chroot_dirs.private_dev() {
+        ops.extend(device_ops(view.settings));
+    }
+    if view.settings.build_chroot_dirs.private_proc() {
+        ops.push(Op::Proc { target: "/proc".into() });
+        ops.push(Op::ReadOnly { target: "/proc/sys".into() });
+    }
+    ops.extend(etc_ops(&view));
+    ops.extend_from_slice(&view.host.binds);
+    // After the last entry: a user may bind something below it.
+    if !is_listed(&view, Path::new("/etc")) {
+        ops.push(Op::Dir { target: "/etc".into(), mode: 0o555 });
+    }
+    ops.push(Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() });
+    if view.network == Network::Loopback {
+        ops.push(Op::Loopback);
+    }
+    ops.push(no_core_files());
+    ops.push(Op::ReadOnly { target: "/".into() });
+    Plan {
+        isolation: match view.settings.build_isolation {
+            settings::Isolation::Namespaces => Isolation::Namespaces,
+            settings::Isolation::Chroot => Isolation::Chroot { root: view.root.to_owned() },
+        },
+        network: view.network,
+        identity: Identity { uid: UID, gid: GID, outer: view.host.builder_ids },
+        ops,
+        program: Program::Exec(view.program),
+    }
+}
+
+/// The plan of a build that sees the host: only its limits and its directory are its own.
+pub(crate) fn open(program: Exec) -> Plan {
+    Plan {
+        isolation: Isolation::None,
+        network: Network::Host,
+        identity: Identity { uid: UID, gid: GID, outer: None },
+        ops: vec![no_core_files()],
+        program: Program::Exec(program),
+    }
+}
+
+fn store_ops(view: &View<'_>) -> Vec<Op> {
+    let store_dir = Path::new(view.store_dir);
+    let mut ops = vec![bind(view.scratch, store_dir, Access::ReadWrite)];
+    ops.extend(view.inputs.iter().map(|path| {
+        let base = path.to_string();
+        bind(&view.real_store.join(&base), &store_dir.join(&base), Access::ReadOnly)
+    }));
+    ops
+}
+
+fn device_ops(settings: &Settings) -> Vec<Op> {
+    let dev = Path::new("/dev");
+    let mut ops: Vec<Op> =
+        DEVICES.iter().map(|name| bind(&dev.join(name), &dev.join(name), Access::Device)).collect();
+    if settings.system_features.iter().any(|feature| feature == "kvm") {
+        let kvm = PathBuf::from("/dev/kvm");
+        ops.push(Op::Bind { source: kvm.clone(), target: kvm, access: Access::Device, optional: true });
+    }
+    let links = [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "/dev/pts/ptmx"),
+    ];
+    ops.extend(links.map(|(name, to)| Op::Symlink { target: dev.join(name), points_at: to.into() }));
+    let size = settings.sandbox_dev_shm_size.as_str().to_owned();
+    ops.push(Op::Tmpfs { target: dev.join("shm"), mode: 0o1777, size: Some(size) });
+    ops.push(Op::DevPts { target: dev.join("pts") });
+    ops
+}
+
+fn etc_ops(view: &View<'_>) -> Vec<Op> {
+    let home = view.settings.sandbox_build_dir.display();
+    let passwd = format!(
+        "root:x:0:0:Nix build user:{home}:/noshell\n\
+         nixbld:x:{UID}:{GID}:Nix build user:{home}:/noshell\n\
+         nobody:x:65534:65534:Nobody:/:/noshell\n"
+    );
+    let group = format!("root:x:0:\nnixbld:!:{GID}:\nnogroup:x:65534:\n");
+    let mut ops = vec![etc_file("passwd", &passwd), etc_file("group", &group)];
+    match view.network {
+        Network::Loopback => ops.push(etc_file("hosts", "127.0.0.1 localhost\n::1 localhost\n")),
+        Network::Host => {
+            ops.push(etc_file("nsswitch.conf", "hosts: files dns\nservices: files\n"));
+            ops.extend_from_slice(&view.host.network_files);
+        }
+    }
+    // What the user lists for the same place goes first.
+    ops.retain(
+        |op| !matches!(op, Op::File { target, .. } | Op::Bind { target, .. } if is_listed(view, target)),
+    );
+    ops
+}
+
+/// Whether an entry of the user's shows `target`, or a directory above it.
+fn is_listed(view: &View<'_>, target: &Path) -> bool {
+    view.host.binds.iter().any(|op| matches!(op, Op::Bind { target: bound, .. } if target.starts_with(bound)))
+}
+
+fn etc_file(name: &str, contents: &str) -> Op {
+    Op::File { target: Path::new("/etc").join(name), contents: contents.into(), mode: 0o444 }
+}
+
+fn bind(source: &Path, target: &Path, access: Access) -> Op {
+    Op::Bind { source: source.to_owned(), target: target.to_owned(), access, optional: false }
+}
+
+fn no_core_files() -> Op {
+    Op::Limit { resource: Resource::Core, soft: Some(0), hard: None }
+}

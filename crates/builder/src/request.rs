@@ -1,0 +1,146 @@
+//! What is refused before anything is made, and what a build needs to know of its derivation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use derivation::{Derivation, Options, OutputName};
+use local_store::LocalStore;
+use settings::Settings;
+use store_path::StorePath;
+
+use crate::failure::BuildFailure;
+
+/// A derivation that can be built here.
+pub(crate) struct Request<'a> {
+    pub(crate) drv: &'a StorePath,
+    pub(crate) derivation: &'a Derivation,
+    pub(crate) options: Options,
+    pub(crate) outputs: BTreeMap<OutputName, StorePath>,
+}
+
+/// Checks that the derivation can be built on this machine with these settings.
+pub(crate) fn check<'a>(
+    drv: &'a StorePath,
+    derivation: &'a Derivation,
+    store: &LocalStore,
+    settings: &Settings,
+) -> Result<Request<'a>, BuildFailure> {
+    let attribute = |problem| BuildFailure::Attribute { drv: drv.clone(), problem };
+    let options = derivation.options(store.store_dir()).map_err(|error| attribute(chain(&error)))?;
+    check_system(drv, derivation, settings)?;
+    check_features(drv, &options, settings)?;
+    if derivation.builder.starts_with(b"builtin:") {
+        let what = format!("the builder `{}`", String::from_utf8_lossy(&derivation.builder));
+        return Err(BuildFailure::Unsupported { drv: drv.clone(), what });
+    }
+    if options.no_chroot && settings.build_use_chroot {
+        return Err(attribute(
+            "it asks to be built outside the sandbox (`__noChroot`), which `build-use-chroot = true` forbids"
+                .to_owned(),
+        ));
+    }
+    if !settings.build_use_chroot {
+        check_open(store)?;
+    }
+    let outputs = known_outputs(drv, derivation)?;
+    Ok(Request { drv, derivation, options, outputs })
+}
+
+fn check_system(drv: &StorePath, derivation: &Derivation, settings: &Settings) -> Result<(), BuildFailure> {
+    let mut runs = vec![settings.system.as_str()];
+    runs.extend(settings.extra_platforms.iter().map(String::as_str));
+    if runs.iter().any(|system| system.as_bytes() == derivation.system) {
+        return Ok(());
+    }
+    Err(BuildFailure::System {
+        drv: drv.clone(),
+        system: String::from_utf8_lossy(&derivation.system).into_owned(),
+        runs: listed(&runs),
+    })
+}
+
+fn check_features(drv: &StorePath, options: &Options, settings: &Settings) -> Result<(), BuildFailure> {
+    let has = |feature: &[u8]| settings.system_features.iter().any(|known| known.as_bytes() == feature);
+    match options.required_system_features.iter().find(|feature| !has(feature)) {
+        None => Ok(()),
+        Some(feature) => Err(BuildFailure::Feature {
+            drv: drv.clone(),
+            feature: String::from_utf8_lossy(feature).into_owned(),
+            has: listed(&settings.system_features),
+        }),
+    }
+}
+
+fn listed(words: &[impl AsRef<str>]) -> String {
+    if words.is_empty() {
+        return "nothing".to_owned();
+    }
+    words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+/// Without isolation a build finds the store where its files are, and the host's home directory.
+#[expect(clippy::disallowed_methods, reason = "looks for the directory that no machine may have")]
+fn check_open(store: &LocalStore) -> Result<(), BuildFailure> {
+    let reason = if store.location().is_relocated() {
+        format!(
+            "the store's files are in `{}`, and only a sandbox can show them at `{}`; \
+             use a store at `{1}`, or build with isolation",
+            store.location().real_store.display(),
+            store.store_dir()
+        )
+    } else if std::fs::symlink_metadata(Path::new("/homeless-shelter")).is_ok() {
+        "`/homeless-shelter` exists, which builds rely on not to: their home is there; remove it".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(BuildFailure::Open { reason })
+}
+
+fn known_outputs(
+    drv: &StorePath,
+    derivation: &Derivation,
+) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
+    let known = derivation.outputs.iter().map(|(name, output)| match output.path() {
+        Some(path) => Ok((name.clone(), path.clone())),
+        None => Err(BuildFailure::Unsupported {
+            drv: drv.clone(),
+            what: format!("building its output `{name}`, whose path is not known before,"),
+        }),
+    });
+    known.collect()
+}
+
+/// The closure of everything the derivation takes in.
+pub(crate) fn input_closure(
+    request: &Request<'_>,
+    store: &LocalStore,
+) -> Result<BTreeSet<StorePath>, BuildFailure> {
+    let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
+    let mut inputs = request.derivation.input_srcs.clone();
+    for (drv, wanted) in &request.derivation.input_drvs {
+        let outputs = store.outputs_of(drv).map_err(failed)?;
+        for name in &wanted.outputs {
+            let path = outputs
+                .get(name.as_str())
+                .ok_or_else(|| BuildFailure::Input { drv: request.drv.clone(), input: drv.clone() })?;
+            inputs.insert(path.clone());
+        }
+    }
+    store.closure(&inputs).map_err(|error| match error {
+        local_store::Error::NotValid { path } => {
+            BuildFailure::Input { drv: request.drv.clone(), input: path }
+        }
+        error => failed(error),
+    })
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,55 @@
+//! Placeholders of a derivation's own outputs become their paths.
+
+use derivation::Derivation;
+use store_path::{StoreDir, placeholder};
+
+/// Pairs of a placeholder and what stands for it.
+#[derive(Debug, Default)]
+pub(crate) struct Rewrites(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Rewrites {
+    /// The rewrites of the outputs whose paths are known.
+    pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
+        let known = derivation.outputs.iter().filter_map(|(name, output)| {
+            let path = store_dir.print(output.path()?);
+            Some((placeholder(name.as_str()).into_bytes(), path.into_bytes()))
+        });
+        Self(known.collect())
+    }
+
+    /// `text` with every placeholder replaced.
+    pub(crate) fn apply(&self, text: &[u8]) -> Vec<u8> {
+        let mut rewritten = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while !rest.is_empty() {
+            // A placeholder begins with the only `/` that it has.
+            let slash = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            rewritten.extend_from_slice(&rest[..slash]);
+            rest = &rest[slash..];
+            match self.0.iter().find(|(from, _)| rest.starts_with(from)) {
+                Some((from, to)) => {
+                    rewritten.extend_from_slice(to);
+                    rest = &rest[from.len()..];
+                }
+                None => {
+                    let kept = rest.len().min(1);
+                    rewritten.extend_from_slice(&rest[..kept]);
+                    rest = &rest[kept..];
+                }
+            }
+        }
+        rewritten
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_every_placeholder_and_nothing_else() {
+        let rewrites = Rewrites(vec![(b"/abc".to_vec(), b"/nix/store/x".to_vec())]);
+        assert_eq!(rewrites.apply(b"a/abc:/abc/bin://abd/"), b"a/nix/store/x:/nix/store/x/bin://abd/");
+        assert_eq!(rewrites.apply(b""), b"");
+    }
+}
