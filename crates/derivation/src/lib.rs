@@ -10,6 +10,8 @@ pub mod json;
 mod model;
 mod modulo;
 mod options;
+#[cfg(test)]
+mod tests;
 
 pub use check::{CheckError, Checked, check};
 pub use closure::{ClosureError, check_closure};

@@ -97,6 +97,13 @@ impl Modulo {
         &self.store_dir
     }
 
+    /// Returns the hash under which dependents know a derivation.
+    #[cfg(test)]
+    pub(crate) fn known_hash(&self, path: &StorePath) -> Option<String> {
+        let hash = self.known.get(path)?.hash?;
+        String::from_utf8(hash.to_vec()).ok()
+    }
+
     /// Looks up every input.
     pub(crate) fn replace(&self, derivation: &Derivation) -> Result<Replaced, InputError> {
         let mut is_deferred = false;
@@ -159,6 +166,11 @@ impl Replaced {
     /// The inputs of a derivation whose hash does not depend on them.
     pub(crate) fn nothing() -> Self {
         Self { pairs: Some(Vec::new()), is_deferred: false }
+    }
+
+    /// Whether a path of an input is not known, and so neither are those of the outputs.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.is_deferred
     }
 }
 
