@@ -1,1 +1,56 @@
-//! A store on disk: add, register, roots, verify. Floor 2.
+//! A store on disk: add, lock, register, root, verify, delete. Floor 2.
+//!
+//! The only crate that writes below the store directory. What the database calls valid is complete on disk:
+//! files are in place and synced first, the transaction comes last, and a lock spans both. Whatever a crash
+//! leaves behind is either invalid, and replaced by the next one who makes it, or swept on the next start.
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use local_store::{LocalStore, Location, Options};
+//!
+//! # let root = std::env::temp_dir().join(format!("local-store-{}", std::process::id()));
+//! let store = LocalStore::open(Location::below(&root), Options::default())?;
+//! let path = store.add_text(&"hello.txt".parse()?, b"hello", &BTreeSet::new())?;
+//! assert_eq!(path.to_string(), "q790zdjk75hm2cn42nh77pqw4gbv1b88-hello.txt");
+//! assert_eq!(std::fs::read(store.real_path(&path))?, b"hello");
+//! store.delete(&[path])?;
+//! # drop(store);
+//! # std::fs::remove_dir_all(&root)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod add;
+mod build_dir;
+mod canonical;
+mod commit;
+mod cycle;
+mod delete;
+mod durable;
+mod error;
+mod layout;
+mod location;
+mod lock;
+mod manifest;
+mod open_file;
+mod place;
+mod query;
+mod roots;
+mod scratch;
+mod store;
+mod temp_roots;
+mod threads;
+mod tree;
+mod verify;
+
+pub use add::NewDerivation;
+pub use build_dir::BuildDir;
+pub use canonical::{Inodes, canonicalise};
+pub use delete::remove_tree;
+pub use error::Error;
+pub use location::Location;
+pub use lock::PathLock;
+pub use manifest::{ManifestRow, Problem};
+pub use roots::Root;
+pub use scratch::Scratch;
+pub use store::{LocalStore, Options};
+pub use verify::{Damage, Report};

@@ -90,12 +90,13 @@ fn nothing_refers_to_what_is_not_valid() {
     assert!(matches!(error, Error::InvalidReference { reference, .. } if reference == path("a")));
     assert!(!db.is_valid(&path("b")).unwrap(), "a failed transaction leaves nothing");
     sample(&mut db);
-    let error = db.transaction(|transaction| transaction.invalidate(&path("a"))).unwrap_err();
+    let forget = |db: &mut Db, names: &[&str]| -> Result<(), Error> {
+        db.transaction(|transaction| transaction.invalidate(&paths(names)))
+    };
+    let error = forget(&mut db, &["a", "c"]).unwrap_err();
     assert!(matches!(error, Error::Referred { referrer, .. } if referrer == path("b")));
-    let in_order: Result<(), Error> = db.transaction(|transaction| {
-        ["c", "b", "a"].iter().try_for_each(|name| transaction.invalidate(&path(name)))
-    });
-    in_order.unwrap();
+    assert_eq!(db.all_valid().unwrap().len(), 4, "all or none");
+    forget(&mut db, &["a", "b", "c", "absent"]).unwrap();
     assert_eq!(db.all_valid().unwrap(), paths(&["d"]));
 }
 

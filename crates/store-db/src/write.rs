@@ -78,10 +78,32 @@ impl<'db> Transaction<'db> {
         Ok(())
     }
 
-    /// Returns the valid paths that refer to `path`, itself left out.
-    pub fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, Error> {
+    /// Makes all of `paths` invalid; refused while any other valid path refers to one of them.
+    pub fn invalidate(&mut self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
+        for path in paths {
+            if let Some(referrer) = self.referrers(path)?.difference(paths).next() {
+                return Err(Error::Referred { path: path.clone(), referrer: referrer.clone() });
+            }
+        }
+        // All references go before any path does, so that the order of the paths does not matter.
+        let forget_references =
+            "delete from Refs where referrer = (select id from ValidPaths where path = ?1)";
+        for sql in [forget_references, "delete from ValidPaths where path = ?1"] {
+            paths.iter().try_for_each(|path| self.change(sql, path))?;
+        }
+        self.rows.clear();
+        Ok(())
+    }
+
+    fn change(&self, sql: &'static str, path: &StorePath) -> Result<(), Error> {
+        let changed =
+            self.inner.prepare_cached(sql).and_then(|mut change| change.execute([self.print(path)]));
+        changed.map(|_| ()).map_err(self.failed("forget a path"))
+    }
+
+    fn referrers(&self, path: &StorePath) -> Result<BTreeSet<StorePath>, Error> {
         let sql = "select s.path from ValidPaths v join Refs r on r.reference = v.id \
-                   join ValidPaths s on s.id = r.referrer where v.path = ?1 and s.id <> v.id";
+                   join ValidPaths s on s.id = r.referrer where v.path = ?1";
         let rows: Vec<String> = self
             .inner
             .prepare_cached(sql)
@@ -89,19 +111,6 @@ impl<'db> Transaction<'db> {
             .map_err(self.failed("look up referrers"))?;
         let reader = Reader { database: self.database, store_dir: self.store_dir };
         rows.iter().map(|text| reader.path(text)).collect()
-    }
-
-    /// Makes `path` invalid; refused while another valid path refers to it.
-    pub fn invalidate(&mut self, path: &StorePath) -> Result<(), Error> {
-        if let Some(referrer) = self.referrers(path)?.pop_first() {
-            return Err(Error::Referred { path: path.clone(), referrer });
-        }
-        self.rows.remove(path);
-        self.inner
-            .prepare_cached("delete from ValidPaths where path = ?1")
-            .and_then(|mut delete| delete.execute([self.print(path)]))
-            .map(|_| ())
-            .map_err(self.failed("forget a path"))
     }
 
     fn upsert(&mut self, info: &PathInfo) -> Result<(), Error> {

@@ -1,0 +1,191 @@
+//! Adding what is not built: sources, texts, derivations.
+#![expect(clippy::disallowed_methods, reason = "writes files of the store and reads the clock for them")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::Mode;
+use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, Name, PathInfo, StorePath};
+
+use crate::canonical::{Inodes, STORE_TIME, canonicalise};
+use crate::delete::remove_tree;
+use crate::error::Error;
+use crate::store::LocalStore;
+use crate::threads;
+
+/// A derivation on its way into the store.
+#[derive(Clone, Debug)]
+pub struct NewDerivation<'aterm> {
+    /// The path that its text gives.
+    pub path: StorePath,
+    /// Its text.
+    pub aterm: &'aterm [u8],
+    /// What it refers to: its inputs.
+    pub references: BTreeSet<StorePath>,
+    /// Those of its outputs whose paths are known, by name.
+    pub outputs: BTreeMap<String, StorePath>,
+}
+
+impl LocalStore {
+    /// Adds a copy of the tree at `source`, by the SHA-256 of its archive.
+    pub fn add_path(&self, name: &Name, source: &Path) -> Result<PathInfo, Error> {
+        let (hash, _) = hash_tree(source)?;
+        self.add_hashed(name, source, &hash)
+    }
+
+    /// Adds a copy of the tree at `source`, whose archive has the SHA-256 `hash`.
+    pub(crate) fn add_hashed(&self, name: &Name, source: &Path, hash: &Hash) -> Result<PathInfo, Error> {
+        let path = self.store_dir().source_path(name, hash, &BTreeSet::new(), false);
+        self.temp_root(&path)?;
+        if let Some(info) = self.path_info(&path)? {
+            return Ok(info);
+        }
+        let _lock = self.lock(std::slice::from_ref(&path))?;
+        // Whoever held the lock may have added it.
+        if let Some(info) = self.path_info(&path)? {
+            return Ok(info);
+        }
+        let info = self.copy_in(source, &path, hash)?;
+        self.register(std::slice::from_ref(&info))?;
+        Ok(info)
+    }
+
+    /// Adds a file with the given contents, which refer to `references`.
+    pub fn add_text(
+        &self,
+        name: &Name,
+        contents: &[u8],
+        references: &BTreeSet<StorePath>,
+    ) -> Result<StorePath, Error> {
+        let hash = Hash::of(HashAlgorithm::Sha256, contents);
+        let path = self.store_dir().text_path(name, &hash, references);
+        self.temp_root(&path)?;
+        if !self.is_valid(&path)? {
+            let info = self.place_text(&path, contents, hash, references)?;
+            self.register(&[info])?;
+        }
+        Ok(path)
+    }
+
+    /// Adds many derivations with one sync and one transaction; they may refer to each other.
+    pub fn add_derivations(&self, derivations: &[NewDerivation<'_>]) -> Result<(), Error> {
+        let paths: Vec<StorePath> = derivations.iter().map(|derivation| derivation.path.clone()).collect();
+        self.temp_roots(&paths)?;
+        let valid = self.valid_among(&paths.into_iter().collect())?;
+        let (mut infos, mut outputs) = (Vec::new(), Vec::new());
+        for derivation in derivations.iter().filter(|derivation| !valid.contains(&derivation.path)) {
+            infos.push(self.place_derivation(derivation)?);
+            outputs.push((derivation.path.clone(), derivation.outputs.clone()));
+        }
+        if infos.is_empty() { Ok(()) } else { self.register_with_outputs(infos, outputs) }
+    }
+
+    fn place_derivation(&self, derivation: &NewDerivation<'_>) -> Result<PathInfo, Error> {
+        let hash = Hash::of(HashAlgorithm::Sha256, derivation.aterm);
+        let stated = &derivation.path;
+        let computed = self.store_dir().text_path(stated.name(), &hash, &derivation.references);
+        if computed != *stated {
+            return Err(Error::Misplaced { file: self.real_path(stated), stated: stated.clone(), computed });
+        }
+        self.place_text(stated, derivation.aterm, hash, &derivation.references)
+    }
+
+    fn place_text(
+        &self,
+        path: &StorePath,
+        contents: &[u8],
+        hash: Hash,
+        references: &BTreeSet<StorePath>,
+    ) -> Result<PathInfo, Error> {
+        let place = self.real_path(path);
+        self.place_file(&place, contents)?;
+        let archive = hash_file(contents);
+        let address = ContentAddress { method: Method::Text, hash };
+        Ok(PathInfo { references: references.clone(), ..added(path, archive, address) })
+    }
+
+    /// Writes a file of the store without its lock, as nobody ever puts anything else at this path.
+    ///
+    /// Mostly the path is free. What is there otherwise may be half of it, from a killed process or one that
+    /// is writing right now: then a whole file replaces it in one step.
+    fn place_file(&self, place: &Path, contents: &[u8]) -> Result<(), Error> {
+        match write_new(place, contents) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map_err(Error::file("write", place)),
+        }
+        let aside = self.location().real_store.join(format!(".tmp-{}", self.unique()));
+        if fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir()) {
+            remove_tree(place)?;
+        }
+        write_new(&aside, contents).map_err(Error::file("write", &aside))?;
+        fs::rename(&aside, place).map_err(Error::file("write", place))
+    }
+
+    fn copy_in(&self, source: &Path, path: &StorePath, hash: &Hash) -> Result<PathInfo, Error> {
+        let place = self.clear(path)?;
+        let copied = threads::copy(source, &place).and_then(|archive| {
+            canonicalise(&place, None, &mut Inodes::default())?;
+            if archive.0 == *hash { Ok(archive) } else { Err(Error::Changed { path: source.to_owned() }) }
+        });
+        let archive = copied.inspect_err(|_| {
+            // A left-over is no harm, only in the way; the next one who adds it deletes it.
+            let _ = remove_tree(&place);
+        })?;
+        let address = ContentAddress { method: Method::Nar, hash: *hash };
+        Ok(added(path, archive, address))
+    }
+
+    /// Returns `<process>-<number>`, another one on each call.
+    pub(crate) fn unique(&self) -> String {
+        format!("{}-{}", std::process::id(), self.next_number.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Returns the SHA-256 of the archive of `tree`, and its size.
+pub(crate) fn hash_tree(tree: &Path) -> Result<(Hash, u64), Error> {
+    let mut sink = HashSink::new(HashAlgorithm::Sha256);
+    nar::dump(tree, &mut sink)?;
+    Ok(sink.finish())
+}
+
+/// Returns the same for a file with these contents.
+fn hash_file(contents: &[u8]) -> (Hash, u64) {
+    let mut sink = HashSink::new(HashAlgorithm::Sha256);
+    let mut writer = nar::Writer::new(&mut sink);
+    let size = contents.len() as u64;
+    writer
+        .regular(false, size, &mut io::Cursor::new(contents))
+        .and_then(|()| writer.finish())
+        .expect("neither the contents nor the hash can fail, and the size is theirs");
+    sink.finish()
+}
+
+/// What is known about a path that was added, not built.
+fn added(path: &StorePath, (nar_hash, nar_size): (Hash, u64), address: ContentAddress) -> PathInfo {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    PathInfo {
+        path: path.clone(),
+        nar_hash,
+        nar_size,
+        references: BTreeSet::new(),
+        deriver: None,
+        registration_time: now.as_secs().cast_signed(),
+        ultimate: false,
+        signatures: Vec::new(),
+        content_address: Some(address),
+    }
+}
+
+fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)?;
+    file.write_all(contents)?;
+    // The mode above went through the caller's umask.
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
+    rustix::fs::futimens(&file, &STORE_TIME)?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Directories for builds, which do not outlive the process that made them.
+#![expect(clippy::disallowed_methods, reason = "build directories are on disk")]
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::delete::remove_tree;
+use crate::error::Error;
+use crate::open_file::{create_dirs, try_lock};
+use crate::store::LocalStore;
+
+/// An empty directory with mode 0700, removed on drop.
+#[derive(Debug)]
+#[must_use = "dropping a BuildDir removes the directory at once"]
+pub struct BuildDir {
+    /// Empty once the directory was given away.
+    path: PathBuf,
+    /// Locked, to tell a living owner from a dead one also where process numbers do not: in containers.
+    _lock: File,
+}
+
+impl LocalStore {
+    /// Makes a build directory below `parent`, or in its usual place below the state directory.
+    pub fn make_build_dir(&self, parent: Option<&Path>) -> Result<BuildDir, Error> {
+        let usual = self.location().builds();
+        let parent = parent.unwrap_or(&usual);
+        if parent != usual {
+            create_dirs(parent)?;
+            sweep(parent)?;
+        }
+        loop {
+            let path = parent.join(format!("nix-{}", self.unique()));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                result => result.map_err(Error::file("make the directory", &path))?,
+            }
+            // Whoever swept it away before it was locked took it for a dead one's; the next will do.
+            if let Some(lock) = claim(&path)? {
+                return Ok(BuildDir { path, _lock: lock });
+            }
+        }
+    }
+}
+
+impl BuildDir {
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps the directory for a person to look at, under a name that is not swept away, and returns it.
+    pub fn keep(mut self) -> Result<PathBuf, Error> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let kept = self.path.with_file_name(name.replacen("nix-", "kept-", 1));
+        fs::rename(&self.path, &kept).map_err(Error::file("keep", &self.path))?;
+        self.path = PathBuf::new();
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o755))
+            .map_err(Error::file("change the mode of", &kept))?;
+        Ok(kept)
+    }
+}
+
+impl Drop for BuildDir {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // What cannot be removed now is swept when the next store is opened.
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+/// Removes the build directories in `parent` whose owners are dead.
+pub(crate) fn sweep(parent: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(parent).map_err(Error::file("list", parent))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::file("list", parent))?;
+        if entry.file_name().to_str().and_then(owner_of).is_some_and(is_dead) {
+            sweep_one(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn sweep_one(path: &Path) -> Result<(), Error> {
+    let is_ours =
+        |metadata: &fs::Metadata| metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| is_ours(&metadata)) {
+        return Ok(());
+    }
+    match claim(path)? {
+        Some(_lock) => remove_tree(path),
+        None => Ok(()),
+    }
+}
+
+/// Locks the directory at `path`, unless somebody else has or it is gone.
+fn claim(path: &Path) -> Result<Option<File>, Error> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(Error::file("open", path))?,
+    };
+    let locked = try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)?;
+    let metadata = file.metadata().map_err(Error::file("look at", path))?;
+    Ok((locked && metadata.nlink() > 0).then_some(file))
+}
+
+/// Returns the process in a name like `nix-<process>-<number>`.
+fn owner_of(name: &str) -> Option<Pid> {
+    let (process, number) = name.strip_prefix("nix-")?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    Pid::from_raw(process.parse().ok()?)
+}
+
+fn is_dead(process: Pid) -> bool {
+    test_kill_process(process) == Err(Errno::SRCH)
+}

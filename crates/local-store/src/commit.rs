@@ -1,0 +1,135 @@
+//! Making paths valid, many callers at a time.
+//!
+//! A sync and a commit cost the same for one path as for a hundred. So whoever comes first leads: it takes
+//! all that wait, syncs their files once and commits one transaction. Those who come meanwhile wait for
+//! their answer, or lead the next round.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use store_db::Transaction;
+use store_path::{PathInfo, StorePath};
+
+use crate::cycle::refuse_cycles;
+use crate::durable;
+use crate::error::Error;
+use crate::store::{LocalStore, guard};
+
+/// The known outputs of a derivation, by name.
+pub(crate) type OutputRows = (StorePath, BTreeMap<String, StorePath>);
+
+/// What one caller wants committed, wholly or not at all.
+#[derive(Debug)]
+struct Request {
+    infos: Vec<PathInfo>,
+    outputs: Vec<OutputRows>,
+}
+
+impl Request {
+    fn write(&self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
+        transaction.register(&self.infos)?;
+        for (drv, outputs) in &self.outputs {
+            transaction.add_outputs(drv, outputs)?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers the requests of one store.
+type Ticket = u64;
+
+/// What is waiting to be committed.
+#[derive(Debug, Default)]
+pub(crate) struct Commits {
+    state: Mutex<State>,
+    /// Told whenever a round has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: Ticket,
+    /// In the order they came: a later one may refer to an earlier one.
+    waiting: Vec<(Ticket, Request)>,
+    has_leader: bool,
+    answers: HashMap<Ticket, Result<(), Error>>,
+}
+
+impl LocalStore {
+    /// Makes `infos` valid, all or none; their files are in place.
+    ///
+    /// Returns when they are synced and committed. Each refers to valid paths or to others of `infos`.
+    pub fn register(&self, infos: &[PathInfo]) -> Result<(), Error> {
+        self.register_with_outputs(infos.to_vec(), Vec::new())
+    }
+
+    pub(crate) fn register_with_outputs(
+        &self,
+        infos: Vec<PathInfo>,
+        outputs: Vec<OutputRows>,
+    ) -> Result<(), Error> {
+        refuse_cycles(&infos)?;
+        let mut state = guard(&self.commits.state);
+        let ticket = state.next;
+        state.next += 1;
+        state.waiting.push((ticket, Request { infos, outputs }));
+        loop {
+            if let Some(answer) = state.answers.remove(&ticket) {
+                return answer;
+            }
+            if state.has_leader {
+                state = self.commits.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.has_leader = true;
+            let (tickets, requests): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut state.waiting).into_iter().unzip();
+            drop(state);
+            let round = Round { commits: &self.commits, tickets, answers: None };
+            round.end(self.commit(&requests));
+            state = guard(&self.commits.state);
+        }
+    }
+
+    /// Syncs, then commits; one request that is refused does not keep the others from being committed.
+    fn commit(&self, requests: &[Request]) -> Result<Vec<Result<(), Error>>, Error> {
+        if self.options.fsync_store_paths {
+            let infos = requests.iter().flat_map(|request| &request.infos);
+            let trees: Vec<_> = infos.map(|info| self.real_path(&info.path)).collect();
+            durable::sync(&trees, &self.location().real_store)?;
+        }
+        self.with_database(|database| {
+            database.transaction(|transaction| {
+                let commit = |request: &Request| Ok(transaction.attempt(|inner| request.write(inner)));
+                requests.iter().map(commit).collect()
+            })
+        })
+    }
+}
+
+/// A round of commits; when it is dropped without an end, those who wait for it are told so.
+struct Round<'commits> {
+    commits: &'commits Commits,
+    tickets: Vec<Ticket>,
+    answers: Option<Vec<Result<(), Error>>>,
+}
+
+impl Round<'_> {
+    fn end(mut self, outcome: Result<Vec<Result<(), Error>>, Error>) {
+        self.answers = Some(outcome.unwrap_or_else(|error| {
+            let error = Arc::new(error);
+            self.tickets.iter().map(|_| Err(Error::Together(Arc::clone(&error)))).collect()
+        }));
+    }
+}
+
+impl Drop for Round<'_> {
+    fn drop(&mut self) {
+        let abandoned = || self.tickets.iter().map(|_| Err(Error::Abandoned)).collect();
+        let answers = self.answers.take().unwrap_or_else(abandoned);
+        let mut state = guard(&self.commits.state);
+        state.answers.extend(self.tickets.iter().copied().zip(answers));
+        state.has_leader = false;
+        self.commits.ended.notify_all();
+    }
+}

@@ -1,0 +1,148 @@
+//! Why the store could not do what it was asked.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use store_path::{Hash, StorePath};
+
+use crate::roots::Root;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused something about a file: permissions, a full disk.
+    #[error("cannot {action} `{}`", path.display())]
+    File {
+        /// What was to be done to it, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The database refused.
+    #[error(transparent)]
+    Database(#[from] store_db::Error),
+
+    /// A tree could not be archived.
+    #[error(transparent)]
+    Dump(#[from] nar::DumpError),
+
+    /// A tree could not be unpacked.
+    #[error(transparent)]
+    Restore(#[from] nar::RestoreError),
+
+    /// Others were committed in the same transaction, and it failed for all.
+    #[error(transparent)]
+    Together(Arc<Error>),
+
+    /// The thread that was committing for several ended before it was done.
+    #[error("registering was given up half-way; nothing of it is valid")]
+    Abandoned,
+
+    /// The store was made by a Nix with another database layout.
+    #[error("the store database in `{}` has schema `{found}`, and only schema 10 is known", directory.display())]
+    Schema {
+        /// The directory with the database.
+        directory: PathBuf,
+        /// What its `schema` file says.
+        found: String,
+    },
+
+    /// The path is not valid in this store.
+    #[error("`{path}` is not valid in this store")]
+    NotValid {
+        /// The path asked for.
+        path: StorePath,
+    },
+
+    /// What is valid never changes, so nothing can be moved there.
+    #[error("`{path}` is valid already")]
+    AlreadyValid {
+        /// The path in question.
+        path: StorePath,
+    },
+
+    /// Only regular files, directories and symlinks may be in a store.
+    #[error("`{}` is neither a regular file, a directory nor a symlink", path.display())]
+    Kind {
+        /// The file in question.
+        path: PathBuf,
+    },
+
+    /// A file in an output that its builder did not make: a hard link to something else.
+    #[error("`{}` belongs to user {owner}, not to the builder (a hard link?)", path.display())]
+    Owner {
+        /// The file in question.
+        path: PathBuf,
+        /// Who owns it.
+        owner: u32,
+    },
+
+    /// A file was replaced by another while the store walked over it.
+    #[error("`{}` changed while it was being read", path.display())]
+    Changed {
+        /// The file in question.
+        path: PathBuf,
+    },
+
+    /// Something is not at the path that its contents give.
+    #[error("`{}` belongs at `{computed}`, not at `{stated}`", file.display())]
+    Misplaced {
+        /// The file or tree in question.
+        file: PathBuf,
+        /// The path that was stated.
+        stated: StorePath,
+        /// The path that follows from the contents.
+        computed: StorePath,
+    },
+
+    /// Something has not the hash that was stated for it.
+    #[error("`{}` has the hash `{computed}`, not `{stated}`", file.display())]
+    Hash {
+        /// The file or tree in question.
+        file: PathBuf,
+        /// The hash that was stated.
+        stated: Box<Hash>,
+        /// The hash of what is there.
+        computed: Box<Hash>,
+    },
+
+    /// Paths that refer to each other in a circle could never be deleted.
+    #[error("`{}` and `{}` refer to each other", .0.0, .0.1)]
+    Cycle(Box<(StorePath, StorePath)>),
+
+    /// A path is still in use.
+    #[error("cannot delete `{path}`: it is wanted by {root}")]
+    Rooted {
+        /// The path to be deleted, or one it is needed by.
+        path: StorePath,
+        /// What keeps it.
+        root: Root,
+    },
+
+    /// A path is still referred to.
+    #[error("cannot delete `{path}`: `{referrer}` refers to it")]
+    Referred {
+        /// The path to be deleted.
+        path: StorePath,
+        /// One of those that refer to it.
+        referrer: StorePath,
+    },
+
+    /// Where a link was to be made stands something else.
+    #[error("`{}` is in the way: it is not a symlink into the store", path.display())]
+    InTheWay {
+        /// What is there.
+        path: PathBuf,
+    },
+}
+
+impl Error {
+    /// Makes the closure that turns what the system said into an error about `path`.
+    pub(crate) fn file<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        move |source| Self::File { action, path: path.to_owned(), source: source.into() }
+    }
+}

@@ -1,0 +1,64 @@
+//! Where a store is.
+
+use std::path::{Path, PathBuf};
+
+use store_path::{StoreDir, StorePath};
+
+/// The directories of a store: the name its paths go by, and where its files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The logical store directory, which takes part in every digest.
+    pub store_dir: StoreDir,
+    /// The directory that holds the files.
+    pub real_store: PathBuf,
+    /// The database, locks and roots: `…/nix/var/nix`.
+    pub state_dir: PathBuf,
+    /// The build logs: `…/nix/var/log/nix`.
+    pub log_dir: PathBuf,
+}
+
+impl Location {
+    /// Returns the store that Nix uses too: `/nix`.
+    pub fn system() -> Self {
+        Self::below(Path::new("/"))
+    }
+
+    /// Returns a store whose files are below `root`, an absolute path, and whose paths begin with `/nix/store`.
+    pub fn below(root: &Path) -> Self {
+        Self {
+            store_dir: StoreDir::default(),
+            real_store: root.join("nix/store"),
+            state_dir: root.join("nix/var/nix"),
+            log_dir: root.join("nix/var/log/nix"),
+        }
+    }
+
+    /// Whether the files are elsewhere than their names say, so that only a sandbox shows them by name.
+    pub fn is_relocated(&self) -> bool {
+        self.real_store != Path::new(self.store_dir.as_str())
+    }
+
+    /// Returns where the files of `path` are.
+    pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.real_store.join(path.to_string())
+    }
+
+    /// Returns where the log of building `drv` is kept, but for the ending of a compressed one.
+    pub fn log_path(&self, drv: &StorePath) -> PathBuf {
+        let base = drv.to_string();
+        let (shard, rest) = base.split_at(2);
+        self.log_dir.join("drvs").join(shard).join(rest)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.state_dir.join("db/db.sqlite")
+    }
+
+    pub(crate) fn gc_roots(&self) -> PathBuf {
+        self.state_dir.join("gcroots")
+    }
+
+    pub(crate) fn builds(&self) -> PathBuf {
+        self.state_dir.join("builds")
+    }
+}

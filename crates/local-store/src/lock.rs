@@ -1,0 +1,144 @@
+//! Locks on store paths: whoever makes a path holds its lock, in this process or another one, Nix included.
+#![expect(clippy::disallowed_methods, reason = "locks are files in the store directory")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use store_path::StorePath;
+
+use crate::error::Error;
+use crate::open_file::{lock, open_lock_file, try_lock};
+use crate::store::LocalStore;
+
+/// Locks on store paths, held as long as this value.
+#[derive(Debug)]
+#[must_use = "dropping a PathLock unlocks the paths at once"]
+pub struct PathLock {
+    files: Vec<(PathBuf, File)>,
+}
+
+/// Whether to wait for another holder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Block,
+    GiveUp,
+}
+
+impl LocalStore {
+    /// Locks all of `paths`, waiting for whoever holds one of them.
+    ///
+    /// The order is that of the paths, here and in Nix, so that two who want the same ones cannot wait for
+    /// each other. For the same reason nobody who holds a `PathLock` may ask for another.
+    pub fn lock(&self, paths: &[StorePath]) -> Result<PathLock, Error> {
+        let locked = self.take_locks(paths, Wait::Block)?;
+        Ok(locked.expect("a lock that waits is taken or fails"))
+    }
+
+    /// Locks all of `paths`, or none and returns `None` when somebody holds one of them.
+    pub fn try_lock(&self, paths: &[StorePath]) -> Result<Option<PathLock>, Error> {
+        self.take_locks(paths, Wait::GiveUp)
+    }
+
+    fn take_locks(&self, paths: &[StorePath], wait: Wait) -> Result<Option<PathLock>, Error> {
+        let mut taken = PathLock { files: Vec::new() };
+        for path in paths.iter().collect::<BTreeSet<_>>() {
+            let file = self.location().real_store.join(format!("{path}.lock"));
+            match take(&file, wait)? {
+                Some(lock) => taken.files.push((file, lock)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(taken))
+    }
+}
+
+impl Drop for PathLock {
+    fn drop(&mut self) {
+        for (path, file) in &mut self.files {
+            // Whoever waits for this very file must see that it is not the one on disk any more. Nix
+            // looks at the size only; a failure here costs a left-over empty file, nothing else.
+            if fs::remove_file(path).is_ok() {
+                let _ = file.write_all(b"d");
+            }
+        }
+    }
+}
+
+fn take(path: &Path, wait: Wait) -> Result<Option<File>, Error> {
+    loop {
+        let file = open_lock_file(path)?;
+        match wait {
+            Wait::Block => lock(&file, path, FlockOperation::LockExclusive)?,
+            Wait::GiveUp => {
+                if !try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)? {
+                    return Ok(None);
+                }
+            }
+        }
+        let metadata = file.metadata().map_err(Error::file("look at", path))?;
+        // Its last holder unlinked it while we waited: others already use a new one.
+        if metadata.len() == 0 && metadata.nlink() > 0 {
+            return Ok(Some(file));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{scratch_store, some_path};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let (_scratch, store) = scratch_store();
+        let (inside, worst) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (left, right) = (some_path("left"), some_path("right"));
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let paths = if thread % 2 == 0 {
+                    [left.clone(), right.clone()]
+                } else {
+                    [right.clone(), left.clone()]
+                };
+                let (store, inside, worst) = (&store, &inside, &worst);
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let lock = store.lock(&paths).unwrap();
+                        worst.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        assert_eq!(worst.load(Ordering::SeqCst), 1);
+        assert!(!store.location().real_store.join(format!("{left}.lock")).exists());
+    }
+
+    #[test]
+    fn a_taken_lock_is_not_waited_for() {
+        let (_scratch, store) = scratch_store();
+        let (left, right) = (some_path("left"), some_path("right"));
+        let held = store.lock(&[right.clone(), right.clone()]).unwrap();
+        assert!(store.try_lock(&[left.clone(), right.clone()]).unwrap().is_none());
+        assert!(store.try_lock(std::slice::from_ref(&left)).unwrap().is_some(), "none was kept");
+        drop(held);
+        assert!(store.try_lock(&[left, right]).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_stale_file_is_no_lock() {
+        let (_scratch, store) = scratch_store();
+        let path = some_path("stale");
+        let file = store.location().real_store.join(format!("{path}.lock"));
+        // As a holder leaves it who was killed: empty. Nobody waits for that one.
+        fs::write(&file, "").unwrap();
+        drop(store.lock(std::slice::from_ref(&path)).unwrap());
+        assert!(!file.exists());
+    }
+}

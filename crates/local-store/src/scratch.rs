@@ -1,0 +1,62 @@
+//! Where a sandboxed build puts its outputs before they are moved to their places.
+#![expect(clippy::disallowed_methods, reason = "scratch directories are on disk")]
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use store_path::StorePath;
+
+use crate::delete::remove_tree;
+use crate::error::Error;
+use crate::store::LocalStore;
+
+/// The directory `<drv>.chroot` in the store directory, removed on drop.
+///
+/// In the store directory, since outputs are moved out of it by renaming them.
+#[derive(Debug)]
+#[must_use = "dropping a Scratch removes the directory at once"]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl LocalStore {
+    /// Makes the scratch directory of `drv`, without what a killed build left in it.
+    ///
+    /// Only its caller can enter it. The directory `store` in it can be written to by `builder`, a user and
+    /// a group, or else by the caller. The caller holds the locks of the outputs, so there is no second one.
+    pub fn make_scratch(&self, drv: &StorePath, builder: Option<(u32, u32)>) -> Result<Scratch, Error> {
+        let path = self.location().real_store.join(format!("{drv}.chroot"));
+        remove_tree(&path)?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(Error::file("make the directory", &path))?;
+        let scratch = Scratch { path };
+        let store = scratch.store();
+        fs::create_dir(&store).map_err(Error::file("make the directory", &store))?;
+        if let Some((user, group)) = builder {
+            std::os::unix::fs::chown(&store, Some(user), Some(group))
+                .map_err(Error::file("give away", &store))?;
+        }
+        fs::set_permissions(&store, Permissions::from_mode(0o1775))
+            .map_err(Error::file("change the mode of", &store))?;
+        Ok(scratch)
+    }
+}
+
+impl Scratch {
+    /// Returns the directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the directory that a build sees as its store directory.
+    pub fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed before the derivation is built again.
+        let _ = remove_tree(&self.path);
+    }
+}

@@ -1,0 +1,128 @@
+//! The store itself: its connections and its locks.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use store_db::Db;
+use store_path::{StoreDir, StorePath};
+
+use crate::build_dir;
+use crate::commit::Commits;
+use crate::error::Error;
+use crate::layout;
+use crate::location::Location;
+use crate::temp_roots::TempRoots;
+
+/// How much is done so that nothing is lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Sync files before the database says that they are valid (setting `fsync-store-paths`).
+    pub fsync_store_paths: bool,
+    /// Sync the database (setting `fsync-metadata`).
+    pub fsync_metadata: bool,
+    /// Keep a write-ahead log of the database (setting `use-sqlite-wal`).
+    pub wal: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fsync_store_paths: true, fsync_metadata: true, wal: true }
+    }
+}
+
+/// A store on disk, to be shared by threads; processes share one by opening it each for itself.
+#[derive(Debug)]
+pub struct LocalStore {
+    location: Location,
+    pub(crate) options: Options,
+    /// Connections not in use. There are never more than threads that asked at the same time.
+    connections: Mutex<Vec<Db>>,
+    pub(crate) commits: Commits,
+    pub(crate) temp_roots: Mutex<Option<TempRoots>>,
+    /// Numbers the names of what this process makes aside.
+    pub(crate) next_number: AtomicU64,
+    /// Held while the store is open: whoever upgrades the database waits for it.
+    _big_lock: File,
+}
+
+impl LocalStore {
+    /// Opens the store at `location`, made when it is not there, and sweeps what killed builds left.
+    pub fn open(location: Location, options: Options) -> Result<Self, Error> {
+        let big_lock = layout::prepare(&location)?;
+        let store = Self {
+            location,
+            options,
+            connections: Mutex::default(),
+            commits: Commits::default(),
+            temp_roots: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            _big_lock: big_lock,
+        };
+        store.release(store.connect()?);
+        layout::finish(&store.location)?;
+        build_dir::sweep(&store.location.builds())?;
+        Ok(store)
+    }
+
+    /// Returns where the store is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Returns the directory its paths begin with.
+    pub fn store_dir(&self) -> &StoreDir {
+        &self.location.store_dir
+    }
+
+    /// Returns where the files of `path` are.
+    pub fn real_path(&self, path: &StorePath) -> PathBuf {
+        self.location.real_path(path)
+    }
+
+    /// Runs `work` on a connection that nobody else uses meanwhile.
+    pub(crate) fn with_database<T>(
+        &self,
+        work: impl FnOnce(&mut Db) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let idle = guard(&self.connections).pop();
+        let mut database = idle.map_or_else(|| self.connect(), Ok)?;
+        let result = work(&mut database);
+        self.release(database);
+        result
+    }
+
+    fn connect(&self) -> Result<Db, Error> {
+        let options = store_db::Options { wal: self.options.wal, synchronous: self.options.fsync_metadata };
+        Ok(Db::open(&self.location.database(), self.location.store_dir.clone(), options)?)
+    }
+
+    fn release(&self, database: Db) {
+        guard(&self.connections).push(database);
+    }
+}
+
+/// Locks `mutex`; what it protects is right after every single step, so a panic elsewhere does no harm.
+pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use store_path::{Hash, HashAlgorithm};
+    use test_support::Scratch;
+
+    /// An empty store on a scratch directory.
+    pub(crate) fn scratch_store() -> (Scratch, LocalStore) {
+        let scratch = Scratch::new();
+        let store = LocalStore::open(Location::below(scratch.path()), Options::default()).unwrap();
+        (scratch, store)
+    }
+
+    pub(crate) fn some_path(name: &str) -> StorePath {
+        let hash = Hash::of(HashAlgorithm::Sha256, name.as_bytes());
+        StoreDir::default().make_path("test", &hash, &name.parse().unwrap())
+    }
+}

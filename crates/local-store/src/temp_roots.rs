@@ -1,0 +1,106 @@
+//! Roots that last as long as this process: what it is about to use must not be collected meanwhile.
+#![expect(clippy::disallowed_methods, reason = "temporary roots are a file")]
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use store_path::StorePath;
+
+use crate::error::Error;
+use crate::location::Location;
+use crate::open_file::{lock, open_lock_file, try_lock};
+use crate::store::{LocalStore, guard};
+
+/// The file with this store's temporary roots. It is locked while they hold.
+#[derive(Debug)]
+pub(crate) struct TempRoots {
+    path: PathBuf,
+    file: File,
+}
+
+impl LocalStore {
+    /// Keeps `path`, valid or about to be, from being collected while the store is open.
+    pub fn temp_root(&self, path: &StorePath) -> Result<(), Error> {
+        self.temp_roots(std::slice::from_ref(path))
+    }
+
+    /// Keeps all of `paths` as [`LocalStore::temp_root`] does, in one step.
+    pub fn temp_roots(&self, paths: &[StorePath]) -> Result<(), Error> {
+        let mut own = guard(&self.temp_roots);
+        let roots = match &mut *own {
+            Some(roots) => roots,
+            none => none.insert(TempRoots::create(self.location())?),
+        };
+        let printed: Vec<String> = paths.iter().map(|path| self.store_dir().print(path)).collect();
+        // Held until the roots are written, so that no collector starts between.
+        let _held = hold_off_collector(self.location(), &printed)?;
+        let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
+        roots.file.write_all(text.as_bytes()).map_err(Error::file("write", &roots.path))
+    }
+}
+
+impl TempRoots {
+    fn create(location: &Location) -> Result<Self, Error> {
+        let directory = location.state_dir.join("temproots");
+        let process = std::process::id();
+        // The first store of a process has the name that Nix gives it; Nix reads the number, and no further.
+        let names = (0_u32..).map(|n| if n == 0 { process.to_string() } else { format!("{process}-{n}") });
+        for path in names.map(|name| directory.join(name)) {
+            if let Some(file) = claim(&path)? {
+                return Ok(Self { path, file });
+            }
+        }
+        unreachable!("names do not run out before memory does")
+    }
+}
+
+impl Drop for TempRoots {
+    fn drop(&mut self) {
+        // A collector removes what stays behind: nobody holds its lock then.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Takes the file at `path` unless a living store has it.
+fn claim(path: &Path) -> Result<Option<File>, Error> {
+    loop {
+        let file = open_lock_file(path)?;
+        if !try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)? {
+            return Ok(None);
+        }
+        let metadata = file.metadata().map_err(Error::file("look at", path))?;
+        if metadata.nlink() > 0 && metadata.len() == 0 {
+            return Ok(Some(file));
+        }
+        // From a dead process that had the same number, or unlinked by a collector just now.
+        if metadata.nlink() > 0 {
+            fs::remove_file(path).map_err(Error::file("remove", path))?;
+        }
+    }
+}
+
+/// Keeps collectors from starting; when one runs already, tells it about `paths` and waits for its word.
+fn hold_off_collector(location: &Location, paths: &[String]) -> Result<File, Error> {
+    let path = location.state_dir.join("gc.lock");
+    let file = open_lock_file(&path)?;
+    if !try_lock(&file, &path, FlockOperation::NonBlockingLockShared)? {
+        // Whatever goes wrong with the running one, the next one cannot start before we are done.
+        if tell_collector(&location.state_dir.join("gc-socket/socket"), paths).is_err() {
+            lock(&file, &path, FlockOperation::LockShared)?;
+        }
+    }
+    Ok(file)
+}
+
+fn tell_collector(socket: &Path, paths: &[String]) -> io::Result<()> {
+    let mut collector = UnixStream::connect(socket)?;
+    for path in paths {
+        collector.write_all(format!("{path}\n").as_bytes())?;
+        collector.read_exact(&mut [0])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Work for several threads, all of which have ended when a call here returns.
+#![expect(clippy::disallowed_methods, reason = "the one module with threads")]
+
+use std::io::{self, BufReader, PipeWriter, Write};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use store_path::{Hash, HashAlgorithm, HashSink};
+
+use crate::error::Error;
+
+/// Does `work` on every item, in up to `jobs` threads; the results come in the order of the items.
+pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let (sender, results) = mpsc::channel();
+    let run = |sender: mpsc::Sender<(usize, R)>| {
+        while let Some((index, item)) = take(items, &next) {
+            // The receiver lives until every sender is gone.
+            let _ = sender.send((index, work(item)));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..jobs.clamp(1, items.len().max(1)) {
+            let sender = sender.clone();
+            scope.spawn(|| run(sender));
+        }
+        run(sender);
+    });
+    let mut results: Vec<(usize, R)> = results.into_iter().collect();
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn take<'items, T>(items: &'items [T], next: &AtomicUsize) -> Option<(usize, &'items T)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    items.get(index).map(|item| (index, item))
+}
+
+/// Returns how many threads this machine can run at once.
+pub(crate) fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Copies the tree at `source` to `target`, which is new; returns the hash and size of its archive.
+///
+/// Reading and writing overlap: one thread archives into a pipe, this one unpacks from it.
+pub(crate) fn copy(source: &Path, target: &Path) -> Result<(Hash, u64), Error> {
+    let (reader, writer) = io::pipe().map_err(Error::file("copy", source))?;
+    thread::scope(|scope| {
+        let archiving = scope.spawn(move || {
+            let mut sink = Tee { hash: HashSink::new(HashAlgorithm::Sha256), pipe: writer };
+            nar::dump(source, &mut sink).map(|_| sink.hash.finish())
+        });
+        // It is dropped at once, so that a writer without a reader ends.
+        let restored = nar::restore(&mut BufReader::new(reader), target);
+        let dumped = archiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (dumped, restored) {
+            // Each end breaks when the other does; the cause is where no pipe broke.
+            (Err(nar::DumpError::Sink { .. }), Err(error)) => Err(error.into()),
+            (Err(error), _) => Err(error.into()),
+            (Ok(_), Err(error)) => Err(error.into()),
+            (Ok(archive), Ok(())) => Ok(archive),
+        }
+    })
+}
+
+/// Hashes what goes through a pipe.
+struct Tee {
+    hash: HashSink,
+    pipe: PipeWriter,
+}
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.pipe.write(bytes)?;
+        self.hash.write_all(&bytes[..written])?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
