@@ -104,7 +104,7 @@ pub(super) fn sha256(path: &Path) -> Result<()> {
 /// Passes a file once through hash and reference scanner, as the registration of an output does.
 pub(super) fn scan(path: &Path) -> Result<()> {
     let (mut hash, mut scanner) = (HashSink::new(HashAlgorithm::Sha256), RefScanner::new(candidates()?));
-    io::copy(&mut File::open(path)?, &mut Both(&mut hash, &mut scanner))?;
+    nar::dump(path, &mut Both(&mut hash, &mut scanner))?;
     ensure!(scanner.finish().is_empty(), "hex digits hold no reference");
     println!("{}", hash.finish().0);
     Ok(())
