@@ -140,7 +140,7 @@ impl<'a> Build<'a> {
             store_dir: store.store_dir().as_str(),
             real_store: &store.location().real_store,
             inputs: &self.inputs,
-            scratch: scratch.store(),
+            scratch: &scratch.store(),
             build_dir: &build_dir,
             tmp: &tmp,
             root: &root,
@@ -151,7 +151,7 @@ impl<'a> Build<'a> {
         for lack in plan.lacks() {
             tell(Message::Warning(format!("`build-isolation = chroot`: {lack}")));
         }
-        let made = Made { directory: scratch.store(), owner: host.builder_ids.map(|ids| ids.0) };
+        let made = Made { directory: &scratch.store(), owner: host.builder_ids.map(|ids| ids.0) };
         self.execute(&plan, &made, &build_dir, tell)
     }
 
@@ -250,7 +250,7 @@ impl<'a> Build<'a> {
     }
 
     fn execute(
-        mut self,
+        self,
         plan: &sandbox::Plan,
         made: &Made<'_>,
         build_dir: &Path,
@@ -279,8 +279,11 @@ impl<'a> Build<'a> {
         if exit.status == ExitStatus::Code(0) && missing.is_none() {
             return outputs::keep(self.context.store, self.request, made, &self.inputs, &self.valid);
         }
-        let kept = if settings.keep_failed { self.keep_build_dir(build_dir)? } else { None };
         let drv = self.request.drv.clone();
+        let kept = match settings.keep_failed {
+            true => Some(keep_build_dir(self.top, build_dir, &drv)?),
+            false => None,
+        };
         Err(match missing {
             Some((output, path)) if exit.status == ExitStatus::Code(0) => {
                 BuildFailure::NoOutput { drv, output, path: store.store_dir().print(&path), log_tail, kept }
@@ -288,14 +291,16 @@ impl<'a> Build<'a> {
             _ => BuildFailure::Builder { drv, status: exit.status, log_tail, kept },
         })
     }
+}
 
-    /// Leaves the build directory behind, readable for whoever looks into the failure.
-    fn keep_build_dir(&mut self, build_dir: &Path) -> Result<Option<PathBuf>, BuildFailure> {
-        self.top.keep();
-        set_mode(self.top.path(), 0o755)?;
-        set_mode(build_dir, 0o755)?;
-        Ok(Some(build_dir.to_owned()))
-    }
+/// Leaves the build directory behind, readable for whoever looks into the failure, and returns its new place.
+fn keep_build_dir(top: BuildDir, build_dir: &Path, drv: &StorePath) -> Result<PathBuf, BuildFailure> {
+    let inside = build_dir.strip_prefix(top.path()).unwrap_or(Path::new("")).to_owned();
+    let kept = top.keep().map_err(|source| BuildFailure::Store { drv: drv.clone(), source })?;
+    // Joining an empty path would add a slash.
+    let kept = if inside.as_os_str().is_empty() { kept } else { kept.join(inside) };
+    set_mode(&kept, 0o755)?;
+    Ok(kept)
 }
 
 /// Systems whose programs expect a 32-bit kernel.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use derivation::OutputName;
 use sandbox::ExitStatus;
-use store_path::{Hash, Name, StorePath};
+use store_path::{Hash, StorePath};
 
 /// Why a build did not give its outputs. Nothing of it was registered.
 #[derive(Debug, thiserror::Error)]
@@ -154,14 +154,6 @@ pub enum BuildFailure {
         reference: StorePath,
         /// The attribute that forbids it.
         rule: &'static str,
-    },
-    /// Two names cannot be joined into the name of an output.
-    #[error("cannot name the output `{output}` of `{name}`")]
-    Name {
-        /// The derivation's name.
-        name: Name,
-        /// The output.
-        output: OutputName,
     },
     /// An output could not be made canonical, scanned or registered.
     #[error("cannot keep the outputs of `{drv}`")]

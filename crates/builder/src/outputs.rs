@@ -76,10 +76,8 @@ fn describe(
     let candidates = inputs.iter().chain(request.outputs.values()).cloned();
     let mut pass =
         Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) };
-    nar::dump(tree, &mut pass).map_err(|source| BuildFailure::Store {
-        drv: request.drv.clone(),
-        source: local_store::Error::Archive { action: "read", path: tree.to_owned(), source },
-    })?;
+    nar::dump(tree, &mut pass)
+        .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
     let (nar_hash, nar_size) = pass.hash.finish();
     let references = pass.references.finish();
     let content_address = match &request.derivation.outputs[name] {
@@ -161,10 +159,8 @@ fn hash_file(request: &Request<'_>, file: &Path, algorithm: HashAlgorithm) -> Re
 
 fn hash_archive(request: &Request<'_>, tree: &Path, algorithm: HashAlgorithm) -> Result<Hash, BuildFailure> {
     let mut sink = HashSink::new(algorithm);
-    nar::dump(tree, &mut sink).map_err(|source| BuildFailure::Store {
-        drv: request.drv.clone(),
-        source: local_store::Error::Archive { action: "read", path: tree.to_owned(), source },
-    })?;
+    nar::dump(tree, &mut sink)
+        .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
     Ok(sink.finish().0)
 }
 

@@ -2,8 +2,11 @@
 
 use crate::probe;
 
+/// Is given the input that the plan holds; returns an exit status.
+type Function = fn(&[u8]) -> i32;
+
 /// Every function by its name. A build that names another ends with status 127, as a shell would.
-const TABLE: &[(&str, fn(&[u8]) -> i32)] = &[(probe::INSIDE, probe::inside)];
+const TABLE: &[(&str, Function)] = &[(probe::INSIDE, probe::inside)];
 
 /// Runs the function `name` and returns its exit status.
 pub(crate) fn call(name: &str, input: &[u8]) -> i32 {

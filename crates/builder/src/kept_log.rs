@@ -1,0 +1,30 @@
+//! Reading the log that an earlier build left.
+
+#![expect(clippy::disallowed_methods, reason = "reads the log files of builds")]
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use bzip2::read::MultiBzDecoder;
+use local_store::LocalStore;
+use store_path::StorePath;
+
+/// Opens the log of the last build of `drv`, also of one that is still running; none if no log was kept.
+///
+/// It is decompressed while it is read.
+pub fn open_log(store: &LocalStore, drv: &StorePath) -> io::Result<Option<Box<dyn Read>>> {
+    let path = store.location().log_path(drv);
+    // A finished log is compressed under another name before this one goes, so this order misses none.
+    if let Some(file) = found(File::open(&path))? {
+        return Ok(Some(Box::new(file)));
+    }
+    let compressed = found(File::open(path.with_added_extension("bz2")))?;
+    Ok(compressed.map(|file| -> Box<dyn Read> { Box::new(MultiBzDecoder::new(file)) }))
+}
+
+fn found(result: io::Result<File>) -> io::Result<Option<File>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}

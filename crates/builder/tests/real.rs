@@ -1,0 +1,249 @@
+//! Builds for real, in scratch stores.
+#![allow(clippy::disallowed_methods, reason = "tests look at the disk")]
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use builder::{BuildFailure, Built, Context, Host, Message};
+use derivation::{Checked, check_closure};
+use local_store::{LocalStore, Location, NewDerivation, Options};
+use sandbox::Launcher;
+use settings::{Origin, Settings};
+use store_path::StorePath;
+use test_support::{Scratch, main_with_launcher, trials};
+
+fn main() -> ExitCode {
+    main_with_launcher(
+        sandbox::launcher_main,
+        trials![
+            hello_is_built_and_registered,
+            the_environment_is_exact,
+            a_failing_builder_tells_its_last_lines,
+            a_missing_output_is_named,
+            a_wrong_hash_registers_nothing,
+            another_system_is_refused_before_anything_is_made,
+            references_are_found_and_rules_hold,
+            a_failed_build_directory_is_kept_on_request,
+            structured_attributes_come_as_files,
+        ],
+    )
+}
+
+struct World {
+    store: LocalStore,
+    settings: Settings,
+    launcher: Launcher,
+    _scratch: Scratch,
+}
+
+impl World {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let store = LocalStore::open(Location::below(scratch.path()), Options::default()).unwrap();
+        let launcher = Launcher::start().unwrap();
+        Self { store, settings: Settings::default(), launcher, _scratch: scratch }
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        self.settings.set(key, value, &Origin::flag(key)).unwrap();
+    }
+
+    /// Puts the derivations of a JSON text into the store, inputs first.
+    fn add(&self, json: &str) -> Vec<Checked> {
+        let parsed = derivation::json::parse(json.as_bytes(), self.store.store_dir()).unwrap();
+        let checked = check_closure(parsed, self.store.store_dir(), &mut |path: &StorePath| {
+            Err(std::io::Error::other(path.to_string()))
+        })
+        .unwrap();
+        for drv in &checked {
+            let new = NewDerivation {
+                path: drv.path().clone(),
+                aterm: drv.aterm(),
+                references: drv.derivation().references(),
+                outputs: drv
+                    .output_paths()
+                    .into_iter()
+                    .filter_map(|(name, path)| Some((name.to_string(), path?)))
+                    .collect(),
+            };
+            self.store.add_derivations(&[new]).unwrap();
+        }
+        checked
+    }
+
+    fn build(&self, drv: &Checked) -> (Result<Built, BuildFailure>, String) {
+        let host = Host::look(&self.settings, BTreeMap::new()).unwrap();
+        let context =
+            Context { store: &self.store, launcher: &self.launcher, settings: &self.settings, host: &host };
+        let mut log = Vec::new();
+        let built = builder::build(&context, drv.path(), drv.derivation(), &mut |message| {
+            if let Message::Output(text) = message {
+                log.extend_from_slice(text);
+            }
+        });
+        (built, String::from_utf8_lossy(&log).into_owned())
+    }
+
+    fn build_script(&self, script: &str, more: &str) -> (Result<Built, BuildFailure>, String) {
+        let script = serde_json::to_string(script).unwrap();
+        let json = format!(
+            r#"{{"name": "test", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}},
+                "system": "{}", "builder": "/bin/sh", "args": ["-c", {script}], "env": {{"out": ""}} {more}}}"#,
+            self.settings.system
+        );
+        self.build(&self.add(&json)[0])
+    }
+
+    fn read(&self, path: &StorePath) -> String {
+        std::fs::read_to_string(self.store.real_path(path)).unwrap()
+    }
+}
+
+fn out(built: &Built) -> &StorePath {
+    &built.outputs[&"out".parse().unwrap()].path
+}
+
+fn hello_is_built_and_registered() {
+    let world = World::new();
+    let (built, log) = world.build_script("echo building; echo hello > $out", "");
+    let built = built.unwrap();
+    assert_eq!(log, "building\n");
+    assert_eq!(world.read(out(&built)), "hello\n");
+    assert!(world.store.is_valid(out(&built)).unwrap());
+    let report = world.store.verify(true).unwrap();
+    assert!(report.damaged.is_empty(), "{report:?}");
+    // The second time nothing runs.
+    let (again, log) = world.build_script("echo building; echo hello > $out", "");
+    assert_eq!((again.unwrap().outputs, log), (built.outputs, String::new()));
+}
+
+fn the_environment_is_exact() {
+    let mut world = World::new();
+    world.set("cores", "3");
+    let script = "while read -r line; do echo \"$line\"; done < /proc/self/environ | { IFS= read -r -d '' x 2>/dev/null; :; }; \
+        export -p; pwd; echo $0; umask";
+    let (built, log) = world.build_script(&format!("{script}; : > $out"), "");
+    let built = built.unwrap();
+    for line in [
+        "PATH='/path-not-set'",
+        "HOME='/homeless-shelter'",
+        "NIX_STORE='/nix/store'",
+        "NIX_BUILD_CORES='3'",
+        "NIX_BUILD_TOP='/build'",
+        "TMPDIR='/build'",
+        "TEMPDIR='/build'",
+        "TMP='/build'",
+        "TEMP='/build'",
+        "PWD='/build'",
+        "NIX_LOG_FD='2'",
+        "TERM='xterm-256color'",
+    ] {
+        assert!(log.contains(line), "no {line} in\n{log}");
+    }
+    assert!(log.contains(&format!("out='{}'", world.store.store_dir().print(out(&built)))), "{log}");
+    assert!(log.ends_with("/build\nsh\n0022\n"), "{log}");
+    assert!(!log.contains("NIX_OUTPUT_CHECKED"), "{log}");
+}
+
+fn a_failing_builder_tells_its_last_lines() {
+    let world = World::new();
+    let script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; done; echo half > $out; exit 3";
+    let failure = world.build_script(script, "").0.unwrap_err();
+    assert!(failure.to_string().contains("it returned 3"), "{failure}");
+    assert_eq!(failure.log_tail().len(), 25);
+    assert_eq!(failure.log_tail().last().unwrap(), "line 60");
+    assert_eq!(world.store.all_valid().unwrap().len(), 1, "only the derivation itself is valid");
+    let failure = world.build_script("kill -9 $$; : 2", "").0.unwrap_err();
+    // The first process of a namespace cannot kill itself with a signal from inside.
+    assert!(matches!(failure, BuildFailure::NoOutput { .. }), "{failure}");
+}
+
+fn a_missing_output_is_named() {
+    let world = World::new();
+    let failure = world.build_script("echo nothing", "").0.unwrap_err();
+    assert!(failure.to_string().contains("did not make its output `out` at `/nix/store/"), "{failure}");
+}
+
+fn a_wrong_hash_registers_nothing() {
+    let world = World::new();
+    let json = format!(
+        r#"{{"name": "fixed", "outputs": {{"out": {{"hashAlgo": "sha256", "hash":
+            "0000000000000000000000000000000000000000000000000000000000000000"}}}}, "inputSrcs": [],
+            "inputDrvs": {{}}, "system": "{}", "builder": "/bin/sh",
+            "args": ["-c", "echo $NIX_OUTPUT_CHECKED > $out"], "env": {{"out": ""}}}}"#,
+        world.settings.system
+    );
+    let drv = &world.add(&json)[0];
+    let failure = world.build(drv).0.unwrap_err();
+    let BuildFailure::Hash { specified, got, .. } = &failure else { panic!("{failure}") };
+    let text = failure.to_string();
+    assert!(text.contains(&specified.to_sri()) && text.contains(&got.to_sri()), "{text}");
+    assert_eq!(world.store.all_valid().unwrap().len(), 1);
+}
+
+fn another_system_is_refused_before_anything_is_made() {
+    let mut world = World::new();
+    let (system, _) = (world.settings.system.clone(), world.set("system", "vax-vms"));
+    world.set("extra-platforms", "");
+    let json = format!(
+        r#"{{"name": "x", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{system}",
+            "builder": "/bin/sh", "args": [], "env": {{"out": ""}}}}"#
+    );
+    let failure = world.build(&world.add(&json)[0]).0.unwrap_err();
+    assert!(matches!(failure, BuildFailure::System { .. }), "{failure}");
+    let entries = std::fs::read_dir(&world.store.location().real_store).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(
+        names.filter(|name| !name.starts_with('.')).count(),
+        1,
+        "only the derivation's own file is there"
+    );
+}
+
+fn references_are_found_and_rules_hold() {
+    let world = World::new();
+    let source = world.store.add_text(&"source".parse().unwrap(), b"x", &Default::default()).unwrap();
+    let full = world.store.store_dir().print(&source);
+    let srcs = format!(r#", "inputSrcs": ["{full}"]"#);
+    let json = |script: &str, env: &str| {
+        format!(
+            r#"{{"name": "refers", "outputs": {{"out": {{}}}}, "inputDrvs": {{}} {srcs}, "system": "{}",
+                "builder": "/bin/sh", "args": ["-c", "{script}"], "env": {{"out": "" {env}}}}}"#,
+            world.settings.system
+        )
+    };
+    let script = format!("echo {full} $out > $out");
+    let built = world.build(&world.add(&json(&script, ""))[0]).0.unwrap();
+    let info = &built.outputs[&"out".parse().unwrap()];
+    assert_eq!(info.references, [source.clone(), info.path.clone()].into());
+    let forbid = format!(r#", "disallowedRequisites": "{full}""#);
+    let failure = world.build(&world.add(&json(&script, &forbid))[0]).0.unwrap_err();
+    assert!(matches!(failure, BuildFailure::Reference { .. }), "{failure}");
+}
+
+fn a_failed_build_directory_is_kept_on_request() {
+    let mut world = World::new();
+    world.set("keep-failed", "true");
+    let failure = world.build_script("echo trace > left; exit 1", "").0.unwrap_err();
+    let kept = failure.kept().unwrap();
+    assert_eq!(std::fs::read_to_string(kept.join("left")).unwrap(), "trace\n");
+}
+
+fn structured_attributes_come_as_files() {
+    let world = World::new();
+    let attributes = r#"{"greeting": "it's", "list": ["a", "b"], "builder": "/bin/sh"}"#;
+    let json = serde_json::to_string(attributes).unwrap();
+    let script = "read -r line < $NIX_ATTRS_JSON_FILE; echo \\\"$line\\\"; \
+        while read -r line; do echo \\\"sh: $line\\\"; done < $NIX_ATTRS_SH_FILE; echo env ${greeting-unset}";
+    let drv = format!(
+        r#"{{"name": "structured", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{}",
+            "builder": "/bin/sh", "args": ["-c", "{script}"], "env": {{"__json": {json}, "out": ""}}}}"#,
+        world.settings.system
+    );
+    let (_, log) = world.build(&world.add(&drv)[0]);
+    let line = log.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no JSON in {log}"));
+    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(value["greeting"], "it's");
+    assert!(value["outputs"]["out"].as_str().unwrap().ends_with("-structured"));
+    assert!(log.contains("sh: declare -a list=('a' 'b' )\n") && log.ends_with("env unset\n"), "{log}");
+}
