@@ -32,6 +32,8 @@ mod dump;
 mod read_error;
 mod reader;
 mod restore;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod writer;
 

@@ -104,8 +104,7 @@ impl<W: Write> Writer<W> {
     fn contents(&mut self, size: u64, contents: &mut impl Read) -> Result<(), WriteError> {
         let mut left = size;
         while left > 0 {
-            // A small file is read in one go, if at all possible.
-            let wanted = usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX).min(BUFFER_LEN);
+            let wanted = read_len(left);
             if wanted > BUFFER_LEN - self.filled {
                 self.flush()?;
             }
@@ -159,5 +158,14 @@ impl<W: Write> Writer<W> {
         self.flushed += full.len() as u64;
         self.filled = 0;
         Ok(())
+    }
+}
+
+/// How much to ask for at once: all and one byte more, or at least not all without that byte.
+fn read_len(left: u64) -> usize {
+    match usize::try_from(left) {
+        Ok(left) if left < BUFFER_LEN => left + 1,
+        Ok(left) => BUFFER_LEN.min(left - 1),
+        Err(_) => BUFFER_LEN,
     }
 }
