@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scene::{Run, Scene, derivation, has, shell_derivation, text};
+use crate::scene::{Run, Scene, derivation, has, is_root, say, shell_derivation, text};
 
 /// Compares a failure with its transcript, the scratch directory called `[DIR]`.
 fn check(scene: &Scene, name: &str, run: &Run) {
@@ -156,7 +156,11 @@ fn no_sandbox_in_a_store_elsewhere() {
 #[test]
 fn a_full_disk() {
     // A disk that is full at once: a small file system in a mount namespace of its own.
-    if !test_support_is_root() || !has("unshare") {
+    if !is_root() {
+        say("skipped: a full disk, which only root can make");
+        return;
+    }
+    if !has("unshare") {
         return;
     }
     let scene = Scene::new();
@@ -176,14 +180,4 @@ fn a_full_disk() {
     confined.arg(command.get_program()).args(command.get_args()).env_clear().env("HOME", scene.path("home"));
     confined.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     check(&scene, "full-disk", &confined.output().unwrap().into());
-}
-
-/// Only root can make a small file system; says so otherwise.
-fn test_support_is_root() -> bool {
-    use std::io::Write;
-    let root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    if !root {
-        let _ = writeln!(std::io::stderr(), "skipped: a full disk, which only root can make");
-    }
-    root
 }

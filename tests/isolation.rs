@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::scene::{Scene, derivation, has, shell_derivation};
+use crate::scene::{Scene, derivation, has, is_root, shell_derivation};
 
 #[test]
 fn only_the_inputs_are_there() {
@@ -126,20 +126,56 @@ fn word(purpose: &str) -> String {
     format!("{purpose}-{}", std::process::id())
 }
 
-#[test]
-fn a_kill_leaves_neither_process_nor_mount() {
-    let scene = Scene::new();
-    let (before, word) = (mounts(), word("endless"));
+/// Kills `store` in the middle of a build, and looks at what is left.
+fn kill_in_mid_build(scene: &Scene, word: &str, options: &[&str]) {
+    let before = mounts();
     let script = format!(": {word}; (while :; do :; done) & while :; do :; done");
     let file = scene.write("endless.json", shell_derivation("endless", &script));
-    let mut store = scene.command(&["build", "--no-link", &file]).stderr(Stdio::null()).spawn().unwrap();
-    assert!(within(Duration::from_secs(20), || processes(&word).len() >= 2), "the build does not start");
-    let users: Vec<_> = processes(&word).iter().filter_map(|process| outer_user(process)).collect();
+    let arguments = [&["build", "--no-link", &file], options].concat();
+    let mut store = scene.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    assert!(within(Duration::from_secs(20), || processes(word).len() >= 2), "the build does not start");
+    let users: Vec<_> = processes(word).iter().filter_map(|process| outer_user(process)).collect();
     assert!(users.iter().all(|&user| user != 0), "a builder is root outside: {users:?}");
     store.kill().unwrap();
     store.wait().unwrap();
-    assert!(within(Duration::from_secs(2), || processes(&word).is_empty()), "{:?}", processes(&word));
+    assert!(within(Duration::from_secs(2), || processes(word).is_empty()), "{:?}", processes(word));
+    // Only chroot mode has mounts in this table; its keeper needs a moment to undo them.
+    assert!(within(Duration::from_secs(2), || mounts() == before), "{}", mounts());
+    scene.ok(&["verify"]);
+}
+
+#[test]
+fn a_kill_leaves_neither_process_nor_mount() {
+    kill_in_mid_build(&Scene::new(), &word("endless"), &[]);
+}
+
+/// Plain chroot is for root only; says so otherwise.
+fn chroot_mode() -> Option<[&'static str; 3]> {
+    let options = ["--option", "build-isolation", "chroot"];
+    if is_root() {
+        return Some(options);
+    }
+    let scene = Scene::new();
+    let said = scene.fails(100, &[&["build", "--no-link", &*derivation("hello")], &options[..]].concat());
+    assert!(said.contains("only root"), "{said}");
+    None
+}
+
+#[test]
+fn chroot_mode_leaves_no_mount() {
+    let Some(options) = chroot_mode() else { return };
+    let (scene, before) = (Scene::new(), mounts());
+    scene.ok(&[&["build", "--no-link", &*derivation("diamond")], &options[..]].concat());
     assert_eq!(mounts(), before);
+    let seen = scene
+        .script("for d in /usr /home /etc/resolv.conf; do [ -e $d ] && echo $d; done > $out; :", &options);
+    assert_eq!(seen, "");
+}
+
+#[test]
+fn chroot_mode_leaves_no_mount_when_killed() {
+    let Some(options) = chroot_mode() else { return };
+    kill_in_mid_build(&Scene::new(), &word("chrooted"), &options);
 }
 
 /// Returns the user of a process as seen from here.

@@ -1,6 +1,8 @@
 //! What each test starts from: the program, an empty store, an empty home.
 
 use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -126,8 +128,18 @@ pub(crate) fn text(path: impl AsRef<Path>) -> String {
 pub(crate) fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "skipped: no `{program}` on this machine");
+        say(&format!("skipped: no `{program}` on this machine"));
     }
     found
+}
+
+/// Says something past the test harness, which shows what failing tests say only.
+pub(crate) fn say(text: &str) {
+    // A closed standard error is no reason to fail a test.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells whether the tests run as root.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
 }

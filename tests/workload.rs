@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use test_support::{project_root, shared};
 
-use crate::scene::{Scene, text};
+use crate::scene::{Scene, say, text};
 
 /// Returns the downloads, or says that the test is skipped.
 fn downloads() -> Option<PathBuf> {
@@ -17,8 +17,7 @@ fn downloads() -> Option<PathBuf> {
     if place.join("inputs.tsv").exists() {
         return Some(place);
     }
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "skipped: no downloads of the workload in `{}`", place.display());
+    say(&format!("skipped: no downloads of the workload in `{}`", place.display()));
     None
 }
 
