@@ -189,3 +189,92 @@ fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     rustix::fs::futimens(&file, &STORE_TIME)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::scratch_store;
+    use std::os::unix::fs::MetadataExt;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn sources_get_the_path_that_nix_gives_them() {
+        let (scratch, store) = scratch_store();
+        fs::write(scratch.join("file"), "hello").unwrap();
+        let info = store.add_path(&name("hello.txt"), &scratch.join("file")).unwrap();
+        assert_eq!(info.path.to_string(), "xfp2hphvk98rkk9ywlqpp587rjdcgnc2-hello.txt");
+        assert_eq!(info.nar_size, 120);
+        assert_eq!(store.path_info(&info.path).unwrap().as_ref(), Some(&info));
+        let metadata = fs::metadata(store.real_path(&info.path)).unwrap();
+        assert_eq!((metadata.mode() & 0o7777, metadata.mtime()), (0o444, 1));
+        assert_eq!(
+            store.add_path(&name("hello.txt"), &scratch.join("file")).unwrap(),
+            info,
+            "once is enough"
+        );
+    }
+
+    #[test]
+    fn a_tree_replaces_what_a_killed_process_left() {
+        let (scratch, store) = scratch_store();
+        fs::create_dir_all(scratch.join("tree/empty")).unwrap();
+        fs::write(scratch.join("tree/file"), vec![7; 1 << 20]).unwrap();
+        let (hash, size) = hash_tree(&scratch.join("tree")).unwrap();
+        let path = store.store_dir().source_path(&name("tree"), &hash, &BTreeSet::new(), false);
+        fs::create_dir_all(store.real_path(&path).join("half")).unwrap();
+        let info = store.add_path(&name("tree"), &scratch.join("tree")).unwrap();
+        assert_eq!((info.path.clone(), info.nar_size), (path, size));
+        assert_eq!(hash_tree(&store.real_path(&info.path)).unwrap(), (hash, size));
+    }
+
+    #[test]
+    fn a_failed_copy_leaves_nothing_and_says_why() {
+        let (scratch, store) = scratch_store();
+        fs::create_dir(scratch.join("tree")).unwrap();
+        fs::write(scratch.join("tree/file"), "hello").unwrap();
+        let (hash, _) = hash_tree(&scratch.join("tree")).unwrap();
+        fs::write(scratch.join("tree/file"), "hallo").unwrap();
+        let error = store.add_hashed(&name("tree"), &scratch.join("tree"), &hash).unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+        let missing = store.add_path(&name("x"), &scratch.join("absent")).unwrap_err();
+        assert!(missing.to_string().contains("absent"), "{missing}");
+        assert!(store.all_valid().unwrap().is_empty());
+        let left: Vec<_> = fs::read_dir(&store.location().real_store).unwrap().collect();
+        assert_eq!(left.len(), 1, "only `.links`: {left:?}");
+    }
+
+    #[test]
+    fn texts_replace_half_written_ones() {
+        let (_scratch, store) = scratch_store();
+        let hash = Hash::of(HashAlgorithm::Sha256, b"hello");
+        let path = store.store_dir().text_path(&name("hello.txt"), &hash, &BTreeSet::new());
+        fs::write(store.real_path(&path), "hel").unwrap();
+        assert_eq!(store.add_text(&name("hello.txt"), b"hello", &BTreeSet::new()).unwrap(), path);
+        assert_eq!(fs::read(store.real_path(&path)).unwrap(), b"hello");
+        assert!(store.verify(true).unwrap().damaged.is_empty());
+        assert_eq!(fs::metadata(store.real_path(&path)).unwrap().mtime(), 1);
+    }
+
+    #[test]
+    fn derivations_are_checked_and_keep_their_outputs() {
+        let (_scratch, store) = scratch_store();
+        let input = store.add_text(&name("input"), b"x", &BTreeSet::new()).unwrap();
+        let references = BTreeSet::from([input]);
+        let hash = Hash::of(HashAlgorithm::Sha256, b"Derive()");
+        let path = store.store_dir().text_path(&name("x.drv"), &hash, &references);
+        let output = crate::store::tests::some_path("x");
+        let outputs = BTreeMap::from([("out".to_owned(), output.clone())]);
+        let new =
+            NewDerivation { path: path.clone(), aterm: b"Derive()", references, outputs: outputs.clone() };
+        let wrong = NewDerivation { aterm: b"Derive", ..new.clone() };
+        let error = store.add_derivations(&[new.clone(), wrong]).unwrap_err();
+        assert!(matches!(error, Error::Misplaced { .. }));
+        store.add_derivations(&[new.clone()]).unwrap();
+        store.add_derivations(&[new]).unwrap();
+        assert_eq!(store.outputs_of(&path).unwrap(), outputs);
+        assert_eq!(store.derivers(&output).unwrap(), BTreeSet::from([path]));
+    }
+}

@@ -120,3 +120,50 @@ fn owner_of(name: &str) -> Option<Pid> {
 fn is_dead(process: Pid) -> bool {
     test_kill_process(process) == Err(Errno::SRCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+    use crate::store::tests::scratch_store;
+
+    #[test]
+    fn lasts_as_long_as_its_value() {
+        let (scratch, store) = scratch_store();
+        let directory = store.make_build_dir(None).unwrap();
+        let path = directory.path().to_owned();
+        assert!(path.starts_with(store.location().builds()));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+        fs::create_dir(path.join("read-only")).unwrap();
+        fs::set_permissions(path.join("read-only"), fs::Permissions::from_mode(0o555)).unwrap();
+        let elsewhere = store.make_build_dir(Some(&scratch.join("elsewhere"))).unwrap();
+        assert!(elsewhere.path().starts_with(scratch.join("elsewhere")));
+        drop(directory);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn is_kept_on_demand() {
+        let (_scratch, store) = scratch_store();
+        let directory = store.make_build_dir(None).unwrap();
+        fs::write(directory.path().join("log"), "x").unwrap();
+        let kept = directory.keep().unwrap();
+        let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        assert!(kept.join("log").exists());
+        drop(other);
+    }
+
+    #[test]
+    fn only_those_of_the_dead_are_swept() {
+        let (_scratch, store) = scratch_store();
+        let living = store.make_build_dir(None).unwrap();
+        // No process has the highest number that fits: the kernel's limit is 2^22.
+        let dead = store.location().builds().join("nix-2147483647-0");
+        let other = store.location().builds().join("notes");
+        for path in [&dead, &other] {
+            fs::create_dir(path).unwrap();
+        }
+        drop(LocalStore::open(store.location().clone(), Options::default()).unwrap());
+        assert!(living.path().exists() && other.exists() && !dead.exists());
+    }
+}

@@ -141,3 +141,111 @@ fn strip_attributes(opened: BorrowedFd<'_>) -> Result<(), Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use super::*;
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+    use test_support::Scratch;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode_and_time(path: &Path) -> (u32, i64, i64) {
+        let metadata = fs::symlink_metadata(path).unwrap();
+        (metadata.mode() & 0o7777, metadata.mtime(), metadata.mtime_nsec())
+    }
+
+    #[test]
+    fn keeps_nothing_but_the_executable_bit() {
+        let scratch = Scratch::new();
+        let tree = scratch.join("tree");
+        fs::create_dir_all(tree.join("locked/empty")).unwrap();
+        for (name, mode) in [("plain", 0o600), ("tool", 0o4711), ("other", 0o677), ("unreadable", 0)] {
+            fs::write(tree.join("locked").join(name), name).unwrap();
+            set_mode(&tree.join("locked").join(name), mode);
+        }
+        symlink("/etc/passwd", tree.join("link")).unwrap();
+        symlink("nowhere", tree.join("dangling")).unwrap();
+        set_mode(&tree.join("locked"), 0);
+        let before = fs::metadata("/etc/passwd").unwrap();
+        canonicalise(&tree, Some(rustix::process::geteuid().as_raw()), &mut Inodes::default()).unwrap();
+        for (name, mode) in [
+            ("", 0o555),
+            ("locked", 0o555),
+            ("locked/empty", 0o555),
+            ("locked/plain", 0o444),
+            ("locked/tool", 0o555),
+            ("locked/other", 0o444),
+            ("locked/unreadable", 0o444),
+            ("link", 0o777),
+            ("dangling", 0o777),
+        ] {
+            assert_eq!(mode_and_time(&tree.join(name)), (mode, 1, 0), "{name}");
+        }
+        assert_eq!(fs::metadata("/etc/passwd").unwrap().mtime(), before.mtime());
+    }
+
+    #[test]
+    fn removes_extended_attributes() {
+        let scratch = Scratch::new();
+        let tree = scratch.join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("file"), "x").unwrap();
+        for path in [&tree, &tree.join("file")] {
+            let set = rustix::fs::setxattr(path, "user.test", b"x", rustix::fs::XattrFlags::empty());
+            if set == Err(Errno::NOTSUP) {
+                println!("skipped: no extended attributes on the file system for temporary files");
+                return;
+            }
+            set.unwrap();
+        }
+        canonicalise(&tree, None, &mut Inodes::default()).unwrap();
+        for path in [&tree, &tree.join("file")] {
+            assert_eq!(rustix::fs::listxattr(path, &mut [0_u8; 256][..]), Ok(0));
+        }
+    }
+
+    #[test]
+    fn refuses_what_no_archive_can_hold() {
+        let scratch = Scratch::new();
+        let tree = scratch.join("tree");
+        fs::create_dir(&tree).unwrap();
+        let fifo = tree.join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let error = canonicalise(&tree, None, &mut Inodes::default()).unwrap_err();
+        assert!(matches!(error, Error::Kind { path } if path == fifo));
+    }
+
+    #[test]
+    fn refuses_what_belongs_to_somebody_else() {
+        let scratch = Scratch::new();
+        let file = scratch.join("file");
+        File::create(&file).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let error = canonicalise(&file, Some(own + 1), &mut Inodes::default()).unwrap_err();
+        assert!(matches!(error, Error::Owner { owner, .. } if owner == own));
+    }
+
+    #[test]
+    fn a_hard_link_within_a_build_is_met_twice() {
+        let scratch = Scratch::new();
+        let (one, two) = (scratch.join("one"), scratch.join("two"));
+        File::create(&one).unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        let builder = if is_root { 12_345 } else { rustix::process::geteuid().as_raw() };
+        if is_root {
+            chown(&one, Some(builder), Some(builder)).unwrap();
+        }
+        let mut seen = Inodes::default();
+        canonicalise(&one, Some(builder), &mut seen).unwrap();
+        canonicalise(&two, Some(builder), &mut seen).unwrap();
+        assert_eq!(fs::metadata(&two).unwrap().uid(), rustix::process::geteuid().as_raw());
+        let again = canonicalise(&two, Some(builder), &mut Inodes::default());
+        assert_eq!(again.is_err(), is_root, "a build that has not made it finds it foreign");
+    }
+}

@@ -133,3 +133,47 @@ impl Drop for Round<'_> {
         self.commits.ended.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::error::Error;
+    use crate::store::tests::{placed, scratch_store, some_path};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn many_threads_each_get_their_own_answer() {
+        let (_scratch, store) = scratch_store();
+        let store = &store;
+        let base = placed(store, "base", &[]);
+        store.register(&[base]).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..16 {
+                scope.spawn(move || {
+                    for round in 0..10 {
+                        let fine = placed(store, &format!("p{thread}-{round}"), &["base"]);
+                        store.register(std::slice::from_ref(&fine)).unwrap();
+                        assert!(store.is_valid(&fine.path).unwrap());
+                        let bad = placed(store, &format!("b{thread}-{round}"), &["absent"]);
+                        let error = store.register(std::slice::from_ref(&bad)).unwrap_err();
+                        assert!(
+                            matches!(&error, Error::Database(store_db::Error::InvalidReference { path, .. }) if *path == bad.path),
+                            "{error}"
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(store.all_valid().unwrap().len(), 161);
+        assert_eq!(store.referrers(&some_path("base")).unwrap().len(), 160);
+    }
+
+    #[test]
+    fn what_is_not_on_disk_never_becomes_valid() {
+        let (_scratch, store) = scratch_store();
+        let mut info = placed(&store, "there", &[]);
+        info.path = some_path("elsewhere");
+        let error = store.register(&[info]).unwrap_err().to_string();
+        assert!(error.contains("cannot look at") && error.contains("elsewhere"), "{error}");
+        assert_eq!(store.all_valid().unwrap(), BTreeSet::new());
+    }
+}

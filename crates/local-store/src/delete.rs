@@ -95,3 +95,68 @@ impl Visit for Removal {
             .map_err(directory.failed("remove"))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use super::*;
+    use crate::store::tests::{placed, scratch_store, some_path};
+    use crate::store::{LocalStore, Options};
+
+    /// c needs b, b needs a; c needs itself.
+    fn chain(store: &LocalStore) {
+        let infos = [placed(store, "a", &[]), placed(store, "b", &["a"]), placed(store, "c", &["b", "c"])];
+        store.register(&infos).unwrap();
+    }
+
+    #[test]
+    fn deletes_from_the_top_down_only() {
+        let (_scratch, store) = scratch_store();
+        chain(&store);
+        let [a, b, c] = ["a", "b", "c"].map(some_path);
+        let error = store.delete(&[a.clone(), c.clone()]).unwrap_err();
+        assert!(matches!(error, Error::Database(store_db::Error::Referred { .. })), "{error}");
+        assert!(store.real_path(&c).exists(), "all or none");
+        store.delete(&[c.clone()]).unwrap();
+        assert!(!store.real_path(&c).exists() && !store.is_valid(&c).unwrap());
+        store.delete(&[a.clone(), b]).unwrap();
+        assert!(matches!(store.delete(&[a]).unwrap_err(), Error::NotValid { .. }));
+    }
+
+    #[test]
+    fn deletes_what_was_never_finished() {
+        let (_scratch, store) = scratch_store();
+        let half = some_path("half");
+        fs::create_dir_all(store.real_path(&half).join("directory")).unwrap();
+        store.delete(&[half.clone()]).unwrap();
+        assert!(!store.real_path(&half).exists());
+    }
+
+    #[test]
+    fn roots_keep_all_they_need() {
+        let (scratch, store) = scratch_store();
+        chain(&store);
+        let [a, c] = ["a", "c"].map(some_path);
+        store.add_root(&scratch.join("result"), &c).unwrap();
+        let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        drop(store);
+        let error = other.delete(&[a]).unwrap_err().to_string();
+        assert!(error.contains("is wanted by the root") && error.contains("result"), "{error}");
+        fs::remove_file(scratch.join("result")).unwrap();
+        other.delete(&[c]).unwrap();
+    }
+
+    #[test]
+    fn running_processes_keep_what_they_use() {
+        let (_scratch, store) = scratch_store();
+        chain(&store);
+        let c = some_path("c");
+        store.temp_root(&c).unwrap();
+        let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        other.temp_root(&some_path("a")).unwrap();
+        let error = other.delete(&[c.clone()]).unwrap_err();
+        assert!(matches!(error, Error::Rooted { root: Root::Process(_), .. }), "{error}");
+        drop(store);
+        other.delete(&[c]).unwrap();
+    }
+}

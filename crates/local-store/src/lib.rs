@@ -13,7 +13,7 @@
 //! let path = store.add_text(&"hello.txt".parse()?, b"hello", &BTreeSet::new())?;
 //! assert_eq!(path.to_string(), "q790zdjk75hm2cn42nh77pqw4gbv1b88-hello.txt");
 //! assert_eq!(std::fs::read(store.real_path(&path))?, b"hello");
-//! store.delete(&[path])?;
+//! assert!(store.verify(true)?.damaged.is_empty());
 //! # drop(store);
 //! # std::fs::remove_dir_all(&root)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -61,3 +61,38 @@ impl LocalStore {
         self.add_hashed(name, &row.file, &hash).map(|_| ())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use super::*;
+    use crate::store::tests::{scratch_store, some_path};
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    #[test]
+    fn all_that_fits_is_added_and_all_else_is_named() {
+        let (scratch, store) = scratch_store();
+        let row = |number: usize| {
+            let file = scratch.join(format!("f{number}"));
+            fs::write(&file, vec![7; number * 1000]).unwrap();
+            let (nar_hash, _) = hash_tree(&file).unwrap();
+            let name = format!("f{number}").parse().unwrap();
+            let path = store.store_dir().source_path(&name, &nar_hash, &BTreeSet::new(), false);
+            ManifestRow { path, nar_hash, file }
+        };
+        let mut rows: Vec<ManifestRow> = (0..50).map(row).collect();
+        rows[3].path = some_path("elsewhere");
+        fs::write(&rows[7].file, "other contents").unwrap();
+        fs::remove_file(&rows[9].file).unwrap();
+        let problems = store.add_manifest(&rows, 4);
+        let paths: Vec<_> = problems.iter().map(|problem| &problem.path).collect();
+        assert_eq!(paths, [&rows[3].path, &rows[7].path, &rows[9].path]);
+        assert!(matches!(problems[0].error, Error::Misplaced { .. }));
+        assert!(matches!(problems[1].error, Error::Hash { .. }));
+        assert!(matches!(problems[2].error, Error::Dump(_)));
+        assert_eq!(store.all_valid().unwrap().len(), 47);
+        assert!(store.verify(true).unwrap().damaged.is_empty());
+        assert_eq!(store.add_manifest(&rows[10..], 2).len(), 0, "a second time nothing is to do");
+    }
+}

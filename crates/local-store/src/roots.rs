@@ -197,3 +197,77 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     paths.sort();
     Ok(paths)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::location::Location;
+    use crate::store::Options;
+    use crate::store::tests::{placed, scratch_store, some_path};
+    use test_support::Scratch;
+
+    #[test]
+    fn a_link_is_a_root_while_it_points_there() {
+        let (scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[]), placed(&store, "b", &[])]).unwrap();
+        let (link, [a, b]) = (scratch.join("result"), ["a", "b"].map(some_path));
+        store.add_root(&link, &a).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), store.real_path(&a));
+        let has_link = |wanted: &StorePath| {
+            store
+                .roots()
+                .unwrap()
+                .iter()
+                .any(|(path, root)| path == wanted && *root == Root::Link(link.clone()))
+        };
+        assert!(has_link(&a));
+        store.add_root(&link, &b).unwrap();
+        assert!(has_link(&b) && !has_link(&a));
+        fs::remove_file(&link).unwrap();
+        assert!(store.roots().unwrap().is_empty());
+        drop(store.lock_out_root_writers().unwrap());
+        assert_eq!(list(&store.location().gc_roots().join("relocated")).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn nothing_else_is_replaced_by_a_root() {
+        let (scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        let (file, link) = (scratch.join("file"), scratch.join("link"));
+        fs::write(&file, "precious").unwrap();
+        symlink(&file, &link).unwrap();
+        for path in [&file, &link] {
+            let error = store.add_root(path, &some_path("a")).unwrap_err();
+            assert!(matches!(error, Error::InTheWay { .. }), "{error}");
+        }
+        let error = store.add_root(&scratch.join("absent/link"), &some_path("a")).unwrap_err();
+        assert!(error.to_string().contains("absent/link"), "{error}");
+        assert_eq!(fs::read(&file).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn every_kind_that_nix_knows_is_found() {
+        let scratch = Scratch::new();
+        let store = LocalStore::open(Location::below(scratch.path()), Options::default()).unwrap();
+        store
+            .register(&[placed(&store, "a", &[]), placed(&store, "b", &[]), placed(&store, "c", &[])])
+            .unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(some_path);
+        let roots = store.location().gc_roots();
+        symlink(format!("/nix/store/{a}/bin/x"), roots.join("direct")).unwrap();
+        fs::write(roots.join(b.to_string()), "").unwrap();
+        let profile = store.location().state_dir.join("profiles/default");
+        symlink(format!("/nix/store/{c}"), &profile).unwrap();
+        symlink(format!("/nix/store/{}", some_path("invalid")), roots.join("invalid")).unwrap();
+        symlink("/nowhere", roots.join("dangling")).unwrap();
+        symlink(&profile, roots.join("auto/indirect")).unwrap();
+        let expected = [
+            (a, Root::Link(roots.join("direct"))),
+            (b.clone(), Root::Link(roots.join(b.to_string()))),
+            (c, Root::Link(profile)),
+        ];
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(store.roots().unwrap(), expected);
+    }
+}

@@ -60,3 +60,45 @@ impl Drop for Scratch {
         let _ = remove_tree(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical::{Inodes, canonicalise};
+    use crate::store::tests::{scratch_store, some_path};
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn outputs_are_moved_out_of_it() {
+        let (_scratch, store) = scratch_store();
+        let (drv, output) = (some_path("x.drv"), some_path("x"));
+        let left_over = store.location().real_store.join(format!("{drv}.chroot/store/old"));
+        fs::create_dir_all(&left_over).unwrap();
+        fs::set_permissions(&left_over, Permissions::from_mode(0o555)).unwrap();
+        let scratch = store.make_scratch(&drv, None).unwrap();
+        assert!(!left_over.exists());
+        assert_eq!(fs::metadata(scratch.path()).unwrap().mode() & 0o7777, 0o700);
+        assert_eq!(fs::metadata(scratch.store()).unwrap().mode() & 0o7777, 0o1775);
+        let built = scratch.store().join(output.to_string());
+        fs::create_dir_all(built.join("bin")).unwrap();
+        canonicalise(&built, None, &mut Inodes::default()).unwrap();
+        // In its place is what a killed build left.
+        fs::create_dir_all(store.real_path(&output).join("half")).unwrap();
+        store.move_into_place(&built, &output).unwrap();
+        let placed = fs::metadata(store.real_path(&output)).unwrap();
+        assert_eq!((placed.mode() & 0o7777, placed.mtime()), (0o555, 1));
+        assert!(store.real_path(&output).join("bin").exists());
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_valid_path_is_not_replaced() {
+        let (_scratch, store) = scratch_store();
+        let info = crate::store::tests::placed(&store, "x", &[]);
+        store.register(std::slice::from_ref(&info)).unwrap();
+        let error = store.move_into_place(Path::new("/nowhere"), &info.path).unwrap_err();
+        assert!(matches!(error, Error::AlreadyValid { .. }));
+    }
+}

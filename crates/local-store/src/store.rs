@@ -109,9 +109,10 @@ pub(crate) fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 pub(crate) mod tests {
     use super::*;
-    use store_path::{Hash, HashAlgorithm};
+    use store_path::{Hash, HashAlgorithm, PathInfo};
     use test_support::Scratch;
 
     /// An empty store on a scratch directory.
@@ -121,6 +122,25 @@ pub(crate) mod tests {
         (scratch, store)
     }
 
+    /// Puts a file for a path into the store, not registered yet.
+    pub(crate) fn placed(store: &LocalStore, name: &str, references: &[&str]) -> PathInfo {
+        let path = some_path(name);
+        std::fs::write(store.real_path(&path), name).unwrap();
+        let (nar_hash, nar_size) = crate::add::hash_tree(&store.real_path(&path)).unwrap();
+        PathInfo {
+            path,
+            nar_hash,
+            nar_size,
+            references: references.iter().map(|name| some_path(name)).collect(),
+            deriver: None,
+            registration_time: 1_700_000_000,
+            ultimate: true,
+            signatures: Vec::new(),
+            content_address: None,
+        }
+    }
+
+    /// A path that depends on nothing but its name.
     pub(crate) fn some_path(name: &str) -> StorePath {
         let hash = Hash::of(HashAlgorithm::Sha256, name.as_bytes());
         StoreDir::default().make_path("test", &hash, &name.parse().unwrap())

@@ -198,3 +198,70 @@ fn read_names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use super::*;
+    use crate::delete::remove_tree;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use test_support::Scratch;
+
+    /// Makes directories in one another, deeper than a path or the descriptors of a process reach.
+    fn make_deep(top: &Path, depth: usize) {
+        fs::create_dir(top).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut here = rustix::fs::open(top, flags, Mode::empty()).unwrap();
+        for _ in 0..depth {
+            rustix::fs::mkdirat(&here, "directory", Mode::RWXU).unwrap();
+            here = rustix::fs::openat(&here, "directory", flags, Mode::empty()).unwrap();
+        }
+    }
+
+    #[test]
+    fn removes_a_tree_of_any_depth() {
+        let scratch = Scratch::new();
+        let deep = scratch.join("deep");
+        make_deep(&deep, 5_000);
+        remove_tree(&deep).unwrap();
+        assert!(!deep.exists());
+        remove_tree(&deep).unwrap();
+    }
+
+    #[test]
+    fn removes_what_forbids_it_and_follows_nothing() {
+        let scratch = Scratch::new();
+        let (outside, tree) = (scratch.join("outside"), scratch.join("tree"));
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("precious"), "x").unwrap();
+        symlink(&outside, tree.join("a/b/link")).unwrap();
+        fs::write(tree.join("a/b/file"), "x").unwrap();
+        for (name, mode) in [("a/b/file", 0), ("a/b", 0o555), ("a", 0)] {
+            fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert!(!tree.exists() && outside.join("precious").exists());
+        symlink(&outside, &tree).unwrap();
+        remove_tree(&tree).unwrap();
+        assert!(outside.join("precious").exists(), "the link is removed, not what it points at");
+    }
+
+    #[test]
+    fn an_error_names_the_whole_path() {
+        struct Refuse;
+        impl Visit for Refuse {
+            fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+                Err(Error::Kind { path: node.path() })
+            }
+        }
+        let scratch = Scratch::new();
+        fs::create_dir_all(scratch.join("tree/a/b")).unwrap();
+        fs::write(scratch.join("tree/a/b/file"), "x").unwrap();
+        let error = walk(&scratch.join("tree"), &mut Refuse).unwrap_err();
+        assert!(matches!(error, Error::Kind { path } if path == scratch.join("tree/a/b/file")));
+        let error = walk(&scratch.join("absent"), &mut Refuse).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot look at `{}`", scratch.join("absent").display()));
+    }
+}

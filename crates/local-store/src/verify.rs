@@ -74,3 +74,32 @@ impl LocalStore {
         self.valid_among(&BTreeSet::from([path.clone()])).is_ok_and(|valid| valid.is_empty())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use super::*;
+    use crate::store::tests::scratch_store;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn every_kind_of_damage_is_told() {
+        let (_scratch, store) = scratch_store();
+        let add = |name: &str| store.add_text(&name.parse().unwrap(), b"hello", &BTreeSet::new()).unwrap();
+        let [fine, gone, changed] = ["fine", "gone", "changed"].map(add);
+        fs::remove_file(store.real_path(&gone)).unwrap();
+        fs::set_permissions(store.real_path(&changed), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(store.real_path(&changed), "hallo").unwrap();
+        let quick = store.verify(false).unwrap();
+        assert_eq!(quick.checked, 3);
+        assert!(matches!(&quick.damaged[..], [(path, Damage::Missing)] if *path == gone));
+        let mut thorough = store.verify(true).unwrap().damaged;
+        thorough.retain(|(path, damage)| match damage {
+            Damage::Changed { .. } => *path != changed,
+            Damage::Missing => *path != gone,
+            Damage::Unreadable { .. } => true,
+        });
+        assert!(thorough.is_empty(), "{thorough:?}");
+        assert!(store.is_valid(&fine).unwrap());
+    }
+}
