@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::scene::{Scene, derivation, has, is_root, shell_derivation};
+use crate::scene::{Scene, derivation, has, is_root, shell_derivation, text};
 
 #[test]
 fn only_the_inputs_are_there() {
@@ -117,8 +117,11 @@ fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     holds()
 }
 
-fn mounts() -> String {
-    fs::read_to_string("/proc/self/mounts").unwrap()
+/// Returns the mount table of the host, without what tests that run at the same time mount.
+fn mounts(scene: &Scene) -> String {
+    let (table, own) = (fs::read_to_string("/proc/self/mounts").unwrap(), text(scene.path("")));
+    let ours = |line: &&str| !line.contains("store-test-") || line.contains(&own);
+    table.lines().filter(ours).collect::<Vec<_>>().join("\n")
 }
 
 /// A word that is in the arguments of this test's builder and nowhere else.
@@ -128,7 +131,7 @@ fn word(purpose: &str) -> String {
 
 /// Kills `store` in the middle of a build, and looks at what is left.
 fn kill_in_mid_build(scene: &Scene, word: &str, options: &[&str]) {
-    let before = mounts();
+    let before = mounts(scene);
     let script = format!(": {word}; (while :; do :; done) & while :; do :; done");
     let file = scene.write("endless.json", shell_derivation("endless", &script));
     let arguments = [&["build", "--no-link", &file], options].concat();
@@ -140,7 +143,7 @@ fn kill_in_mid_build(scene: &Scene, word: &str, options: &[&str]) {
     store.wait().unwrap();
     assert!(within(Duration::from_secs(2), || processes(word).is_empty()), "{:?}", processes(word));
     // Only chroot mode has mounts in this table; its keeper needs a moment to undo them.
-    assert!(within(Duration::from_secs(2), || mounts() == before), "{}", mounts());
+    assert!(within(Duration::from_secs(2), || mounts(scene) == before), "{}", mounts(scene));
     scene.ok(&["verify"]);
 }
 
@@ -164,9 +167,10 @@ fn chroot_mode() -> Option<[&'static str; 3]> {
 #[test]
 fn chroot_mode_leaves_no_mount() {
     let Some(options) = chroot_mode() else { return };
-    let (scene, before) = (Scene::new(), mounts());
+    let scene = Scene::new();
+    let before = mounts(&scene);
     scene.ok(&[&["build", "--no-link", &*derivation("diamond")], &options[..]].concat());
-    assert_eq!(mounts(), before);
+    assert_eq!(mounts(&scene), before);
     let seen = scene
         .script("for d in /usr /home /etc/resolv.conf; do [ -e $d ] && echo $d; done > $out; :", &options);
     assert_eq!(seen, "");
@@ -190,10 +194,10 @@ fn what_a_build_started_ends_with_it() {
     let word = word("straggler");
     let script = format!(": {word}; (while :; do :; done) > /dev/null 2>&1 & echo > $out");
     let file = scene.write("straggler.json", shell_derivation("straggler", &script));
-    let before = mounts();
+    let before = mounts(&scene);
     scene.ok(&["build", "--no-link", &file]);
     assert_eq!(processes(&word), [""; 0]);
-    assert_eq!(mounts(), before);
+    assert_eq!(mounts(&scene), before);
 }
 
 #[test]
