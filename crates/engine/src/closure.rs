@@ -10,78 +10,75 @@ use crate::error::{Error, Missing, Unsupported};
 use crate::read::read_derivation;
 use crate::wanted::{Realised, Selection, Wanted};
 
+/// What is wanted of each derivation of a level.
+type Level = BTreeMap<StorePath, Selection>;
+
 /// What is known about a derivation after it was read.
 struct Node {
     derivation: Derivation,
     to_build: bool,
 }
 
-/// What is wanted of a derivation, and by whom.
-#[derive(Default)]
-struct Need {
-    outputs: Selection,
-    by: BTreeSet<StorePath>,
-}
-
 /// The derivations looked at so far.
 pub(crate) struct Explored<'a> {
     store: &'a LocalStore,
     nodes: HashMap<StorePath, Node>,
-    /// What nothing makes, with those who want it.
-    missing: BTreeMap<StorePath, BTreeSet<StorePath>>,
 }
 
 /// Looks at everything that has to be known to build `wanted`.
 ///
-/// A level is what the one above needs; each costs two questions to the database, whatever its size, and the
-/// sources of all builds are asked for at the end, in one.
+/// A level is what the builds of the one above need; it costs one question to the database, whatever its size.
+/// Only what is wanted is asked for itself: the inputs of a valid derivation are valid derivations and sources,
+/// as the store lets nothing refer to what is not there.
 pub(crate) fn explore<'a>(store: &'a LocalStore, wanted: &[Wanted]) -> Result<Explored<'a>, Error> {
-    let mut explored = Explored { store, nodes: HashMap::new(), missing: BTreeMap::new() };
-    let mut level: BTreeMap<StorePath, Need> = BTreeMap::new();
+    refuse_missing(store, wanted)?;
+    let mut explored = Explored { store, nodes: HashMap::new() };
+    let mut level = Level::new();
     for wanted in wanted {
         if let Wanted::Outputs { drv, outputs } = wanted {
-            level.entry(drv.clone()).or_default().outputs.extend(outputs);
+            level.entry(drv.clone()).or_default().extend(outputs);
         }
     }
     while !level.is_empty() {
-        explored.read(&level)?;
         level = explored.descend(level)?;
     }
-    explored.find_sources(wanted)?;
-    explored.refuse_missing()?;
     Ok(explored)
 }
 
+fn refuse_missing(store: &LocalStore, wanted: &[Wanted]) -> Result<(), Error> {
+    let paths = wanted.iter().map(|(Wanted::Path(path) | Wanted::Outputs { drv: path, .. })| path.clone());
+    let paths: BTreeSet<StorePath> = paths.collect();
+    let valid = rooted_and_valid(store, &paths)?;
+    let missing = paths.difference(&valid).cloned();
+    Missing::refuse(missing.map(|path| Missing { path, wanted_by: BTreeSet::new() }))
+}
+
+/// Returns those of `paths` that are valid. They are rooted first: what was valid then stays valid.
+pub(crate) fn rooted_and_valid(
+    store: &LocalStore,
+    paths: &BTreeSet<StorePath>,
+) -> Result<BTreeSet<StorePath>, local_store::Error> {
+    let roots: Vec<StorePath> = paths.iter().cloned().collect();
+    store.temp_roots(&roots)?;
+    store.valid_among(paths)
+}
+
 impl Explored<'_> {
-    /// Reads the derivations of a level that were not read before.
-    fn read(&mut self, level: &BTreeMap<StorePath, Need>) -> Result<(), Error> {
-        let new: BTreeSet<StorePath> =
-            level.keys().filter(|drv| !self.nodes.contains_key(*drv)).cloned().collect();
-        let valid = self.rooted_and_valid(&new)?;
-        for drv in new {
-            if valid.contains(&drv) {
-                let derivation = read_derivation(self.store, &drv)?;
-                self.nodes.insert(drv, Node { derivation, to_build: false });
-            } else {
-                let by = level[&drv].by.iter().cloned();
-                self.missing.entry(drv).or_default().extend(by);
+    /// Decides what of a level has to be built, and returns what that needs.
+    fn descend(&mut self, level: Level) -> Result<Level, Error> {
+        let mut open = Vec::with_capacity(level.len());
+        let mut asked = BTreeSet::new();
+        for (drv, wanted) in level {
+            let node = self.node(&drv)?;
+            // A build makes all outputs, so nothing more can be wanted of it.
+            if !node.to_build {
+                let paths = paths_of(&drv, &node.derivation, &wanted)?;
+                asked.extend(paths.values().cloned());
+                open.push((drv, paths));
             }
         }
-        Ok(())
-    }
-
-    /// Decides what of a level has to be built, and returns what that needs.
-    fn descend(&mut self, level: BTreeMap<StorePath, Need>) -> Result<BTreeMap<StorePath, Need>, Error> {
-        let mut open = Vec::new();
-        let mut asked = BTreeSet::new();
-        for (drv, need) in level {
-            let Some(node) = self.nodes.get(&drv).filter(|node| !node.to_build) else { continue };
-            let paths = paths_of(&drv, &node.derivation, &need.outputs)?;
-            asked.extend(paths.values().cloned());
-            open.push((drv, paths));
-        }
-        let valid = self.rooted_and_valid(&asked)?;
-        let mut next = BTreeMap::new();
+        let valid = rooted_and_valid(self.store, &asked)?;
+        let mut next = Level::new();
         for (drv, paths) in open {
             if !paths.values().all(|path| valid.contains(path)) {
                 self.must_build(&drv, &mut next)?;
@@ -90,54 +87,25 @@ impl Explored<'_> {
         Ok(next)
     }
 
+    /// Returns what is known about a derivation, which is read when it is met first.
+    fn node(&mut self, drv: &StorePath) -> Result<&Node, Error> {
+        if !self.nodes.contains_key(drv) {
+            let derivation = read_derivation(self.store, drv)?;
+            self.nodes.insert(drv.clone(), Node { derivation, to_build: false });
+        }
+        Ok(&self.nodes[drv])
+    }
+
     /// Marks a derivation as one to build, and adds its inputs to the next level.
-    fn must_build(&mut self, drv: &StorePath, next: &mut BTreeMap<StorePath, Need>) -> Result<(), Error> {
+    fn must_build(&mut self, drv: &StorePath, next: &mut Level) -> Result<(), Error> {
         let node = self.nodes.get_mut(drv).expect("only derivations that were read are decided about");
         node.to_build = true;
         paths_of(drv, &node.derivation, &Selection::All)?;
+        refuse_dynamic(drv, &node.derivation)?;
         for (input, wanted) in &node.derivation.input_drvs {
-            if let Some(output) = wanted.dynamic.keys().next() {
-                return Err(unsupported(Unsupported::Dynamic, input, output));
-            }
-            let need: &mut Need = next.entry(input.clone()).or_default();
-            need.outputs.extend(&Selection::Named(wanted.outputs.clone()));
-            need.by.insert(drv.clone());
+            next.entry(input.clone()).or_default().extend(&Selection::Named(wanted.outputs.clone()));
         }
         Ok(())
-    }
-
-    /// Notes the sources that are not there: those of every build, and paths wanted as such.
-    fn find_sources(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
-        let mut sources: BTreeMap<StorePath, BTreeSet<StorePath>> = BTreeMap::new();
-        for wanted in wanted {
-            if let Wanted::Path(path) = wanted {
-                sources.entry(path.clone()).or_default();
-            }
-        }
-        for (drv, node) in self.nodes.iter().filter(|(_, node)| node.to_build) {
-            for source in &node.derivation.input_srcs {
-                sources.entry(source.clone()).or_default().insert(drv.clone());
-            }
-        }
-        let valid = self.rooted_and_valid(&sources.keys().cloned().collect())?;
-        for (source, by) in sources.into_iter().filter(|(source, _)| !valid.contains(source)) {
-            self.missing.entry(source).or_default().extend(by);
-        }
-        Ok(())
-    }
-
-    fn refuse_missing(&mut self) -> Result<(), Error> {
-        let missing = std::mem::take(&mut self.missing).into_iter();
-        let missing: Vec<Missing> = missing.map(|(path, wanted_by)| Missing { path, wanted_by }).collect();
-        if missing.is_empty() { Ok(()) } else { Err(Error::Missing { missing }) }
-    }
-
-    /// Returns those of `paths` that are valid. They are rooted first: what was valid then stays valid.
-    fn rooted_and_valid(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, Error> {
-        for path in paths {
-            self.store.temp_root(path)?;
-        }
-        Ok(self.store.valid_among(paths)?)
     }
 
     /// Returns what each wanted thing will be, with the derivation that makes it.
@@ -145,8 +113,7 @@ impl Explored<'_> {
         let promise = |wanted: &Wanted| match wanted {
             Wanted::Path(path) => Ok((Realised::Path(path.clone()), None)),
             Wanted::Outputs { drv, outputs } => {
-                let node = self.nodes.get(drv).expect("everything wanted was read");
-                let outputs = paths_of(drv, &node.derivation, outputs)?;
+                let outputs = paths_of(drv, &self.nodes[drv].derivation, outputs)?;
                 Ok((Realised::Outputs { drv: drv.clone(), outputs }, Some(drv.clone())))
             }
         };
@@ -174,16 +141,28 @@ fn paths_of(
 }
 
 fn path_of(drv: &StorePath, derivation: &Derivation, name: &OutputName) -> Result<StorePath, Error> {
+    let unsupported = |kind| Error::Unsupported { kind, drv: drv.clone(), output: name.clone() };
     match derivation.outputs.get(name) {
         Some(Output::InputAddressed(path) | Output::Fixed { path, .. }) => Ok(path.clone()),
-        Some(Output::Floating { .. } | Output::Deferred) => {
-            Err(unsupported(Unsupported::ContentAddressed, drv, name))
-        }
-        Some(Output::Impure { .. }) => Err(unsupported(Unsupported::Impure, drv, name)),
+        Some(Output::Floating { .. }) => Err(unsupported(Unsupported::ContentAddressed)),
+        // It depends on an input's path, and these are the inputs without one.
+        Some(Output::Deferred) if is_dynamic(derivation) => Err(unsupported(Unsupported::Dynamic)),
+        Some(Output::Deferred) => Err(unsupported(Unsupported::ContentAddressed)),
+        Some(Output::Impure { .. }) => Err(unsupported(Unsupported::Impure)),
         None => Err(Error::NoSuchOutput { drv: drv.clone(), output: name.clone() }),
     }
 }
 
-fn unsupported(kind: Unsupported, drv: &StorePath, output: &OutputName) -> Error {
-    Error::Unsupported { kind, drv: drv.clone(), output: output.clone() }
+/// Refuses a derivation whose own outputs are known, but which needs those of a derivation yet to be made.
+fn refuse_dynamic(drv: &StorePath, derivation: &Derivation) -> Result<(), Error> {
+    match derivation.outputs.keys().next() {
+        Some(output) if is_dynamic(derivation) => {
+            Err(Error::Unsupported { kind: Unsupported::Dynamic, drv: drv.clone(), output: output.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_dynamic(derivation: &Derivation) -> bool {
+    derivation.input_drvs.values().any(|wanted| !wanted.dynamic.is_empty())
 }

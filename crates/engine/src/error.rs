@@ -58,9 +58,12 @@ pub enum Error {
         kind: Unsupported,
         /// The derivation.
         drv: StorePath,
-        /// One of its outputs that makes it one of that kind.
+        /// The output that cannot be made.
         output: OutputName,
     },
+    /// The host cannot give what the settings promise to builds.
+    #[error(transparent)]
+    Host(#[from] builder::HostError),
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] local_store::Error),
@@ -69,10 +72,18 @@ pub enum Error {
 /// A path that is needed and cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The path: a source, or a derivation.
+    /// The path.
     pub path: StorePath,
     /// The derivations that want it; none when the caller does.
     pub wanted_by: BTreeSet<StorePath>,
+}
+
+impl Missing {
+    /// Refuses to go on if anything is missing.
+    pub(crate) fn refuse(missing: impl IntoIterator<Item = Self>) -> Result<(), Error> {
+        let missing: Vec<Self> = missing.into_iter().collect();
+        if missing.is_empty() { Ok(()) } else { Err(Error::Missing { missing }) }
+    }
 }
 
 /// Kinds of derivations that are read and shown, but not built.
@@ -82,7 +93,7 @@ pub enum Unsupported {
     ContentAddressed,
     /// The output is different each time.
     Impure,
-    /// The output is a derivation that is to be built in turn.
+    /// The output needs what a derivation makes that another build is to make.
     Dynamic,
 }
 

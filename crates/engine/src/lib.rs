@@ -35,6 +35,7 @@
 
 mod closure;
 mod error;
+mod import;
 mod lines;
 mod order;
 mod plan;
@@ -45,7 +46,9 @@ mod wanted;
 mod worker;
 
 pub use error::{Error, Missing, Unsupported};
+pub use import::{ImportError, import};
 pub use plan::{Plan, plan};
+pub use read::read_derivation;
 pub use report::{Blocked, Event, Failure, Report};
 pub use run::{Context, realise};
 pub use wanted::{Realised, Selection, Wanted};

@@ -11,7 +11,7 @@ use store_path::StorePath;
 use crate::error::Error;
 
 /// Reads a derivation that is valid in the store.
-pub(crate) fn read_derivation(store: &LocalStore, drv: &StorePath) -> Result<Derivation, Error> {
+pub fn read_derivation(store: &LocalStore, drv: &StorePath) -> Result<Derivation, Error> {
     let name = drv.name().as_str().strip_suffix(".drv").and_then(|name| name.parse().ok());
     let name = name.ok_or_else(|| Error::NotADerivation { path: drv.clone() })?;
     let text = fs::read(store.real_path(drv)).map_err(|source| Error::Read { drv: drv.clone(), source })?;

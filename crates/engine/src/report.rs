@@ -23,6 +23,13 @@ pub enum Event<'a> {
         /// The line, without its end.
         line: &'a [u8],
     },
+    /// Something about a build that does not end it.
+    Warning {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What the user should know.
+        text: &'a str,
+    },
     /// A build is over and its outputs are valid.
     Built {
         /// The derivation.

@@ -10,13 +10,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use builder::BuildFailure;
+use builder::{BuildFailure, Host};
 use local_store::LocalStore;
 use sandbox::Launcher;
 use scheduler::{GoalId, Outcome, Policy, Schedule};
@@ -40,6 +41,8 @@ pub struct Context<'a> {
     pub launcher: &'a Launcher,
     /// How they are built, how many at once, and whether a failure ends it all.
     pub settings: &'a Settings,
+    /// The caller's variables, of which fixed-output builds get those they name (`impureEnvVars`).
+    pub environment: &'a BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Makes everything in `wanted` valid, and tells what happens.
@@ -52,10 +55,16 @@ pub fn realise(
 ) -> Result<Report, Error> {
     let plan = plan(context.store, wanted)?;
     on_event(Event::Planned(&plan));
-    Ok(run(context, &plan, on_event))
+    // Looking at the host takes longer than finding that nothing is to be done.
+    if plan.builds.is_empty() {
+        return Ok(Report { realised: plan.promised().cloned().collect(), ..Report::default() });
+    }
+    let host = Host::look(context.settings, context.environment.clone())?;
+    let Context { store, launcher, settings, .. } = *context;
+    Ok(run(&builder::Context { store, launcher, settings, host: &host }, &plan, on_event))
 }
 
-fn run(context: &Context<'_>, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Report {
+fn run(context: &builder::Context<'_>, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Report {
     let slots = slots(context.settings);
     let mut run = Run {
         plan,
@@ -127,6 +136,9 @@ impl Run<'_> {
             }
             match messages.recv().expect("a worker answers for every job") {
                 Message::Log(goal, text) => self.log(goal, &text),
+                Message::Warning(goal, text) => {
+                    (self.on_event)(Event::Warning { drv: &self.plan.builds[goal.index()].drv, text: &text });
+                }
                 Message::Ended(goal, Ok(Ok(_))) => self.built(goal),
                 Message::Ended(goal, Ok(Err(failure))) => self.failed(goal, failure),
                 Message::Ended(_, Err(panic)) => resume_unwind(panic),

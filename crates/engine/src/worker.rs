@@ -10,26 +10,27 @@ use scheduler::GoalId;
 
 use crate::lines::Lines;
 use crate::plan::Plan;
-use crate::run::Context;
 
 /// What a worker tells.
 pub(crate) enum Message {
     /// A build printed these lines.
     Log(GoalId, Vec<u8>),
+    /// Something about a build that does not end it.
+    Warning(GoalId, String),
     /// A build is over; the outer error is a panic.
     Ended(GoalId, thread::Result<Result<Built, BuildFailure>>),
 }
 
 /// Takes jobs until there are no more to come.
 pub(crate) fn work(
-    context: &Context<'_>,
+    builder: &builder::Context<'_>,
     plan: &Plan,
     queue: &Mutex<Receiver<GoalId>>,
     messages: &SyncSender<Message>,
 ) {
     while let Some(goal) = next(queue) {
         // Whatever a panic leaves behind is cleaned up by the guards it drops; it is raised again by the reader.
-        let ended = catch_unwind(AssertUnwindSafe(|| build(context, plan, goal, messages)));
+        let ended = catch_unwind(AssertUnwindSafe(|| build(builder, plan, goal, messages)));
         if messages.send(Message::Ended(goal, ended)).is_err() {
             return;
         }
@@ -42,21 +43,25 @@ fn next(queue: &Mutex<Receiver<GoalId>>) -> Option<GoalId> {
 }
 
 fn build(
-    context: &Context<'_>,
+    builder: &builder::Context<'_>,
     plan: &Plan,
     goal: GoalId,
     messages: &SyncSender<Message>,
 ) -> Result<Built, BuildFailure> {
     let build = &plan.builds[goal.index()];
-    let builder =
-        builder::Context { store: context.store, launcher: context.launcher, settings: context.settings };
     let mut lines = Lines::default();
-    let tell = |text: Option<Vec<u8>>| {
-        // Nobody listens any more when the reader is unwinding; the build ends by itself.
-        let _ = text.map(|text| messages.send(Message::Log(goal, text)));
-    };
-    let result =
-        builder::build(&builder, &build.drv, &build.derivation, &mut |piece| tell(lines.push(piece)));
-    tell(lines.finish());
+    // Nobody listens any more when the reader is unwinding; the build ends by itself.
+    let tell = |message: Message| drop(messages.send(message));
+    let result = builder::build(builder, &build.drv, &build.derivation, &mut |message| match message {
+        builder::Message::Output(piece) => {
+            if let Some(text) = lines.push(piece) {
+                tell(Message::Log(goal, text));
+            }
+        }
+        builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
+    });
+    if let Some(text) = lines.finish() {
+        tell(Message::Log(goal, text));
+    }
     result
 }

@@ -1,0 +1,36 @@
+//! Real builds in real sandboxes, on scratch stores.
+
+mod builds;
+mod failures;
+mod plans;
+mod refusals;
+mod world;
+
+use std::process::ExitCode;
+
+use test_support::trials;
+
+fn main() -> ExitCode {
+    test_support::main_with_launcher(
+        sandbox::launcher_main,
+        trials![
+            builds::inputs_are_built_first,
+            builds::nothing_valid_is_built_again,
+            builds::slots_are_filled,
+            builds::lines_are_told_whole_and_by_derivation,
+            builds::two_processes_build_a_derivation_once,
+            failures::keep_going_builds_what_does_not_need_it,
+            failures::without_keep_going_nothing_new_starts,
+            failures::a_failure_has_the_last_lines_of_its_log,
+            plans::only_what_is_wanted_counts,
+            plans::a_plan_changes_nothing,
+            plans::a_long_chain_is_planned,
+            plans::a_wide_closure_is_planned,
+            refusals::missing_sources_are_named_at_once,
+            refusals::what_is_wanted_has_to_be_there,
+            refusals::derivations_without_known_outputs_are_refused_by_name,
+            refusals::an_unknown_output_is_refused,
+            refusals::a_path_that_is_no_derivation_is_refused,
+        ],
+    )
+}

@@ -1,0 +1,142 @@
+//! A scratch store and what can be done with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::OnceLock;
+
+use derivation::{Checked, Derivation, InputOutputs, Modulo, Output, OutputName, check};
+use engine::{Context, Event, Realised, Report, Selection, Wanted};
+use local_store::{LocalStore, Location, Options};
+use sandbox::Launcher;
+use settings::{Origin, Settings};
+use store_path::{StoreDir, StorePath};
+use test_support::Scratch;
+
+/// A store of its own, for one test.
+pub(crate) struct World {
+    pub(crate) store: LocalStore,
+    pub(crate) settings: Settings,
+    modulo: Modulo,
+    // Last, so that the store is closed before its directory is removed.
+    scratch: Scratch,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let scratch = Scratch::new();
+        let store = open(&scratch);
+        Self { store, settings: Settings::default(), modulo: Modulo::new(StoreDir::default()), scratch }
+    }
+
+    /// Opens the same store once more, as another process would.
+    pub(crate) fn reopened(&self) -> LocalStore {
+        open(&self.scratch)
+    }
+
+    /// Opens the store again as the next process would, which has none of this one's temporary roots.
+    pub(crate) fn restart(&mut self) {
+        self.store = self.reopened();
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.set(key, value, &Origin::flag("test")).expect("tests use settings that exist");
+    }
+
+    /// Fills in output paths, which makes the derivation's own path known too.
+    pub(crate) fn check(&mut self, derivation: Derivation) -> Checked {
+        check(derivation, &mut self.modulo).expect("tests use right derivations")
+    }
+
+    /// Adds derivations to the store.
+    pub(crate) fn keep(&self, checked: Vec<Checked>) {
+        let stated =
+            checked.into_iter().map(|checked| (Some(checked.path().clone()), checked.derivation().clone()));
+        engine::import(&self.store, stated.collect()).expect("the scratch store can be written to");
+    }
+
+    pub(crate) fn add(&mut self, derivation: Derivation) -> StorePath {
+        let checked = self.check(derivation);
+        let path = checked.path().clone();
+        self.keep(vec![checked]);
+        path
+    }
+
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context { store: &self.store, launcher: launcher(), settings: &self.settings }
+    }
+
+    /// Realises all outputs of `drvs`, and returns what was told, one event a line.
+    pub(crate) fn realise(&self, drvs: &[&StorePath]) -> (Report, Vec<String>) {
+        let wanted: Vec<Wanted> = drvs.iter().map(|drv| all_of(drv)).collect();
+        let mut told = Vec::new();
+        let report = engine::realise(&self.context(), &wanted, &mut |event| told.push(tell(&event)));
+        (report.expect("everything that is needed is there"), told)
+    }
+
+    /// Returns the contents of the output `out` of something that was realised.
+    pub(crate) fn contents(&self, realised: &Realised) -> String {
+        let Realised::Outputs { outputs, .. } = realised else { panic!("only outputs have contents") };
+        fs::read_to_string(self.store.real_path(&outputs[&out()])).expect("a valid output is there")
+    }
+}
+
+fn open(scratch: &Scratch) -> LocalStore {
+    LocalStore::open(Location::below(scratch.path()), Options::default()).expect("scratch stores can be made")
+}
+
+/// One launcher serves all tests, as one serves all builds of a `store`.
+fn launcher() -> &'static Launcher {
+    static LAUNCHER: OnceLock<Launcher> = OnceLock::new();
+    LAUNCHER.get_or_init(|| Launcher::start().expect("this machine can build"))
+}
+
+pub(crate) fn all_of(drv: &StorePath) -> Wanted {
+    Wanted::Outputs { drv: drv.clone(), outputs: Selection::All }
+}
+
+pub(crate) fn out() -> OutputName {
+    name("out")
+}
+
+pub(crate) fn name(output: &str) -> OutputName {
+    output.parse().expect("tests use proper names")
+}
+
+/// A derivation whose output is to be made by a shell script.
+pub(crate) fn script(name: &str, script: &str) -> Derivation {
+    Derivation {
+        name: name.parse().expect("tests use proper names"),
+        outputs: BTreeMap::from([(out(), Output::Deferred)]),
+        input_drvs: BTreeMap::new(),
+        input_srcs: BTreeSet::new(),
+        system: Settings::default().system.into_bytes(),
+        builder: b"/bin/sh".to_vec(),
+        args: [b"-e".to_vec(), b"-c".to_vec(), script.as_bytes().to_vec()].to_vec(),
+        env: BTreeMap::new(),
+    }
+}
+
+/// A script that says its name into its output, after `before`.
+pub(crate) fn named(name: &str, before: &str) -> Derivation {
+    script(name, &format!("{before}\necho {name} > $out"))
+}
+
+/// The same derivation, which needs the output `out` of each of `inputs`.
+pub(crate) fn needing(mut derivation: Derivation, inputs: &[&StorePath]) -> Derivation {
+    let wanted = InputOutputs { outputs: BTreeSet::from([out()]), dynamic: BTreeMap::new() };
+    derivation.input_drvs.extend(inputs.iter().map(|input| ((*input).clone(), wanted.clone())));
+    derivation
+}
+
+/// What an event says, with the names of derivations only.
+fn tell(event: &Event<'_>) -> String {
+    let name = |drv: &StorePath| drv.name().as_str().trim_end_matches(".drv").to_owned();
+    match event {
+        Event::Planned(plan) => format!("plan {}", plan.to_build().len()),
+        Event::Started { drv } => format!("start {}", name(drv)),
+        Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
+        Event::Built { drv } => format!("built {}", name(drv)),
+        Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
+        Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
+    }
+}
