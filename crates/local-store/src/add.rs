@@ -272,8 +272,8 @@ mod tests {
         let wrong = NewDerivation { aterm: b"Derive", ..new.clone() };
         let error = store.add_derivations(&[new.clone(), wrong]).unwrap_err();
         assert!(matches!(error, Error::Misplaced { .. }));
-        store.add_derivations(&[new.clone()]).unwrap();
-        store.add_derivations(&[new]).unwrap();
+        store.add_derivations(std::slice::from_ref(&new)).unwrap();
+        store.add_derivations(std::slice::from_ref(&new)).unwrap();
         assert_eq!(store.outputs_of(&path).unwrap(), outputs);
         assert_eq!(store.derivers(&output).unwrap(), BTreeSet::from([path]));
     }

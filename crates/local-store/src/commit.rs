@@ -135,6 +135,7 @@ impl Drop for Round<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests start threads")]
 mod tests {
     use crate::error::Error;
     use crate::store::tests::{placed, scratch_store, some_path};

@@ -117,7 +117,7 @@ mod tests {
         let error = store.delete(&[a.clone(), c.clone()]).unwrap_err();
         assert!(matches!(error, Error::Database(store_db::Error::Referred { .. })), "{error}");
         assert!(store.real_path(&c).exists(), "all or none");
-        store.delete(&[c.clone()]).unwrap();
+        store.delete(std::slice::from_ref(&c)).unwrap();
         assert!(!store.real_path(&c).exists() && !store.is_valid(&c).unwrap());
         store.delete(&[a.clone(), b]).unwrap();
         assert!(matches!(store.delete(&[a]).unwrap_err(), Error::NotValid { .. }));
@@ -128,7 +128,7 @@ mod tests {
         let (_scratch, store) = scratch_store();
         let half = some_path("half");
         fs::create_dir_all(store.real_path(&half).join("directory")).unwrap();
-        store.delete(&[half.clone()]).unwrap();
+        store.delete(std::slice::from_ref(&half)).unwrap();
         assert!(!store.real_path(&half).exists());
     }
 
@@ -154,7 +154,7 @@ mod tests {
         store.temp_root(&c).unwrap();
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         other.temp_root(&some_path("a")).unwrap();
-        let error = other.delete(&[c.clone()]).unwrap_err();
+        let error = other.delete(std::slice::from_ref(&c)).unwrap_err();
         assert!(matches!(error, Error::Rooted { root: Root::Process(_), .. }), "{error}");
         drop(store);
         other.delete(&[c]).unwrap();

@@ -65,9 +65,9 @@ impl Node<'_> {
         path_of(self.top, self.above, self.name)
     }
 
+    /// Makes the closure that turns what the system said into an error about this node.
     pub(crate) fn failed(&self, action: &'static str) -> impl FnOnce(Errno) -> Error {
-        let path = self.path();
-        move |source| Error::File { action, path, source: source.into() }
+        move |source| Error::File { action, path: self.path(), source: source.into() }
     }
 
     /// Opens it to read, and makes sure that it still is what it was.
