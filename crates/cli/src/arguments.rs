@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::terminal::Verbosity;
+use crate::messages::Verbosity;
 
 /// Builds derivations in a sandbox and keeps their results, compatible with Nix.
 #[derive(Parser, Debug)]
@@ -25,9 +26,38 @@ pub(crate) struct Arguments {
 /// Every verb.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Build(crate::build::Args),
+    Add(crate::add::Args),
+    PathInfo(crate::path_info::Args),
+    Query(crate::query::Args),
+    Log(crate::log::Args),
+    /// Shows derivations, and adds them to the store.
+    #[command(subcommand, after_help = "Example:\n  store derivation show /nix/store/…-hello.drv")]
+    Derivation(Derivation),
+    Dump(crate::dump::Args),
+    Restore(crate::restore::Args),
+    /// Computes hashes as the store does.
+    #[command(subcommand, after_help = "Example:\n  store hash path ./source")]
+    Hash(Hash),
+    Verify(crate::verify::Args),
+    Delete(crate::delete::Args),
     /// Shows the settings that are in force.
     #[command(subcommand, after_help = "Example:\n  store config show")]
     Config(Config),
+    Doctor(crate::doctor::Args),
+}
+
+/// The verbs of `store derivation`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Derivation {
+    Show(crate::derivation_show::Args),
+    Add(crate::derivation_add::Args),
+}
+
+/// The verbs of `store hash`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Hash {
+    Path(crate::hash_path::Args),
 }
 
 /// The verbs of `store config`.
@@ -39,7 +69,7 @@ pub(crate) enum Config {
 impl Command {
     /// Returns whether the command prints something that `--json` can reshape.
     fn has_data(&self) -> bool {
-        true
+        !matches!(self, Self::Dump(_) | Self::Restore(_) | Self::Log(_))
     }
 }
 
@@ -123,7 +153,7 @@ fn with_globals(command: clap::Command) -> clap::Command {
     let command = verbs.into_iter().fold(command, |command, verb| command.mut_subcommand(verb, with_globals));
     // `augment_args` would put the description of `Globals` in place of the command's own.
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
-    Globals::augment_args(command).about(about).long_about(long_about)
+    Globals::augment_args(command).about(Resettable::from(about)).long_about(Resettable::from(long_about))
 }
 
 /// Collects the shared options from all places where they may stand.

@@ -86,6 +86,8 @@ impl Layers {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn environment(dir: &Path, text: Option<&str>) -> Environment {
@@ -93,6 +95,7 @@ mod tests {
             config_files: vec![dir.join("system.conf"), dir.join("user.conf")],
             config_text: text.map(str::to_owned),
             user_store: None,
+            variables: BTreeMap::new(),
             working_dir: dir.to_owned(),
         }
     }

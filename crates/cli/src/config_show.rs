@@ -25,20 +25,20 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
             format!("cannot show `{name}`: there is no such setting; `store config show` lists them all")
         })?;
         if !session.json() {
-            session.terminal().line(&entry.value)?;
+            session.results().line(&entry.value)?;
             return Ok(Exit::Success);
         }
     }
     if session.json() {
         let object: Map<String, Value> = entries.iter().map(to_json).collect();
-        session.terminal().json(&object.into())?;
+        session.results().json(&object.into())?;
         return Ok(Exit::Success);
     }
     for entry in &entries {
         if session.verbose() {
-            session.terminal().line(comment(entry))?;
+            session.results().line(comment(entry))?;
         }
-        session.terminal().line(format!("{} = {}", entry.key, entry.value).trim_end())?;
+        session.results().line(format!("{} = {}", entry.key, entry.value).trim_end())?;
     }
     Ok(Exit::Success)
 }

@@ -22,6 +22,6 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         bail!("cannot write an archive to the terminal; send it to a file: `store dump … > file.nar`");
     }
     let path = session.real_file(&args.path)?;
-    nar::dump(&path, session.terminal().results())?;
+    nar::dump(&path, session.results())?;
     Ok(Exit::Success)
 }

@@ -1,8 +1,11 @@
 //! What the process was started with, read once.
 #![expect(clippy::disallowed_methods, reason = "cli reads the environment, so that nothing below has to")]
 
+use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// The parts of the process environment that `store` looks at.
@@ -14,6 +17,8 @@ pub(crate) struct Environment {
     pub(crate) config_text: Option<String>,
     /// Where a user without access to `/nix` has a store.
     pub(crate) user_store: Option<PathBuf>,
+    /// All variables, of which a fixed-output build may ask for some.
+    pub(crate) variables: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Where relative paths begin.
     pub(crate) working_dir: PathBuf,
 }
@@ -26,6 +31,7 @@ impl Environment {
             config_files: [PathBuf::from("/etc/store/store.conf")].into_iter().chain(user_config).collect(),
             config_text: env::var_os("STORE_CONFIG").map(|text| text.to_string_lossy().into_owned()),
             user_store: home_dir("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("store")),
+            variables: env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())).collect(),
             working_dir: env::current_dir()?,
         })
     }
@@ -38,6 +44,6 @@ fn home_dir(variable: &str, below_home: &str) -> Option<PathBuf> {
 }
 
 /// Returns the command line, program name first.
-pub(crate) fn arguments() -> impl Iterator<Item = std::ffi::OsString> {
+pub(crate) fn arguments() -> impl Iterator<Item = OsString> {
     env::args_os()
 }

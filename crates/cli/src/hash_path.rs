@@ -56,9 +56,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let (hash, size) = sink.finish();
     let text = args.format.print(&hash);
     if session.json() {
-        session.terminal().json(&json!({ "hash": text, "narSize": size }))?;
+        session.results().json(&json!({ "hash": text, "narSize": size }))?;
     } else {
-        session.terminal().line(text)?;
+        session.results().line(text)?;
     }
     Ok(Exit::Success)
 }

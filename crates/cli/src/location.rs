@@ -36,7 +36,8 @@ mod tests {
     #[test]
     fn the_setting_then_nix_then_home() {
         let (dir, home) = (Some(Path::new("/srv/s")), Some(Path::new("/home/u/.local/share/store")));
-        let real = |setting, user, writable| choose_with(setting, user, || writable).map(|at| at.real_store).ok();
+        let real =
+            |setting, user, writable| choose_with(setting, user, || writable).map(|at| at.real_store).ok();
         assert_eq!(real(dir, home, true), Some("/srv/s/nix/store".into()));
         assert_eq!(real(Some(Path::new("/")), home, false), Some("/nix/store".into()));
         assert_eq!(real(None, home, true), Some("/nix/store".into()));

@@ -3,27 +3,55 @@
 //!
 //! `main` parses the command line into one variant of [`arguments::Command`]; each has its file, with its
 //! arguments and its `run`, which gets a [`session::Session`]. Results go to stdout, the rest to stderr, both by
-//! way of [`terminal::Terminal`]. Errors are `anyhow` chains, printed once, here.
+//! way of the session. Errors are `anyhow` chains, printed once, here.
 
+mod add;
 mod arguments;
+mod build;
+mod build_failure;
+mod build_results;
 mod config;
 mod config_show;
+mod delete;
+mod derivation_add;
+mod derivation_show;
+mod derivers;
+mod doctor;
+mod dump;
+mod duration;
 mod environment;
 mod exit;
+mod hash_path;
+mod location;
+mod log;
+mod log_line;
+mod manifest;
+mod messages;
+mod out_link;
+mod path_info;
+mod progress;
+mod query;
+mod recipe;
+mod restore;
+mod results;
 mod session;
-mod terminal;
+mod shell;
+mod store_argument;
+mod target;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Command, Config};
+use crate::arguments::{Command, Config, Derivation, Hash};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
 
 fn main() -> ExitCode {
+    sandbox::launcher_main();
     let (globals, command) = match arguments::parse(environment::arguments()) {
         Ok(parsed) => parsed,
         Err(error) => return show_clap(&error).into(),
@@ -52,26 +80,42 @@ fn show_clap(error: &clap::Error) -> Exit {
 
 /// Returns the options of a command that set a setting.
 fn flags(command: &Command) -> Vec<Flag> {
-    Vec::new()
+    match command {
+        Command::Build(args) => args.flags(),
+        _ => Vec::new(),
+    }
 }
 
 /// Runs the command, flushes its results and prints what went wrong.
 fn finish(session: &mut Session, command: &Command) -> Exit {
     let outcome = run(session, command).and_then(|exit| {
-        session.terminal().results().flush().context("cannot write the result")?;
+        session.results().flush().context("cannot write the result")?;
         Ok(exit)
     });
     outcome.unwrap_or_else(|error| {
-        if session.terminal().results().reader_gone() {
+        if session.results().reader_gone() {
             return Exit::Success;
         }
-        session.terminal().error(format_args!("{error:#}"));
+        session.messages().error(format_args!("{error:#}"));
         Exit::Failure
     })
 }
 
 fn run(session: &mut Session, command: &Command) -> Result<Exit> {
     match command {
+        Command::Build(args) => build::run(session, args),
+        Command::Add(args) => add::run(session, args),
+        Command::PathInfo(args) => path_info::run(session, args),
+        Command::Query(args) => query::run(session, args),
+        Command::Log(args) => log::run(session, args),
+        Command::Derivation(Derivation::Show(args)) => derivation_show::run(session, args),
+        Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
+        Command::Dump(args) => dump::run(session, args),
+        Command::Restore(args) => restore::run(session, args),
+        Command::Hash(Hash::Path(args)) => hash_path::run(session, args),
+        Command::Verify(args) => verify::run(session, args),
+        Command::Delete(args) => delete::run(session, args),
         Command::Config(Config::Show(args)) => config_show::run(session, args),
+        Command::Doctor(args) => doctor::run(session, args),
     }
 }

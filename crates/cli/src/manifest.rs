@@ -1,36 +1,26 @@
 //! The text of `store add --manifest`: what to add, and what it has to come out as.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use store_path::{Hash, StoreDir, StorePath};
-
-/// One line: a store path, its hash and the local file.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    /// What the file has to become.
-    pub(crate) path: StorePath,
-    /// The hash of its archive.
-    pub(crate) hash: Hash,
-    /// Where it is now.
-    pub(crate) file: PathBuf,
-}
+use local_store::ManifestRow;
+use store_path::{Hash, StoreDir};
 
 /// Reads lines of store path, hash and file, separated by tabs; files are relative to `beside`.
-pub(crate) fn parse(text: &str, store_dir: &StoreDir, beside: &Path) -> Result<Vec<Row>> {
+pub(crate) fn parse(text: &str, store_dir: &StoreDir, beside: &Path) -> Result<Vec<ManifestRow>> {
     let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty() && !line.starts_with('#'));
     lines
         .map(|(line, number)| parse_line(line, store_dir, beside).with_context(|| format!("line {number}")))
         .collect()
 }
 
-fn parse_line(line: &str, store_dir: &StoreDir, beside: &Path) -> Result<Row> {
+fn parse_line(line: &str, store_dir: &StoreDir, beside: &Path) -> Result<ManifestRow> {
     let [path, hash, file] = line.split('\t').collect::<Vec<_>>()[..] else {
         bail!("expected a store path, a hash and a file, with one tab between them; found `{line}`");
     };
-    Ok(Row {
+    Ok(ManifestRow {
         path: store_dir.parse(path)?,
-        hash: Hash::parse(hash, None)?,
+        nar_hash: Hash::parse(hash, None)?,
         // `join` keeps an absolute file as it is.
         file: beside.join(file),
     })
@@ -43,17 +33,18 @@ mod tests {
     const PATH: &str = "/nix/store/00000000000000000000000000000000-a";
     const HASH: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-    fn parse_text(text: &str) -> Result<Vec<Row>> {
+    fn parse_text(text: &str) -> Result<Vec<ManifestRow>> {
         parse(text, &StoreDir::default(), Path::new("/m"))
     }
 
     #[test]
     fn files_are_beside_the_manifest() {
-        let rows = parse_text(&format!("# inputs\n{PATH}\t{HASH}\tinputs/a\n\n{PATH}\t{HASH}\t/b\n")).unwrap();
+        let rows =
+            parse_text(&format!("# inputs\n{PATH}\t{HASH}\tinputs/a\n\n{PATH}\t{HASH}\t/b\n")).unwrap();
         let files: Vec<_> = rows.iter().map(|row| row.file.to_str().unwrap()).collect();
         assert_eq!(files, ["/m/inputs/a", "/b"]);
         assert_eq!(rows[0].path.to_string(), "00000000000000000000000000000000-a");
-        assert_eq!(rows[0].hash.prefixed_base16(), HASH);
+        assert_eq!(rows[0].nar_hash.prefixed_base16(), HASH);
     }
 
     #[test]

@@ -1,31 +1,37 @@
 //! What every command works with: settings, the terminal, and the way to the store.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use local_store::{LocalStore, Location, Options};
 use settings::Settings;
+use store_path::{StoreDir, StorePath};
 
 use crate::arguments::Globals;
 use crate::config::{self, Flag};
 use crate::environment::Environment;
-use crate::terminal::{Terminal, Verbosity};
+use crate::location;
+use crate::messages::{Messages, Verbosity};
+use crate::results::Results;
+use crate::store_argument;
 
 /// One run of `store`.
 pub(crate) struct Session {
     globals: Globals,
     environment: Environment,
     settings: Settings,
-    terminal: Terminal,
+    messages: Messages,
+    results: Results,
 }
 
 impl Session {
     /// Reads the configuration; `flags` are the command's own options that are settings, too.
     pub(crate) fn start(globals: Globals, flags: Vec<Flag>) -> Result<Self> {
         let environment = Environment::of_process()?;
-        let mut terminal = Terminal::new()?;
-        terminal.set_verbosity(globals.verbosity());
         let settings = config::load(&environment, &all_flags(&globals, flags, &environment.working_dir))?;
-        Ok(Self { globals, environment, settings, terminal })
+        let messages = Messages::new(globals.verbosity());
+        Ok(Self { globals, environment, settings, messages, results: Results::new()? })
     }
 
     /// Returns the settings in force.
@@ -33,9 +39,14 @@ impl Session {
         &self.settings
     }
 
-    /// Returns the two output streams.
-    pub(crate) fn terminal(&mut self) -> &mut Terminal {
-        &mut self.terminal
+    /// Returns the way to stderr.
+    pub(crate) fn messages(&self) -> Messages {
+        self.messages
+    }
+
+    /// Returns the way to stdout.
+    pub(crate) fn results(&mut self) -> &mut Results {
+        &mut self.results
     }
 
     /// Returns whether results are wanted as JSON.
@@ -48,9 +59,76 @@ impl Session {
         self.globals.verbosity() == Verbosity::Verbose
     }
 
+    /// Returns the variables this process was started with.
+    pub(crate) fn variables(&self) -> &BTreeMap<Vec<u8>, Vec<u8>> {
+        &self.environment.variables
+    }
+
+    /// Returns the directory given with `--store`, which a command shown to the user has to repeat.
+    pub(crate) fn store_flag(&self) -> Option<&Path> {
+        self.globals.store.as_deref()
+    }
+
     /// Returns `path` from the root on; it need not exist.
     pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
         self.environment.working_dir.join(path)
+    }
+
+    /// Opens the store that the settings choose.
+    pub(crate) fn open_store(&self) -> Result<LocalStore> {
+        let location = self.location()?;
+        let place = location.real_store.clone();
+        let options = Options {
+            fsync_store_paths: self.settings.fsync_store_paths,
+            fsync_metadata: self.settings.fsync_metadata,
+            wal: self.settings.use_sqlite_wal,
+        };
+        LocalStore::open(location, options)
+            .with_context(|| format!("cannot open the store at `{}`", place.display()))
+    }
+
+    /// Returns the store path that an argument means, valid or not.
+    pub(crate) fn store_path(&self, store: &LocalStore, argument: &Path) -> Result<StorePath> {
+        store_argument::resolve(store.location(), &self.absolute(argument))
+    }
+
+    /// Returns the store paths that arguments mean, valid or not.
+    pub(crate) fn store_paths(&self, store: &LocalStore, arguments: &[PathBuf]) -> Result<Vec<StorePath>> {
+        arguments.iter().map(|path| self.store_path(store, path)).collect()
+    }
+
+    /// Returns the store paths that arguments mean, all of which are valid.
+    pub(crate) fn valid_paths(&self, store: &LocalStore, arguments: &[PathBuf]) -> Result<Vec<StorePath>> {
+        let paths = self.store_paths(store, arguments)?;
+        let valid = store.valid_among(&paths.iter().cloned().collect())?;
+        match paths.iter().find(|path| !valid.contains(*path)) {
+            Some(path) => Err(local_store::Error::NotValid { path: path.clone() }.into()),
+            None => Ok(paths),
+        }
+    }
+
+    /// Returns where the files of an argument are: its own place, or that in the store for a store path.
+    pub(crate) fn real_file(&self, argument: &Path) -> Result<PathBuf> {
+        let path = self.absolute(argument);
+        match path.strip_prefix(StoreDir::default().as_str()) {
+            Ok(below) => Ok(self.location()?.real_store.join(below)),
+            Err(_) => Ok(path),
+        }
+    }
+
+    /// Prints paths one a line, or as a list with `--json`.
+    pub(crate) fn print_list(&mut self, lines: Vec<String>) -> Result<()> {
+        if self.json() {
+            return Ok(self.results.json(&lines.into())?);
+        }
+        for line in lines {
+            self.results.line(line)?;
+        }
+        Ok(())
+    }
+
+    fn location(&self) -> Result<Location> {
+        location::choose(self.settings.store.as_deref(), self.environment.user_store.as_deref())
     }
 }
 

@@ -1,23 +1,76 @@
-//! What a word after `store build` means, as far as the word alone tells.
+//! What the words after `store build` mean.
 
-/// The outputs wanted of a derivation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// Nothing was said, or `*`.
-    All,
-    /// Those named after `!` or `^`.
-    Named(Vec<String>),
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use engine::{Selection, Wanted};
+use local_store::LocalStore;
+use store_path::StorePath;
+
+use crate::derivers;
+use crate::recipe;
+use crate::session::Session;
+use crate::store_argument;
+
+/// Returns what a word asks for; derivations of a file are added to the store.
+pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Result<Vec<Wanted>> {
+    // A file may have any name, so a whole word that is one wins.
+    let (path, selection) =
+        if session.absolute(Path::new(word)).exists() { (word, None) } else { split(word) };
+    let selection = selection.map_or(Ok(Selection::All), names)?;
+    let path = session.absolute(Path::new(path));
+    match store_argument::resolve(store.location(), &path) {
+        Ok(found) => Ok(vec![in_store(store, found, selection)?]),
+        Err(_) if path.is_file() => in_file(store, &path, &selection),
+        Err(_) if path.is_dir() => bail!("`{word}` is a directory; name the file with the derivation"),
+        Err(error) => Err(error),
+    }
 }
 
 /// Splits `hello.drv!out,dev` or `hello.drv^out,dev` into the path and the outputs wanted of it.
-pub(crate) fn split(word: &str) -> (&str, Selection) {
+fn split(word: &str) -> (&str, Option<&str>) {
     match word.rsplit_once(['!', '^']) {
-        Some((path, "*")) => (path, Selection::All),
-        Some((path, outputs)) if !outputs.is_empty() && !outputs.contains('/') => {
-            (path, Selection::Named(outputs.split(',').map(str::to_owned).collect()))
-        }
-        _ => (word, Selection::All),
+        Some((path, outputs)) if !outputs.is_empty() && !outputs.contains('/') => (path, Some(outputs)),
+        _ => (word, None),
     }
+}
+
+fn names(outputs: &str) -> Result<Selection> {
+    if outputs == "*" {
+        return Ok(Selection::All);
+    }
+    let names =
+        outputs.split(',').map(|name| name.parse().with_context(|| format!("cannot build output `{name}`")));
+    Ok(Selection::Named(names.collect::<Result<_>>()?))
+}
+
+fn in_store(store: &LocalStore, path: StorePath, outputs: Selection) -> Result<Wanted> {
+    if path.is_derivation() {
+        return Ok(Wanted::Outputs { drv: path, outputs });
+    }
+    if outputs != Selection::All {
+        bail!("`{path}` is not a derivation, so it has no outputs to choose from");
+    }
+    if store.is_valid(&path)? {
+        return Ok(Wanted::Path(path));
+    }
+    // Not there, but perhaps known how to make.
+    for drv in derivers::of(store, &path)? {
+        let made = store.outputs_of(&drv)?.into_iter().find(|(_, made)| *made == path);
+        if let Some((name, _)) = made {
+            return Ok(Wanted::Outputs { drv, outputs: names(&name)? });
+        }
+    }
+    bail!("`{path}` is not in the store, and no derivation there makes it; build its derivation instead")
+}
+
+/// Adds the derivations of a file, and wants those that no other one there uses.
+fn in_file(store: &LocalStore, file: &Path, outputs: &Selection) -> Result<Vec<Wanted>> {
+    let stated = recipe::read(file, store.store_dir())?;
+    let checked = engine::import(store, stated)
+        .with_context(|| format!("cannot use the derivations in `{}`", file.display()))?;
+    let goals = recipe::goals(&checked).into_iter();
+    Ok(goals.map(|goal| Wanted::Outputs { drv: goal.path().clone(), outputs: outputs.clone() }).collect())
 }
 
 #[cfg(test)]
@@ -26,12 +79,18 @@ mod tests {
 
     #[test]
     fn outputs_stand_behind_either_mark() {
-        let named = |names: &[&str]| Selection::Named(names.iter().map(|name| (*name).to_owned()).collect());
-        assert_eq!(split("a.drv"), ("a.drv", Selection::All));
-        assert_eq!(split("a.drv!out"), ("a.drv", named(&["out"])));
-        assert_eq!(split("a.drv^out,dev"), ("a.drv", named(&["out", "dev"])));
-        assert_eq!(split("a.drv^*"), ("a.drv", Selection::All));
-        assert_eq!(split("odd!dir/a.drv"), ("odd!dir/a.drv", Selection::All));
-        assert_eq!(split("odd!"), ("odd!", Selection::All));
+        assert_eq!(split("a.drv"), ("a.drv", None));
+        assert_eq!(split("a.drv!out"), ("a.drv", Some("out")));
+        assert_eq!(split("a.drv^out,dev"), ("a.drv", Some("out,dev")));
+        assert_eq!(split("odd!dir/a.drv"), ("odd!dir/a.drv", None));
+        assert_eq!(split("odd!"), ("odd!", None));
+    }
+
+    #[test]
+    fn a_star_means_all() {
+        assert_eq!(names("*").unwrap(), Selection::All);
+        let named = ["dev", "out"].map(|name| name.parse().unwrap());
+        assert_eq!(names("out,dev").unwrap(), Selection::Named(named.into()));
+        assert!(names("out,").is_err());
     }
 }

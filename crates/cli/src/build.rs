@@ -1,0 +1,158 @@
+//! `store build`
+
+use std::ops::BitOr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use engine::{Context, Realised, Report, Wanted};
+use local_store::LocalStore;
+use sandbox::Launcher;
+
+use crate::build_failure::{self, LogCommand};
+use crate::build_results;
+use crate::config::Flag;
+use crate::exit::{BuildFailures, Exit};
+use crate::out_link::link_path;
+use crate::progress::Progress;
+
+use crate::session::Session;
+use crate::target;
+
+/// Builds derivations in a sandbox and prints the store paths of what they made.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store build hello.json\n  store build ./hello.drv^out,dev\n  \
+                        store build --keep-going --max-jobs 4 packages.json")]
+pub(crate) struct Args {
+    /// What to build: a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of which
+    /// those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
+    /// outputs.
+    #[arg(required = true, value_name = "FILE|PATH")]
+    targets: Vec<String>,
+
+    /// How many builds run at the same time, or `auto`.
+    #[arg(short = 'j', long, value_name = "N")]
+    max_jobs: Option<String>,
+
+    /// How many processors each build may use; 0 for all.
+    #[arg(long, value_name = "N")]
+    cores: Option<String>,
+
+    /// The symlink to the result, which also keeps it from being collected; further outputs and goals get
+    /// `LINK-dev`, `LINK-2` and so on.
+    #[arg(short, long, value_name = "LINK", default_value = "result")]
+    out_link: PathBuf,
+
+    /// Leaves no symlink.
+    #[arg(long)]
+    no_link: bool,
+
+    /// Keeps the build directory of a build that fails, and says where it is.
+    #[arg(short = 'K', long)]
+    keep_failed: bool,
+
+    /// After a failure builds everything that does not need what failed.
+    #[arg(short, long)]
+    keep_going: bool,
+
+    /// Shows what builds print, each line with the name of its build.
+    #[arg(short = 'L', long)]
+    print_build_logs: bool,
+
+    /// Builds nothing; prints which derivations would be built.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Prints where the files lie instead of the store paths.
+    #[arg(long)]
+    real_path: bool,
+}
+
+impl Args {
+    /// Returns the options that are settings, too.
+    pub(crate) fn flags(&self) -> Vec<Flag> {
+        let when = |is_set: bool| is_set.then(|| "true".to_owned());
+        let flags = [
+            ("max-jobs", self.max_jobs.clone()),
+            ("cores", self.cores.clone()),
+            ("keep-failed", when(self.keep_failed)),
+            ("keep-going", when(self.keep_going)),
+        ];
+        let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        given.map(|(key, value)| Flag { spelling: format!("--{key}"), key: key.to_owned(), value }).collect()
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let link_base = session.absolute(&args.out_link);
+    if !args.no_link && !args.dry_run {
+        refuse_in_the_way(&link_base)?;
+    }
+    let store = session.open_store()?;
+    let mut wanted = Vec::new();
+    for target in &args.targets {
+        wanted.extend(target::wanted(session, &store, target)?);
+    }
+    if args.dry_run {
+        return dry_run(session, &store, &wanted);
+    }
+    let report = realise(session, &store, &wanted, args.print_build_logs)?;
+    if let Some(exit) = exit_of_failures(&report) {
+        return Ok(exit);
+    }
+    if !args.no_link {
+        add_links(&store, &link_base, &report.realised)?;
+    }
+    build_results::print(session, &store, &report.realised, args.real_path)?;
+    Ok(Exit::Success)
+}
+
+/// Refuses a link that could not be made after a long build.
+fn refuse_in_the_way(link: &Path) -> Result<()> {
+    let is_free = link.symlink_metadata().map_or(true, |metadata| metadata.is_symlink());
+    ensure!(
+        is_free,
+        "cannot make the link `{}`: something else is there; choose another one with `--out-link`, or `--no-link`",
+        link.display()
+    );
+    Ok(())
+}
+
+fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Result<Exit> {
+    let plan = engine::plan(store, wanted)?;
+    let drvs: Vec<String> = plan.to_build().map(|drv| store.store_dir().print(drv)).collect();
+    session.messages().note(match drvs.len() {
+        0 => "nothing would be built: everything is there".to_owned(),
+        1 => "1 derivation would be built".to_owned(),
+        count => format!("{count} derivations would be built"),
+    });
+    session.print_list(drvs)?;
+    Ok(Exit::Success)
+}
+
+fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs: bool) -> Result<Report> {
+    let launcher = Launcher::start()?;
+    let log_command = LogCommand {
+        store_dir: store.store_dir().clone(),
+        store_flag: session.store_flag().map(|dir| session.absolute(dir)),
+    };
+    let (settings, environment) = (session.settings(), session.variables());
+    let context = Context { store, launcher: &launcher, settings, environment };
+    let mut progress = Progress::new(session.messages(), store.store_dir(), log_command, shows_logs);
+    Ok(engine::realise(&context, wanted, &mut |event| progress.on_event(&event))?)
+}
+
+/// Returns the exit code if anything failed.
+fn exit_of_failures(report: &Report) -> Option<Exit> {
+    report.failures.iter().map(build_failure::exit).reduce(BuildFailures::bitor).map(Exit::Builds)
+}
+
+fn add_links(store: &LocalStore, base: &Path, realised: &[Realised]) -> Result<()> {
+    for (index, realised) in realised.iter().enumerate() {
+        for (output, path) in build_results::outputs(realised) {
+            let link = link_path(base, index, output);
+            store.add_root(&link, path).with_context(|| format!("cannot link to `{path}`"))?;
+        }
+    }
+    Ok(())
+}

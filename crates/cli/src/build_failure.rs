@@ -1,0 +1,57 @@
+//! What the user reads when a build failed, and the exit code that goes with it.
+
+use std::path::{Path, PathBuf};
+
+use builder::BuildFailure;
+use engine::Failure;
+use store_path::{StoreDir, StorePath};
+
+use crate::exit::BuildFailures;
+use crate::log_line::printable;
+use crate::shell;
+
+/// The command that shows a whole log.
+pub(crate) struct LogCommand {
+    /// The store directory of the derivations.
+    pub(crate) store_dir: StoreDir,
+    /// What the user gave as `--store`.
+    pub(crate) store_flag: Option<PathBuf>,
+}
+
+impl LogCommand {
+    fn show(&self, drv: &StorePath) -> String {
+        let store = self.store_flag.as_deref().map(Path::to_string_lossy);
+        let store = store.map_or(String::new(), |dir| format!(" --store {}", shell::quote(&dir)));
+        format!("store log{store} {}", shell::quote(&self.store_dir.print(drv)))
+    }
+}
+
+/// Returns the whole message: what failed and why, the end of its log, and what to do next.
+pub(crate) fn describe(failure: &Failure, log_command: &LogCommand) -> String {
+    let error: &dyn std::error::Error = &failure.error;
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    let tail = failure.error.log_tail();
+    if !tail.is_empty() {
+        let lines = if tail.len() == 1 { "line" } else { "lines" };
+        text.push_str(&format!("\n  the last {} {lines} of its log:", tail.len()));
+        tail.iter().for_each(|line| text.push_str(&format!("\n  > {}", printable(line.as_bytes()))));
+        text.push_str(&format!("\n  the whole log: {}", log_command.show(&failure.drv)));
+    }
+    if let Some(kept) = failure.error.kept() {
+        text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
+    }
+    text
+}
+
+/// Returns what a failure adds to the exit code.
+pub(crate) fn exit(failure: &Failure) -> BuildFailures {
+    match failure.error {
+        BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
+        _ => BuildFailures::FAILED,
+    }
+}

@@ -1,0 +1,37 @@
+//! `store derivation add`
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::exit::Exit;
+use crate::recipe;
+use crate::session::Session;
+
+/// Adds the derivations of a file to the store and prints the paths of those that no other one there uses.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store derivation add hello.json\n  \
+                        nix-instantiate … | xargs nix show-derivation | store derivation add")]
+pub(crate) struct Args {
+    /// JSON as `store derivation show` prints it, or a `.drv` file; `-` for JSON on stdin.
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_store()?;
+    let stated = if args.file == Path::new("-") {
+        let mut text = Vec::new();
+        io::stdin().read_to_end(&mut text).context("cannot read stdin")?;
+        recipe::parse(&text, Path::new("stdin"), store.store_dir())
+            .context("cannot read the derivations on stdin")?
+    } else {
+        recipe::read(&session.absolute(&args.file), store.store_dir())?
+    };
+    let checked = engine::import(&store, stated)?;
+    let goals = recipe::goals(&checked).into_iter();
+    session.print_list(goals.map(|goal| store.store_dir().print(goal.path())).collect())?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,103 @@
+//! `store derivation show`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use derivation::{Derivation, check_closure, json};
+use local_store::LocalStore;
+use store_path::StorePath;
+
+use crate::derivers;
+use crate::exit::Exit;
+use crate::recipe;
+use crate::session::Session;
+use crate::store_argument;
+
+/// Prints derivations as JSON, in the form of `nix show-derivation`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store derivation show ./result\n  \
+                        store derivation show --recursive /nix/store/…-hello.drv > hello.json")]
+pub(crate) struct Args {
+    /// Derivations, or what was built from them; also files with derivations, which need not be in the store.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Also shows what they need to be built, directly or through others.
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// The form of the JSON.
+    #[arg(long, value_enum, default_value_t = Form::Map)]
+    form: Form,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Form {
+    /// What Nix 2.4 to 2.14 print.
+    Map,
+    /// What Nix prints since 2.33.
+    Current,
+}
+
+impl From<Form> for json::Format {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Map => Self::Legacy,
+            Form::Current => Self::Current,
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_store()?;
+    let mut shown = BTreeMap::new();
+    for argument in &args.paths {
+        shown.extend(read(&store, &session.absolute(argument))?);
+    }
+    if args.recursive {
+        add_inputs(&store, &mut shown)?;
+    }
+    let list: Vec<(StorePath, &Derivation)> =
+        shown.iter().map(|(path, derivation)| (path.clone(), derivation)).collect();
+    let text = json::print(args.form.into(), store.store_dir(), &list)?;
+    session.results().line(text.trim_end())?;
+    Ok(Exit::Success)
+}
+
+/// Reads what one argument means.
+fn read(store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivation)>> {
+    let path = match store_argument::resolve(store.location(), argument) {
+        Ok(path) => path,
+        Err(_) if argument.is_file() => return read_file(store, argument),
+        Err(error) => return Err(error),
+    };
+    let candidates: BTreeSet<StorePath> = derivers::of(store, &path)?.into_iter().collect();
+    let drv = store.valid_among(&candidates)?.into_iter().next();
+    let drv =
+        drv.with_context(|| format!("`{path}` is not a derivation, and was not built from a known one"))?;
+    let derivation = engine::read_derivation(store, &drv)?;
+    Ok(vec![(drv, derivation)])
+}
+
+/// Reads and completes the derivations of a file, of which the store learns nothing.
+fn read_file(store: &LocalStore, file: &Path) -> Result<Vec<(StorePath, Derivation)>> {
+    let stated = recipe::read(file, store.store_dir())?;
+    let known = &mut |path: &StorePath| engine::read_derivation(store, path);
+    let checked = check_closure(stated, store.store_dir(), known)?;
+    Ok(checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone())).collect())
+}
+
+fn add_inputs(store: &LocalStore, shown: &mut BTreeMap<StorePath, Derivation>) -> Result<()> {
+    let inputs = |derivation: &Derivation| derivation.input_drvs.keys().cloned().collect::<Vec<_>>();
+    let mut open: Vec<StorePath> = shown.values().flat_map(inputs).collect();
+    while let Some(path) = open.pop() {
+        if !shown.contains_key(&path) {
+            let derivation = engine::read_derivation(store, &path)?;
+            open.extend(inputs(&derivation));
+            shown.insert(path, derivation);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Lines that builds print, made fit for a terminal.
+
+use store_path::StorePath;
+
+/// Returns what is shown of a line: the name of its build, and its text.
+pub(crate) fn prefixed(drv: &StorePath, line: &[u8]) -> String {
+    let name = drv.name().as_str();
+    let name = name.strip_suffix(".drv").unwrap_or(name);
+    format!("{name}> {}", printable(line))
+}
+
+/// Returns a line without what would move the terminal's cursor; colours stay, and a progress bar shows its last
+/// state.
+pub(crate) fn printable(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let last = line.rsplit(|byte| *byte == b'\r').next().unwrap_or(line);
+    let text = String::from_utf8_lossy(last);
+    let mut shown = String::with_capacity(text.len());
+    let mut pieces = text.split('\x1b');
+    push_plain(&mut shown, pieces.next().unwrap_or_default());
+    for piece in pieces {
+        let (sequence, rest) = split_sequence(piece);
+        if sequence.ends_with('m') {
+            shown.push('\x1b');
+            shown.push_str(sequence);
+        }
+        push_plain(&mut shown, rest);
+    }
+    shown
+}
+
+/// Splits what follows an escape character into the rest of its control sequence and the text behind it.
+fn split_sequence(piece: &str) -> (&str, &str) {
+    let Some(parameters) = piece.strip_prefix('[') else { return ("", piece) };
+    match parameters.find(|char| matches!(char, '@'..='~')) {
+        Some(last) => piece.split_at(last + 2),
+        None => (piece, ""),
+    }
+}
+
+fn push_plain(shown: &mut String, text: &str) {
+    shown.extend(text.chars().filter(|char| !char.is_control() || *char == '\t'));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_is_the_name_of_the_derivation() {
+        let drv = "00000000000000000000000000000000-hello-2.10.drv".parse().unwrap();
+        assert_eq!(prefixed(&drv, b"checking for gcc... gcc"), "hello-2.10> checking for gcc... gcc");
+    }
+
+    #[test]
+    fn a_progress_bar_shows_its_last_state() {
+        assert_eq!(printable(b"10%\r50%\r100%\r"), "100%");
+        assert_eq!(printable(b"a\x07\xffb"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn colours_stay_and_the_cursor_does_not_move() {
+        let line = b"\x1b[1;31mred\x1b[0m \x1b[2Jnot \x1b[1Acleared";
+        assert_eq!(printable(line), "\x1b[1;31mred\x1b[0m not cleared");
+    }
+}

@@ -1,0 +1,84 @@
+//! `store path-info`
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use local_store::LocalStore;
+use serde_json::{Map, Value, json};
+use store_path::{PathInfo, StorePath};
+
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// Prints store paths that are valid; with `--json` everything that is known of them.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store path-info --recursive ./result\n  \
+                        store path-info --json /nix/store/…-hello-2.10")]
+pub(crate) struct Args {
+    /// Store paths, or links to them such as `./result`.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+
+    /// Also what they refer to, directly or through others.
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Prints where the files lie instead of the store path.
+    #[arg(long)]
+    real_path: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_store()?;
+    let mut paths = session.valid_paths(&store, &args.paths)?;
+    if args.recursive {
+        paths = store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect();
+    }
+    if session.json() {
+        let infos = paths.iter().map(|path| read(&store, path)).collect::<Result<Vec<_>>>()?;
+        session.results().json(&infos.into())?;
+        return Ok(Exit::Success);
+    }
+    for path in &paths {
+        if args.real_path {
+            session.results().line(store.real_path(path).display())?;
+        } else {
+            session.results().line(store.store_dir().print(path))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn read(store: &LocalStore, path: &StorePath) -> Result<Value> {
+    let info = store.path_info(path)?.with_context(|| format!("`{path}` is not valid any more"))?;
+    Ok(to_json(store, &info))
+}
+
+/// Returns what `nix path-info --json` prints, and where the files lie.
+pub(crate) fn to_json(store: &LocalStore, info: &PathInfo) -> Value {
+    let full = |path: &StorePath| store.store_dir().print(path);
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
+    put("path", full(&info.path).into());
+    put("realPath", store.real_path(&info.path).to_string_lossy().into());
+    put("narHash", info.nar_hash.to_sri().into());
+    put("narSize", info.nar_size.into());
+    put("references", info.references.iter().map(full).collect());
+    if let Some(address) = &info.content_address {
+        put("ca", address.to_string().into());
+    }
+    if let Some(deriver) = &info.deriver {
+        put("deriver", full(deriver).into());
+    }
+    put("registrationTime", info.registration_time.into());
+    if info.ultimate {
+        put("ultimate", true.into());
+    }
+    if !info.signatures.is_empty() {
+        put("signatures", json!(info.signatures));
+    }
+    put("valid", true.into());
+    object.into()
+}

@@ -1,0 +1,72 @@
+//! What `store build` tells while it builds: one plain line for each thing that happens.
+#![expect(clippy::disallowed_methods, reason = "people want to know how long their builds took")]
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use engine::{Event, Plan};
+use store_path::{StoreDir, StorePath};
+
+use crate::build_failure::{self, LogCommand};
+use crate::duration;
+use crate::log_line;
+use crate::messages::Messages;
+
+/// Turns events into lines on stderr.
+pub(crate) struct Progress<'a> {
+    messages: Messages,
+    store_dir: &'a StoreDir,
+    /// Shown with each failure.
+    log_command: LogCommand,
+    /// Whether the lines that builds print are shown.
+    shows_logs: bool,
+    started: HashMap<StorePath, Instant>,
+}
+
+impl<'a> Progress<'a> {
+    /// Starts with nothing told.
+    pub(crate) fn new(
+        messages: Messages,
+        store_dir: &'a StoreDir,
+        log_command: LogCommand,
+        shows_logs: bool,
+    ) -> Self {
+        Self { messages, store_dir, log_command, shows_logs, started: HashMap::new() }
+    }
+
+    /// Tells of one event.
+    pub(crate) fn on_event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Planned(plan) => self.planned(plan),
+            Event::Started { drv } => self.building(drv),
+            Event::Log { drv, line } if self.shows_logs => self.messages.note(log_line::prefixed(drv, line)),
+            Event::Log { .. } => {}
+            Event::Warning { text, .. } => self.messages.warn(text),
+            Event::Built { drv } => self.built(drv),
+            Event::Failed(failure) => {
+                self.messages.error(build_failure::describe(failure, &self.log_command))
+            }
+            Event::Blocked(blocked) => self.messages.note(format_args!(
+                "not building {}: it needs {}, which failed",
+                self.store_dir.print(&blocked.drv),
+                self.store_dir.print(&blocked.by)
+            )),
+        }
+    }
+
+    fn planned(&self, plan: &Plan) {
+        if plan.to_build().len() > 1 {
+            self.messages.note(format_args!("{} derivations will be built", plan.to_build().len()));
+        }
+    }
+
+    fn building(&mut self, drv: &StorePath) {
+        self.started.insert(drv.clone(), Instant::now());
+        self.messages.note(format_args!("building {}", self.store_dir.print(drv)));
+    }
+
+    fn built(&mut self, drv: &StorePath) {
+        let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
+        self.messages.note(format_args!("built {}{}", self.store_dir.print(drv), took.unwrap_or_default()));
+    }
+}

@@ -1,0 +1,72 @@
+//! Derivations in files of the user's: JSON of any form, or the text of a `.drv`.
+#![expect(clippy::disallowed_methods, reason = "recipes are files of the user's")]
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use derivation::{Checked, Derivation, aterm, json};
+use store_path::{Name, StoreDir, StorePath};
+
+/// A derivation, and the path its file states for it.
+pub(crate) type Stated = (Option<StorePath>, Derivation);
+
+/// Reads all derivations of a file.
+pub(crate) fn read(path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
+    let read = || parse(&fs::read(path)?, path, store_dir);
+    read().with_context(|| format!("cannot read the derivations in `{}`", path.display()))
+}
+
+/// Reads the contents of such a file; the name of one that holds a `.drv`'s text is its derivation's.
+pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
+    if bytes.starts_with(b"Derive(") || bytes.starts_with(b"DrvWithVersion(") {
+        return Ok(vec![(None, aterm::parse(bytes, store_dir, &name(path)?)?)]);
+    }
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => Ok(json::parse(bytes, store_dir)?),
+        _ => bail!("it is neither JSON, as `nix show-derivation` prints it, nor the text of a `.drv` file"),
+    }
+}
+
+/// Returns `hello` for `/x/hello.drv`, and for `/x/<digest>-hello.drv`.
+fn name(path: &Path) -> Result<Name> {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(base) = file.strip_suffix(".drv") else {
+        bail!("a derivation in this form takes its name from its file, so that has to end in `.drv`");
+    };
+    match base.parse::<StorePath>() {
+        Ok(path) => Ok(path.name().clone()),
+        Err(_) => Ok(base.parse()?),
+    }
+}
+
+/// Returns the derivations that no other one uses, in the order of their paths: what a file is for.
+pub(crate) fn goals(checked: &[Checked]) -> Vec<&Checked> {
+    let used: HashSet<&StorePath> =
+        checked.iter().flat_map(|checked| checked.derivation().input_drvs.keys()).collect();
+    let mut goals: Vec<&Checked> = checked.iter().filter(|checked| !used.contains(checked.path())).collect();
+    goals.sort_by_key(|checked| checked.path());
+    goals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_that_of_the_file() {
+        let text = |file| name(Path::new(file)).map(|name| name.to_string()).ok();
+        assert_eq!(text("/x/hello-1.drv").as_deref(), Some("hello-1"));
+        assert_eq!(text("00000000000000000000000000000000-hello.drv").as_deref(), Some("hello"));
+        assert_eq!(text("hello"), None);
+    }
+
+    #[test]
+    fn other_files_are_refused_by_what_they_should_be() {
+        let error = parse(b"{ pkgs }: pkgs", Path::new("x.nix"), &StoreDir::default()).map(|_| ());
+        assert!(error.is_err());
+        let error = parse(b"hello", Path::new("x"), &StoreDir::default()).unwrap_err();
+        assert!(error.to_string().starts_with("it is neither JSON"));
+    }
+}

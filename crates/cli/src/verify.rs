@@ -1,0 +1,39 @@
+//! `store verify`
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::session::Session;
+
+/// Checks that what the store believes to have is there, and prints what is not.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  store verify\n  store verify --contents    (reads every file of the store)"
+)]
+pub(crate) struct Args {
+    /// Also hashes the contents of every path.
+    #[arg(long)]
+    contents: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_store()?;
+    let report = store.verify(args.contents)?;
+    let damaged: Vec<(String, String)> = report
+        .damaged
+        .into_iter()
+        .map(|(path, damage)| (store.store_dir().print(&path), format!("{:#}", anyhow::Error::from(damage))))
+        .collect();
+    if session.json() {
+        let list = damaged.iter().map(|(path, problem)| json!({ "path": path, "problem": problem }));
+        session.results().json(&json!({ "checked": report.checked, "damaged": list.collect::<Value>() }))?;
+    } else {
+        for (path, problem) in &damaged {
+            session.results().line(format_args!("{path}: {problem}"))?;
+        }
+    }
+    session.messages().note(format_args!("{} paths checked, {} damaged", report.checked, damaged.len()));
+    Ok(if damaged.is_empty() { Exit::Success } else { Exit::Failure })
+}
