@@ -1,4 +1,5 @@
 //! A scratch store and what can be done with it.
+#![expect(clippy::disallowed_methods, reason = "tests look at what was built")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,6 +17,7 @@ use test_support::Scratch;
 pub(crate) struct World {
     pub(crate) store: LocalStore,
     pub(crate) settings: Settings,
+    environment: BTreeMap<Vec<u8>, Vec<u8>>,
     modulo: Modulo,
     // Last, so that the store is closed before its directory is removed.
     scratch: Scratch,
@@ -25,7 +27,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let scratch = Scratch::new();
         let store = open(&scratch);
-        Self { store, settings: Settings::default(), modulo: Modulo::new(StoreDir::default()), scratch }
+        let modulo = Modulo::new(StoreDir::default());
+        Self { store, settings: Settings::default(), environment: BTreeMap::new(), modulo, scratch }
     }
 
     /// Opens the same store once more, as another process would.
@@ -62,7 +65,8 @@ impl World {
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
-        Context { store: &self.store, launcher: launcher(), settings: &self.settings }
+        let Self { store, settings, environment, .. } = self;
+        Context { store, launcher: launcher(), settings, environment }
     }
 
     /// Realises all outputs of `drvs`, and returns what was told, one event a line.
@@ -135,6 +139,7 @@ fn tell(event: &Event<'_>) -> String {
         Event::Planned(plan) => format!("plan {}", plan.to_build().len()),
         Event::Started { drv } => format!("start {}", name(drv)),
         Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
+        Event::Warning { drv, text } => format!("{} warns: {text}", name(drv)),
         Event::Built { drv } => format!("built {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
