@@ -36,7 +36,7 @@ struct Known {
 /// The inputs of a derivation as its hash sees them.
 pub(crate) struct Replaced {
     /// Sorted; none if an input has no hash.
-    pairs: Option<Vec<(HexHash, OutputName)>>,
+    pub(crate) pairs: Option<Vec<(HexHash, OutputName)>>,
     /// Whether a path of an input is not known.
     is_deferred: bool,
 }

@@ -1,6 +1,6 @@
 //! Tests against data of Nix's, and of everything together.
 
 mod corpus;
-//mod fixtures;
-//mod golden;
-//mod random;
+mod fixtures;
+mod golden;
+mod random;

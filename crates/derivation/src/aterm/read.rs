@@ -94,7 +94,7 @@ impl Context<'_> {
         (method, algorithm): (Method, HashAlgorithm),
         hash: &[u8],
     ) -> Result<Output, Problem> {
-        let hash = Hash::parse(&lossy(hash), Some(algorithm)).map_err(Problem::Hash)?;
+        let hash = Hash::parse(&String::from_utf8_lossy(hash), Some(algorithm)).map_err(Problem::Hash)?;
         let path = fixed_path(self.store_dir, self.name, name, method, &hash).map_err(Problem::Name)?;
         if path == stated {
             Ok(Output::Fixed { method, hash, path })
@@ -105,7 +105,7 @@ impl Context<'_> {
 }
 
 fn method_and_algorithm(text: &[u8]) -> Result<(Method, HashAlgorithm), Problem> {
-    let text = lossy(text);
+    let text = String::from_utf8_lossy(text);
     let (method, algorithm) = split_method(&text);
     let algorithm = algorithm.parse().map_err(Problem::Hash)?;
     if method == Method::Text && algorithm != HashAlgorithm::Sha256 {
@@ -134,7 +134,7 @@ fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOut
 }
 
 fn output_name(reader: &mut Reader<'_>) -> Result<OutputName, Problem> {
-    lossy(&reader.string()?).parse().map_err(Problem::Name)
+    String::from_utf8_lossy(&reader.string()?).parse().map_err(Problem::Name)
 }
 
 fn arguments(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Problem> {

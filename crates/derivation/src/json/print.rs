@@ -61,21 +61,18 @@ pub(super) struct Text<'a> {
 }
 
 impl Text<'_> {
-    pub(super) fn of<'a>(self, bytes: &'a [u8]) -> Result<&'a str, NotText> {
+    pub(super) fn of(self, bytes: &[u8]) -> Result<&str, NotText> {
         str::from_utf8(bytes).map_err(|_| NotText {
             derivation: self.derivation.clone(),
             value: String::from_utf8_lossy(bytes).into_owned(),
         })
     }
 
-    pub(super) fn list<'a>(self, items: &'a [Vec<u8>]) -> Result<Vec<&'a str>, NotText> {
+    pub(super) fn list(self, items: &[Vec<u8>]) -> Result<Vec<&str>, NotText> {
         items.iter().map(|item| self.of(item)).collect()
     }
 
-    pub(super) fn map<'a>(
-        self,
-        variables: &'a BTreeMap<Vec<u8>, Vec<u8>>,
-    ) -> Result<BTreeMap<&'a str, &'a str>, NotText> {
+    pub(super) fn map(self, variables: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeMap<&str, &str>, NotText> {
         variables.iter().map(|(name, value)| Ok((self.of(name)?, self.of(value)?))).collect()
     }
 }
