@@ -12,6 +12,8 @@ use crate::build_failure::{self, LogCommand};
 use crate::build_results;
 use crate::config::Flag;
 use crate::exit::{BuildFailures, Exit};
+use crate::interrupt::Interrupt;
+use crate::messages::Messages;
 use crate::out_link::link_path;
 use crate::progress::Progress;
 
@@ -97,7 +99,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         return dry_run(session, &store, &wanted);
     }
     let report = realise(session, &store, &wanted, args.print_build_logs)?;
-    if let Some(exit) = exit_of_failures(&report) {
+    if let Some(exit) = exit_of(session.messages(), &report) {
         return Ok(exit);
     }
     if !args.no_link {
@@ -137,14 +139,27 @@ fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs:
         store_flag: session.store_flag().map(|dir| session.absolute(dir)),
     };
     let (settings, environment) = (session.settings(), session.variables());
-    let context = Context { store, launcher: &launcher, settings, environment };
+    let interrupt = Interrupt::catch()?;
+    let stop = Some(interrupt.descriptor());
+    let context = Context { store, launcher: &launcher, settings, environment, stop };
     let mut progress = Progress::new(session.messages(), store.store_dir(), log_command, shows_logs);
     Ok(engine::realise(&context, wanted, &mut |event| progress.on_event(&event))?)
 }
 
-/// Returns the exit code if anything failed.
-fn exit_of_failures(report: &Report) -> Option<Exit> {
-    report.failures.iter().map(build_failure::exit).reduce(BuildFailures::bitor).map(Exit::Builds)
+/// Returns the exit code if not everything is there now, and sums up what is not.
+fn exit_of(messages: Messages, report: &Report) -> Option<Exit> {
+    if report.stopped {
+        messages.error("interrupted; what was built before is kept");
+        return Some(Exit::Interrupted);
+    }
+    let failures = report.failures.iter().map(build_failure::exit).reduce(BuildFailures::bitor)?;
+    let left = report.not_started.len();
+    if left > 0 {
+        messages.note(format_args!(
+            "{left} more were not started; `--keep-going` builds what does not need what failed"
+        ));
+    }
+    Some(Exit::Builds(failures))
 }
 
 fn add_links(store: &LocalStore, base: &Path, realised: &[Realised]) -> Result<()> {

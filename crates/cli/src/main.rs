@@ -22,6 +22,7 @@ mod duration;
 mod environment;
 mod exit;
 mod hash_path;
+mod interrupt;
 mod location;
 mod log;
 mod log_line;

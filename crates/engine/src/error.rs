@@ -64,6 +64,12 @@ pub enum Error {
     /// The host cannot give what the settings promise to builds.
     #[error(transparent)]
     Host(#[from] builder::HostError),
+    /// There would be no way to stop the builds.
+    #[error("cannot wait for the word to stop")]
+    Stop {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The store could not be asked.
     #[error(transparent)]
     Store(#[from] local_store::Error),

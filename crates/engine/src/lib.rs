@@ -42,6 +42,7 @@ mod plan;
 mod read;
 mod report;
 mod run;
+mod stop;
 mod wanted;
 mod worker;
 

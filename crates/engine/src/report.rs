@@ -70,6 +70,9 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// The goals that could not be tried.
     pub blocked: Vec<Blocked>,
-    /// The goals that could have been tried, had nothing failed before (without `keep-going`).
+    /// The goals that could have been tried, had nothing failed before (without `keep-going`), and those that were
+    /// stopped.
     pub not_started: Vec<StorePath>,
+    /// Whether the caller had it stopped.
+    pub stopped: bool,
 }

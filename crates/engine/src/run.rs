@@ -12,12 +12,13 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use builder::{BuildFailure, Host};
+use builder::{BuildFailure, Built, Host};
 use local_store::LocalStore;
 use sandbox::Launcher;
 use scheduler::{GoalId, Outcome, Policy, Schedule};
@@ -26,6 +27,7 @@ use settings::{MaxJobs, Settings};
 use crate::error::Error;
 use crate::plan::{Plan, plan};
 use crate::report::{Blocked, Event, Failure, Report};
+use crate::stop::StopWatch;
 use crate::wanted::Wanted;
 use crate::worker::{self, Message};
 
@@ -43,6 +45,8 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// The caller's variables, of which fixed-output builds get those they name (`impureEnvVars`).
     pub environment: &'a BTreeMap<Vec<u8>, Vec<u8>>,
+    /// When this becomes readable, running builds are killed and no other one starts.
+    pub stop: Option<BorrowedFd<'a>>,
 }
 
 /// Makes everything in `wanted` valid, and tells what happens.
@@ -60,16 +64,26 @@ pub fn realise(
         return Ok(Report { realised: plan.promised().cloned().collect(), ..Report::default() });
     }
     let host = Host::look(context.settings, context.environment.clone())?;
-    let Context { store, launcher, settings, .. } = *context;
-    Ok(run(&builder::Context { store, launcher, settings, host: &host }, &plan, on_event))
+    let Context { store, launcher, settings, stop, .. } = *context;
+    let builder = builder::Context { store, launcher, settings, host: &host };
+    match stop {
+        None => Ok(run(&builder, None, &plan, on_event)),
+        Some(stop) => Ok(run(&builder, Some(&StopWatch::new(stop)?), &plan, on_event)),
+    }
 }
 
-fn run(context: &builder::Context<'_>, plan: &Plan, on_event: &mut dyn FnMut(Event<'_>)) -> Report {
+fn run(
+    context: &builder::Context<'_>,
+    stop: Option<&StopWatch<'_>>,
+    plan: &Plan,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Report {
     let slots = slots(context.settings);
     let mut run = Run {
         plan,
         schedule: schedule(plan, slots, context.settings),
         fates: vec![Fate::NotStarted; plan.builds.len()],
+        running: 0,
         report: Report::default(),
         on_event,
     };
@@ -81,7 +95,12 @@ fn run(context: &builder::Context<'_>, plan: &Plan, on_event: &mut dyn FnMut(Eve
             let (queue, sender) = (&queue, sender.clone());
             scope.spawn(move || worker::work(context, plan, queue, &sender));
         }
-        run.drive(jobs, &messages);
+        if let Some(stop) = stop {
+            scope.spawn(move || stop.watch(context.launcher, &sender));
+        }
+        // Also when the listener panics: the scope waits for the watch.
+        let _done = stop.map(StopWatch::end_on_drop);
+        run.drive(jobs, messages);
     });
     run.into_report()
 }
@@ -119,19 +138,23 @@ struct Run<'a> {
     schedule: Schedule,
     /// By place in the plan, which is the goal's number too.
     fates: Vec<Fate>,
+    /// How many builds were handed out and did not end yet.
+    running: usize,
     report: Report,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
 impl Run<'_> {
-    /// Hands out jobs and takes back results until nothing is left to do. Dropping `jobs` ends the workers.
-    fn drive(&mut self, jobs: Sender<GoalId>, messages: &Receiver<Message>) {
+    /// Hands out jobs and takes back results until nothing is left to do. Dropping `jobs` ends the workers,
+    /// and dropping `messages` keeps them from waiting for somebody to listen.
+    fn drive(&mut self, jobs: Sender<GoalId>, messages: Receiver<Message>) {
         loop {
-            while let Some(goal) = self.schedule.take() {
+            while let Some(goal) = self.next() {
+                self.running += 1;
                 (self.on_event)(Event::Started { drv: &self.plan.builds[goal.index()].drv });
                 jobs.send(goal).expect("the queue outlives the workers");
             }
-            if self.schedule.is_finished() {
+            if self.schedule.is_finished() || (self.report.stopped && self.running == 0) {
                 return;
             }
             match messages.recv().expect("a worker answers for every job") {
@@ -139,10 +162,25 @@ impl Run<'_> {
                 Message::Warning(goal, text) => {
                     (self.on_event)(Event::Warning { drv: &self.plan.builds[goal.index()].drv, text: &text });
                 }
-                Message::Ended(goal, Ok(Ok(_))) => self.built(goal),
-                Message::Ended(goal, Ok(Err(failure))) => self.failed(goal, failure),
-                Message::Ended(_, Err(panic)) => resume_unwind(panic),
+                Message::Stop => self.report.stopped = true,
+                Message::Ended(goal, result) => {
+                    self.running -= 1;
+                    self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
+                }
             }
+        }
+    }
+
+    fn next(&mut self) -> Option<GoalId> {
+        if self.report.stopped { None } else { self.schedule.take() }
+    }
+
+    fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
+        match result {
+            Ok(_) => self.built(goal),
+            // It was killed, which is no failure of its own.
+            Err(_) if self.report.stopped => {}
+            Err(failure) => self.failed(goal, failure),
         }
     }
 

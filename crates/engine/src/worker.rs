@@ -17,6 +17,8 @@ pub(crate) enum Message {
     Log(GoalId, Vec<u8>),
     /// Something about a build that does not end it.
     Warning(GoalId, String),
+    /// Everything has to stop.
+    Stop,
     /// A build is over; the outer error is a panic.
     Ended(GoalId, thread::Result<Result<Built, BuildFailure>>),
 }

@@ -25,7 +25,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
 
@@ -85,6 +85,12 @@ impl Launcher {
 
     fn control(&self) -> BorrowedFd<'_> {
         self.control.as_ref().expect("it is taken in drop only").as_fd()
+    }
+
+    /// Ends every build that runs; whoever follows one, or starts another, gets [`Error::LauncherGone`].
+    pub fn stop(&self) {
+        // If that fails, the launcher has ended already.
+        let _ = rustix::net::shutdown(self.control(), Shutdown::Both);
     }
 
     /// Sets up the sandbox that `plan` describes and starts its program.

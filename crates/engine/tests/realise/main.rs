@@ -4,6 +4,7 @@ mod builds;
 mod failures;
 mod plans;
 mod refusals;
+mod stops;
 mod world;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
             refusals::derivations_without_known_outputs_are_refused_by_name,
             refusals::an_unknown_output_is_refused,
             refusals::a_path_that_is_no_derivation_is_refused,
+            stops::a_word_ends_what_runs_and_starts_nothing_more,
         ],
     )
 }
