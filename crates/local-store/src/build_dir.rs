@@ -3,17 +3,14 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
 
 use crate::delete::remove_tree;
 use crate::error::Error;
-use crate::open_file::{create_dirs, try_lock};
+use crate::open_file::create_dirs;
 use crate::store::LocalStore;
+use crate::sweep::{claim, sweep};
 
 /// An empty directory with mode 0700, removed on drop.
 #[derive(Debug)]
@@ -75,57 +72,12 @@ impl Drop for BuildDir {
     }
 }
 
-/// Removes the build directories in `parent` whose owners are dead.
-pub(crate) fn sweep(parent: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(parent).map_err(Error::file("list", parent))?;
-    for entry in entries {
-        let entry = entry.map_err(Error::file("list", parent))?;
-        if entry.file_name().to_str().and_then(owner_of).is_some_and(is_dead) {
-            sweep_one(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn sweep_one(path: &Path) -> Result<(), Error> {
-    let is_ours =
-        |metadata: &fs::Metadata| metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw();
-    if !fs::symlink_metadata(path).is_ok_and(|metadata| is_ours(&metadata)) {
-        return Ok(());
-    }
-    match claim(path)? {
-        Some(_lock) => remove_tree(path),
-        None => Ok(()),
-    }
-}
-
-/// Locks the directory at `path`, unless somebody else has or it is gone.
-fn claim(path: &Path) -> Result<Option<File>, Error> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result.map_err(Error::file("open", path))?,
-    };
-    let locked = try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)?;
-    let metadata = file.metadata().map_err(Error::file("look at", path))?;
-    Ok((locked && metadata.nlink() > 0).then_some(file))
-}
-
-/// Returns the process in a name like `nix-<process>-<number>`.
-fn owner_of(name: &str) -> Option<Pid> {
-    let (process, number) = name.strip_prefix("nix-")?.split_once('-')?;
-    number.parse::<u64>().ok()?;
-    Pid::from_raw(process.parse().ok()?)
-}
-
-fn is_dead(process: Pid) -> bool {
-    test_kill_process(process) == Err(Errno::SRCH)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::Options;
     use crate::store::tests::scratch_store;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn lasts_as_long_as_its_value() {

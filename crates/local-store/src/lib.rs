@@ -37,6 +37,7 @@ mod query;
 mod roots;
 mod scratch;
 mod store;
+mod sweep;
 mod temp_roots;
 mod threads;
 mod tree;

@@ -58,6 +58,10 @@ impl Location {
         self.state_dir.join("gcroots")
     }
 
+    pub(crate) fn relocated_roots(&self) -> PathBuf {
+        self.gc_roots().join("relocated")
+    }
+
     pub(crate) fn builds(&self) -> PathBuf {
         self.state_dir.join("builds")
     }

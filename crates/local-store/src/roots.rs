@@ -56,7 +56,7 @@ impl LocalStore {
         self.refuse_in_the_way(link)?;
         let key = root_key(link);
         if self.location().is_relocated() {
-            let directory = self.location().gc_roots().join("relocated");
+            let directory = self.location().relocated_roots();
             create_dirs(&directory)?;
             self.replace_symlink(Path::new(&self.store_dir().print(target)), &directory.join(&key))?;
         }
@@ -92,7 +92,7 @@ impl LocalStore {
         let socket = self.location().state_dir.join("gc-socket/socket");
         remove_file(&socket)?;
         let collector = Collector { _lock: file, _socket: UnixListener::bind(socket).ok() };
-        for entry in list(&self.location().gc_roots().join("relocated"))? {
+        for entry in list(&self.location().relocated_roots())? {
             if self.link_of_relocated(&entry).is_none() {
                 remove_file(&entry)?;
             }
@@ -125,6 +125,10 @@ impl LocalStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             result => result.map_err(Error::file("look at", path))?,
         };
+        // Those are for Nix; what they stand for is found through the links themselves.
+        if path == self.location().relocated_roots() {
+            return Ok(());
+        }
         if metadata.is_dir() {
             return list(path)?.iter().try_for_each(|entry| self.find_roots(entry, found));
         }
@@ -136,10 +140,6 @@ impl LocalStore {
     /// Returns what the symlink at `path`, below `gcroots`, keeps.
     fn root_of_link(&self, path: &Path) -> Option<(StorePath, Root)> {
         let target = fs::read_link(path).ok()?;
-        if path.parent().is_some_and(|parent| parent.ends_with("gcroots/relocated")) {
-            let link = self.link_of_relocated(path)?;
-            return Some((self.path_at(&target)?, Root::Link(link)));
-        }
         if let Some(direct) = self.path_at(&target) {
             return Some((direct, Root::Link(path.to_owned())));
         }

@@ -1,8 +1,8 @@
 //! Where a sandboxed build puts its outputs before they are moved to their places.
 #![expect(clippy::disallowed_methods, reason = "scratch directories are on disk")]
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use store_path::StorePath;
@@ -10,6 +10,7 @@ use store_path::StorePath;
 use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::store::LocalStore;
+use crate::sweep::{claim, remove_left_over};
 
 /// The directory `<drv>.chroot` in the store directory, removed on drop.
 ///
@@ -18,6 +19,10 @@ use crate::store::LocalStore;
 #[must_use = "dropping a Scratch removes the directory at once"]
 pub struct Scratch {
     path: PathBuf,
+    /// Tells the next start of a store that there is something to sweep, if we are killed.
+    mark: PathBuf,
+    /// Tells it that we are alive.
+    _lock: File,
 }
 
 impl LocalStore {
@@ -27,9 +32,10 @@ impl LocalStore {
     /// a group, or else by the caller. The caller holds the locks of the outputs, so there is no second one.
     pub fn make_scratch(&self, drv: &StorePath, builder: Option<(u32, u32)>) -> Result<Scratch, Error> {
         let path = self.location().real_store.join(format!("{drv}.chroot"));
-        remove_tree(&path)?;
-        DirBuilder::new().mode(0o700).create(&path).map_err(Error::file("make the directory", &path))?;
-        let scratch = Scratch { path };
+        let mark = self.location().builds().join(format!("scratch-{}", self.unique()));
+        symlink(&path, &mark).map_err(Error::file("make the symlink", &mark))?;
+        let scratch =
+            Scratch { _lock: make_locked(&path).inspect_err(|_| drop(fs::remove_file(&mark)))?, path, mark };
         let store = scratch.store();
         fs::create_dir(&store).map_err(Error::file("make the directory", &store))?;
         if let Some((user, group)) = builder {
@@ -56,8 +62,21 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is removed before the derivation is built again.
-        let _ = remove_tree(&self.path);
+        // What cannot be removed now is swept when the next store is opened after us.
+        if remove_tree(&self.path).is_ok() {
+            let _ = fs::remove_file(&self.mark);
+        }
+    }
+}
+
+fn make_locked(path: &Path) -> Result<File, Error> {
+    loop {
+        remove_left_over(path)?;
+        DirBuilder::new().mode(0o700).create(path).map_err(Error::file("make the directory", path))?;
+        // Whoever swept it away before it was locked took it for a dead one's.
+        if let Some(lock) = claim(path)? {
+            return Ok(lock);
+        }
     }
 }
 
@@ -65,6 +84,7 @@ impl Drop for Scratch {
 mod tests {
     use super::*;
     use crate::canonical::{Inodes, canonicalise};
+    use crate::store::Options;
     use crate::store::tests::{scratch_store, some_path};
     use std::os::unix::fs::MetadataExt;
 
@@ -91,6 +111,22 @@ mod tests {
         let path = scratch.path().to_owned();
         drop(scratch);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn that_of_a_killed_process_is_swept() {
+        let (_scratch, store) = scratch_store();
+        let living = store.make_scratch(&some_path("living.drv"), None).unwrap();
+        let dead = store.real_path(&some_path("dead.drv")).with_extension("drv.chroot");
+        let innocent = store.real_path(&some_path("innocent"));
+        for (number, path) in [&dead, &innocent, &living.path().to_owned()].into_iter().enumerate() {
+            fs::create_dir_all(path.join("store")).unwrap();
+            symlink(path, store.location().builds().join(format!("scratch-2147483647-{number}"))).unwrap();
+        }
+        drop(LocalStore::open(store.location().clone(), Options::default()).unwrap());
+        assert!(!dead.exists() && innocent.exists() && living.store().exists());
+        drop(living);
+        assert_eq!(fs::read_dir(store.location().builds()).unwrap().count(), 0);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use store_db::Db;
 use store_path::{StoreDir, StorePath};
 
-use crate::build_dir;
 use crate::commit::Commits;
 use crate::error::Error;
 use crate::layout;
 use crate::location::Location;
+use crate::sweep;
 use crate::temp_roots::TempRoots;
 
 /// How much is done so that nothing is lost.
@@ -62,7 +62,8 @@ impl LocalStore {
         };
         store.release(store.connect()?);
         layout::finish(&store.location)?;
-        build_dir::sweep(&store.location.builds())?;
+        sweep::sweep(&store.location.builds())?;
+        sweep::sweep_scratch(&store.location)?;
         Ok(store)
     }
 

@@ -31,6 +31,12 @@ pub struct Options {
     pub synchronous: bool,
 }
 
+/// How much of the database a connection keeps in memory at most, in KiB.
+///
+/// A transaction over thousands of paths touches all indexes all over. With SQLite's 2 MiB it writes the same
+/// pages to the log again and again.
+const CACHE_KIB: i64 = 32 << 10;
+
 /// One connection to the database of a store.
 ///
 /// A connection belongs to one thread at a time; several, also of several processes, may be open at once.
@@ -89,6 +95,9 @@ fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> 
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // What an undone attempt needs to be undone is never large, and no use after a crash.
+    connection.pragma_update(None, "temp_store", "memory")?;
     set_journal(connection, if options.wal { "wal" } else { "truncate" })?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     create_tables(connection)

@@ -1,0 +1,99 @@
+//! What killed processes leave in the directory for builds, found by the process number in its name.
+//!
+//! `nix-<process>-<number>` is a build directory. `scratch-<process>-<number>` is a symlink to a scratch
+//! directory in the store directory, which nobody would find there among all the paths. The number alone
+//! does not tell the dead from the living, as other containers count otherwise; so owners also hold a lock.
+#![expect(clippy::disallowed_methods, reason = "removes left-overs on disk")]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+use crate::delete::remove_tree;
+use crate::error::Error;
+use crate::location::Location;
+use crate::open_file::{lock, remove_file, try_lock};
+
+/// Removes the build directories in `parent` whose owners are dead.
+pub(crate) fn sweep(parent: &Path) -> Result<(), Error> {
+    left_in(parent, "nix-")?.iter().try_for_each(|path| sweep_directory(path))
+}
+
+/// Removes the scratch directories whose owners are dead.
+pub(crate) fn sweep_scratch(location: &Location) -> Result<(), Error> {
+    for link in left_in(&location.builds(), "scratch-")? {
+        if let Ok(target) = fs::read_link(&link)
+            && target.parent() == Some(&location.real_store)
+            && target.extension().is_some_and(|extension| extension == "chroot")
+        {
+            sweep_directory(&target)?;
+        }
+        remove_file(&link)?;
+    }
+    Ok(())
+}
+
+/// Locks the directory at `path`, unless somebody else has or it is gone.
+pub(crate) fn claim(path: &Path) -> Result<Option<File>, Error> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let locked = try_lock(&file, path, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(if locked && is_there(&file, path)? { Some(file) } else { None })
+}
+
+/// Removes a directory that no living process owns, and waits for whoever is sweeping it away now.
+pub(crate) fn remove_left_over(path: &Path) -> Result<(), Error> {
+    let Some(file) = open(path)? else { return Ok(()) };
+    lock(&file, path, FlockOperation::LockExclusive)?;
+    if is_there(&file, path)? { remove_tree(path) } else { Ok(()) }
+}
+
+fn sweep_directory(path: &Path) -> Result<(), Error> {
+    let own = rustix::process::geteuid().as_raw();
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own) {
+        return Ok(());
+    }
+    match claim(path)? {
+        Some(_lock) => remove_tree(path),
+        None => Ok(()),
+    }
+}
+
+fn left_in(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, Error> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(parent).map_err(Error::file("list", parent))? {
+        let entry = entry.map_err(Error::file("list", parent))?;
+        let name = entry.file_name();
+        if name.to_str().and_then(|name| owner_of(name.strip_prefix(prefix)?)).is_some_and(is_dead) {
+            left.push(entry.path());
+        }
+    }
+    Ok(left)
+}
+
+fn open(path: &Path) -> Result<Option<File>, Error> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some).map_err(Error::file("open", path)),
+    }
+}
+
+/// Whether the open directory was not removed before it was locked.
+fn is_there(file: &File, path: &Path) -> Result<bool, Error> {
+    Ok(file.metadata().map_err(Error::file("look at", path))?.nlink() > 0)
+}
+
+/// Returns the process in `<process>-<number>`.
+fn owner_of(name: &str) -> Option<Pid> {
+    let (process, number) = name.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    Pid::from_raw(process.parse().ok()?)
+}
+
+fn is_dead(process: Pid) -> bool {
+    test_kill_process(process) == Err(Errno::SRCH)
+}
