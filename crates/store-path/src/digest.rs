@@ -35,11 +35,6 @@ impl Digest {
         Self(folded)
     }
 
-    /// Returns the bytes, not the text.
-    pub fn as_bytes(&self) -> &[u8; 20] {
-        &self.0
-    }
-
     /// Returns what `Display` prints, without an allocation.
     pub(crate) fn text(&self) -> [u8; Self::TEXT_LEN] {
         let mut text = [0; Self::TEXT_LEN];

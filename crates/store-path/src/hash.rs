@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
-use crate::{HashError, HashSink};
+use crate::HashSink;
 
 /// A hash function that Nix knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ impl HashAlgorithm {
     pub(crate) const ALL: [Self; 5] = [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha512, Self::Blake3];
 
     /// Returns how many bytes a hash of this algorithm has.
-    pub const fn digest_len(self) -> usize {
+    pub(crate) const fn digest_len(self) -> usize {
         match self {
             Self::Md5 => 16,
             Self::Sha1 => 20,
@@ -71,17 +71,8 @@ impl Hash {
         sink.finish().0
     }
 
-    /// Takes the bytes of a hash made elsewhere; there have to be as many as the algorithm makes.
-    pub fn from_bytes(algorithm: HashAlgorithm, digest: &[u8]) -> Result<Self, HashError> {
-        if digest.len() == algorithm.digest_len() {
-            Ok(Self::made(algorithm, digest))
-        } else {
-            Err(HashError::Bytes { algorithm, found: digest.len() })
-        }
-    }
-
-    /// What the algorithm itself just made.
-    pub(crate) fn made(algorithm: HashAlgorithm, digest: &[u8]) -> Self {
+    /// Takes what the algorithm made; there have to be as many bytes as it makes.
+    pub(crate) fn from_bytes(algorithm: HashAlgorithm, digest: &[u8]) -> Self {
         let mut bytes = [0; MAX_LEN];
         bytes[..algorithm.digest_len()].copy_from_slice(digest);
         Self { algorithm, bytes }

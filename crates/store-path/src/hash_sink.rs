@@ -36,19 +36,14 @@ impl HashSink {
         Self { hasher, bytes_written: 0 }
     }
 
-    /// Returns how many bytes were written up to now.
-    pub fn bytes_written(&self) -> u64 {
-        self.bytes_written
-    }
-
     /// Returns the hash of all that was written, and how much it was.
     pub fn finish(self) -> (Hash, u64) {
         let hash = match self.hasher {
-            Hasher::Md5(hasher) => Hash::made(HashAlgorithm::Md5, &hasher.finalize()),
-            Hasher::Sha1(hasher) => Hash::made(HashAlgorithm::Sha1, &hasher.finalize()),
-            Hasher::Sha256(hasher) => Hash::made(HashAlgorithm::Sha256, &hasher.finalize()),
-            Hasher::Sha512(hasher) => Hash::made(HashAlgorithm::Sha512, &hasher.finalize()),
-            Hasher::Blake3(hasher) => Hash::made(HashAlgorithm::Blake3, hasher.finalize().as_bytes()),
+            Hasher::Md5(hasher) => Hash::from_bytes(HashAlgorithm::Md5, &hasher.finalize()),
+            Hasher::Sha1(hasher) => Hash::from_bytes(HashAlgorithm::Sha1, &hasher.finalize()),
+            Hasher::Sha256(hasher) => Hash::from_bytes(HashAlgorithm::Sha256, &hasher.finalize()),
+            Hasher::Sha512(hasher) => Hash::from_bytes(HashAlgorithm::Sha512, &hasher.finalize()),
+            Hasher::Blake3(hasher) => Hash::from_bytes(HashAlgorithm::Blake3, hasher.finalize().as_bytes()),
         };
         (hash, self.bytes_written)
     }

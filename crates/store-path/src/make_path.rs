@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{ContentAddress, Digest, Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath};
+use crate::{Digest, Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath};
 
 impl StoreDir {
     /// Returns the path of any kind of object: `kind` and `inner` say what it is, and everything below says
@@ -48,22 +48,6 @@ impl StoreDir {
         }
     }
 
-    /// Returns the path of an object by its content address.
-    ///
-    /// Only a text and a tree hashed by SHA-256 can have `references`; the others' are not part of the name.
-    pub fn content_addressed_path(
-        &self,
-        name: &Name,
-        address: &ContentAddress,
-        references: &BTreeSet<StorePath>,
-    ) -> StorePath {
-        match (address.method, address.hash.algorithm()) {
-            (Method::Text, _) => self.text_path(name, &address.hash, references),
-            (Method::Nar, HashAlgorithm::Sha256) => self.source_path(name, &address.hash, references, false),
-            (method, _) => self.fixed_path(name, method, &address.hash),
-        }
-    }
-
     /// Returns the path of an output that is named by how it is built: `modulo` is the hash of its derivation,
     /// modulo the ways to make the same inputs.
     pub fn output_path(
@@ -89,14 +73,9 @@ impl StoreDir {
 /// Returns the name in an output's path: that of the derivation (without `.drv`), and `-<output>` unless the
 /// output is `out`.
 pub fn output_name(derivation: &Name, output: &str) -> Result<Name, NameError> {
-    output_name_text(derivation.as_str(), output).parse()
-}
-
-/// The same as text, which may be too long for a name.
-pub(crate) fn output_name_text(derivation: &str, output: &str) -> String {
     match output {
-        "out" => derivation.to_owned(),
-        _ => format!("{derivation}-{output}"),
+        "out" => Ok(derivation.clone()),
+        _ => format!("{derivation}-{output}").parse(),
     }
 }
 
@@ -121,9 +100,6 @@ mod tests {
         let none = BTreeSet::new();
         assert_eq!(store_dir.source_path(&name("source"), &sha256(TREE), &none, false).to_string(), expected);
         assert_eq!(store_dir.fixed_path(&name("source"), Method::Nar, &sha256(TREE)).to_string(), expected);
-        let address = format!("fixed:r:sha256:{TREE}").parse().unwrap();
-        let path = store_dir.content_addressed_path(&name("source"), &address, &none);
-        assert_eq!(path.to_string(), expected);
         // The archive of one file that holds `hello`.
         let file = Hash::parse("sha256:0sg9f58l1jj88w6pdrfdpj5x9b1zrwszk84j81zvby36q9whhhqa", None).unwrap();
         let path = store_dir.source_path(&name("hello.txt"), &file, &none, false);
