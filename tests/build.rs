@@ -142,7 +142,7 @@ fn the_link_is_a_root() {
     assert!(refused.contains("mine"), "{refused}");
     if has("nix-store") {
         let roots = crate::peer::nix_store(&scene, &["--gc", "--print-roots"]);
-        assert!(roots.contains(scene.path("mine").to_str().unwrap()) && roots.contains(&path), "{roots}");
+        assert!(roots.lines().any(|line| line.ends_with(&path)), "{roots}");
     }
     fs::remove_file(scene.path("mine")).unwrap();
     assert_eq!(scene.ok(&["delete", &path]), path);
