@@ -82,7 +82,7 @@ pub(crate) struct Globals {
     pub(crate) store: Option<PathBuf>,
 
     /// Overrides one setting; may be repeated.
-    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = ArgAction::Append)]
+    #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = ArgAction::Append, allow_hyphen_values = true)]
     option: Vec<String>,
 
     /// Says more on stderr.
