@@ -92,7 +92,7 @@ fn furnish(root: &Path, ops: &[Op], mounts: &mut Vec<BindMount>) -> Result<(), F
                 Ok(points_at) => {
                     make_symlink(&points_at, &below(target)).map_err(failed(Step::MakeSymlink, target))?
                 }
-                Err(_) => mounts.push(BindMount::new(source, &below(target), *access)?),
+                Err(_) => mounts.push(bind(source, target, &below(target), *access)?),
             },
             Op::File { target, contents, mode } => {
                 make_file(&below(target), contents, *mode).map_err(failed(Step::MakeFile, target))?;
@@ -101,7 +101,7 @@ fn furnish(root: &Path, ops: &[Op], mounts: &mut Vec<BindMount>) -> Result<(), F
                 make_symlink(points_at, &below(target)).map_err(failed(Step::MakeSymlink, target))?;
             }
             Op::Proc { target } => {
-                mounts.push(BindMount::new(Path::new("/proc"), &below(target), Access::ReadOnly)?);
+                mounts.push(bind(Path::new("/proc"), target, &below(target), Access::ReadOnly)?);
             }
             // What this isolation cannot give is told by `Plan::lacks`.
             Op::DevPts { .. } | Op::ReadOnly { .. } | Op::Loopback | Op::HostName { .. } => {}
@@ -110,6 +110,15 @@ fn furnish(root: &Path, ops: &[Op], mounts: &mut Vec<BindMount>) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// Other operations put files beside the mount, so the directory that it is in goes with the root, not
+/// with the mount.
+fn bind(source: &Path, target: &Path, below: &Path, access: Access) -> Result<BindMount, Failure> {
+    make_parent(below).map_err(|error| {
+        Failure::new(Step::MakeDir, target, Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    })?;
+    BindMount::new(source, below, access)
 }
 
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
