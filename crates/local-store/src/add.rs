@@ -6,7 +6,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
@@ -118,11 +117,12 @@ impl LocalStore {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map_err(Error::file("write", place)),
         }
-        let aside = self.location().real_store.join(format!(".tmp-{}", self.unique()));
         if fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir()) {
             remove_tree(place)?;
         }
-        write_new(&aside, contents).map_err(Error::file("write", &aside))?;
+        let aside = |unique: &str| self.location().real_store.join(format!(".tmp-{unique}"));
+        let aside =
+            self.with_unique(aside, |path| write_new(path, contents)).map_err(Error::file("write", place))?.0;
         fs::rename(&aside, place).map_err(Error::file("write", place))
     }
 
@@ -138,11 +138,6 @@ impl LocalStore {
         })?;
         let address = ContentAddress { method: Method::Nar, hash: *hash };
         Ok(added(path, archive, address))
-    }
-
-    /// Returns `<process>-<number>`, another one on each call.
-    pub(crate) fn unique(&self) -> String {
-        format!("{}-{}", std::process::id(), self.next_number.fetch_add(1, Ordering::Relaxed))
     }
 }
 

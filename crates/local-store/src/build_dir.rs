@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "build directories are on disk")]
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -32,11 +31,10 @@ impl LocalStore {
             sweep(parent)?;
         }
         loop {
-            let path = parent.join(format!("nix-{}", self.unique()));
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                result => result.map_err(Error::file("make the directory", &path))?,
-            }
+            let path = |unique: &str| parent.join(format!("nix-{unique}"));
+            let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
+            let (path, ()) =
+                self.with_unique(path, make).map_err(Error::file("make a directory in", parent))?;
             // Whoever swept it away before it was locked took it for a dead one's; the next will do.
             if let Some(lock) = claim(&path)? {
                 return Ok(BuildDir { path, _lock: lock });

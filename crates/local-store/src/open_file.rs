@@ -1,15 +1,17 @@
-//! Files that hold a lock, and small helpers around opening.
+//! Files that hold a lock, names that nothing has, and small helpers around opening.
 #![expect(clippy::disallowed_methods, reason = "lock files are on disk")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::FlockOperation;
 use rustix::io::retry_on_intr;
 
 use crate::error::Error;
+use crate::store::LocalStore;
 
 /// Opens a lock file, made with mode 0600 when it is not there.
 ///
@@ -50,5 +52,25 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result.map_err(Error::file("remove", path)),
+    }
+}
+
+impl LocalStore {
+    /// Makes something at a path that nothing has, out of `<process>-<number>`; returns the path too.
+    ///
+    /// A name may be taken: by a killed process that had our number, or by another store of this process.
+    pub(crate) fn with_unique<T>(
+        &self,
+        path: impl Fn(&str) -> PathBuf,
+        make: impl Fn(&Path) -> io::Result<T>,
+    ) -> io::Result<(PathBuf, T)> {
+        loop {
+            let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+            let path = path(&format!("{}-{number}", std::process::id()));
+            match make(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => return result.map(|made| (path, made)),
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -110,10 +110,14 @@ impl LocalStore {
 
     /// Replaces the symlink at `link` in one step.
     fn replace_symlink(&self, target: &Path, link: &Path) -> Result<(), Error> {
-        let mut aside = link.as_os_str().to_owned();
-        aside.push(format!(".tmp-{}", self.unique()));
-        let aside = PathBuf::from(aside);
-        symlink(target, &aside).map_err(Error::file("make the symlink", link))?;
+        let aside = |unique: &str| {
+            let mut aside = link.as_os_str().to_owned();
+            aside.push(format!(".tmp-{unique}"));
+            PathBuf::from(aside)
+        };
+        let (aside, ()) = self
+            .with_unique(aside, |aside| symlink(target, aside))
+            .map_err(Error::file("make the symlink", link))?;
         fs::rename(&aside, link).map_err(|error| {
             let _ = fs::remove_file(&aside);
             Error::file("make the symlink", link)(error)
@@ -163,9 +167,11 @@ impl LocalStore {
     }
 
     fn read_temp_roots(&self, file: &Path, roots: &mut Vec<(StorePath, Root)>) -> Result<(), Error> {
-        let opened = open_lock_file(file)?;
+        let mut opened = open_lock_file(file)?;
         if try_lock(&opened, file, FlockOperation::NonBlockingLockShared)? {
-            // Its process is gone. A new one with that number notices that the file is, too.
+            // Its process is gone. A new one with that number may be waiting for this file: Nix learns from
+            // its size that it is not the one on disk any more.
+            opened.write_all(b"d").map_err(Error::file("write", file))?;
             return remove_file(file);
         }
         let text = fs::read(file).map_err(Error::file("read", file))?;

@@ -32,8 +32,11 @@ impl LocalStore {
     /// a group, or else by the caller. The caller holds the locks of the outputs, so there is no second one.
     pub fn make_scratch(&self, drv: &StorePath, builder: Option<(u32, u32)>) -> Result<Scratch, Error> {
         let path = self.location().real_store.join(format!("{drv}.chroot"));
-        let mark = self.location().builds().join(format!("scratch-{}", self.unique()));
-        symlink(&path, &mark).map_err(Error::file("make the symlink", &mark))?;
+        let builds = self.location().builds();
+        let mark = |unique: &str| builds.join(format!("scratch-{unique}"));
+        let (mark, ()) = self
+            .with_unique(mark, |mark| symlink(&path, mark))
+            .map_err(Error::file("make a symlink in", &builds))?;
         let scratch =
             Scratch { _lock: make_locked(&path).inspect_err(|_| drop(fs::remove_file(&mark)))?, path, mark };
         let store = scratch.store();
