@@ -4,6 +4,7 @@
 //! derivations, the same inside `{"version":4,"derivations":…}`, or one derivation with a `name`. Beyond what Nix
 //! prints, empty `inputDrvs`, `inputSrcs`, `args` and `env` can be left out, and so can the paths of outputs.
 //!
+//! Of a field that is there twice the last one counts, as for Nix; a derivation that is there twice is an error.
 //! JSON holds text only, so a derivation with other bytes cannot be printed; and nothing is read or printed that
 //! is nested deeper than 128.
 
