@@ -65,3 +65,49 @@ fn places(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use derivation::InputOutputs;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn path(name: &str) -> StorePath {
+        format!("{}-{name}.drv", "0".repeat(32)).parse().unwrap()
+    }
+
+    /// Orders a graph given as names with the names of their inputs.
+    fn order(graph: &[(&str, &[&str])], tops: &[&str]) -> Result<Vec<String>, Error> {
+        let derivation = |name: &str, inputs: &[&str]| Derivation {
+            name: name.parse().unwrap(),
+            outputs: BTreeMap::new(),
+            input_drvs: inputs.iter().map(|input| (path(input), InputOutputs::default())).collect(),
+            input_srcs: BTreeSet::new(),
+            system: Vec::new(),
+            builder: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+        };
+        let graph = graph.iter().map(|(name, inputs)| (path(name), derivation(name, inputs))).collect();
+        let tops: Vec<StorePath> = tops.iter().map(|top| path(top)).collect();
+        let builds = inputs_first(graph, tops.iter())?;
+        let name = |build: &Build| build.derivation.name.to_string();
+        let needs =
+            |build: &Build| build.inputs.iter().map(|place| name(&builds[*place])).collect::<Vec<_>>();
+        Ok(builds.iter().map(|build| format!("{} {}", name(build), needs(build).join(" "))).collect())
+    }
+
+    #[test]
+    fn inputs_come_first_and_once() {
+        let graph: &[(&str, &[&str])] =
+            &[("top", &["left", "right"]), ("left", &["base"]), ("right", &["base", "valid"]), ("base", &[])];
+        let order = order(graph, &["left", "top", "valid", "left"]).unwrap();
+        assert_eq!(order, ["base ", "left base", "right base", "top left right"]);
+    }
+
+    #[test]
+    fn a_cycle_is_refused() {
+        let error = order(&[("a", &["b"]), ("b", &["a"])], &["a"]).unwrap_err();
+        assert!(matches!(error, Error::Cycle { .. }));
+    }
+}

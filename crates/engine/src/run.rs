@@ -5,8 +5,8 @@
 //! drive ───────────────────────────────► workers ────────────────────────────────────────────► drive
 //! ```
 //!
-//! Workers live as long as the jobs' sender, so leaving [`drive`] in any way ends them once their builds are
-//! over. A panic in a worker is carried over and raised here.
+//! Workers live as long as the sender of the jobs, so they end once nothing is left to do, or when this thread
+//! panics, after the builds they are at. A panic in a worker is carried over and raised here.
 
 #![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
 
@@ -83,7 +83,6 @@ fn run(
         plan,
         schedule: schedule(plan, slots, context.settings),
         fates: vec![Fate::NotStarted; plan.builds.len()],
-        running: 0,
         report: Report::default(),
         on_event,
     };
@@ -138,8 +137,6 @@ struct Run<'a> {
     schedule: Schedule,
     /// By place in the plan, which is the goal's number too.
     fates: Vec<Fate>,
-    /// How many builds were handed out and did not end yet.
-    running: usize,
     report: Report,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
@@ -149,12 +146,11 @@ impl Run<'_> {
     /// and dropping `messages` keeps them from waiting for somebody to listen.
     fn drive(&mut self, jobs: Sender<GoalId>, messages: Receiver<Message>) {
         loop {
-            while let Some(goal) = self.next() {
-                self.running += 1;
+            while let Some(goal) = self.schedule.take() {
                 (self.on_event)(Event::Started { drv: &self.plan.builds[goal.index()].drv });
                 jobs.send(goal).expect("the queue outlives the workers");
             }
-            if self.schedule.is_finished() || (self.report.stopped && self.running == 0) {
+            if self.schedule.is_finished() {
                 return;
             }
             match messages.recv().expect("a worker answers for every job") {
@@ -162,24 +158,24 @@ impl Run<'_> {
                 Message::Warning(goal, text) => {
                     (self.on_event)(Event::Warning { drv: &self.plan.builds[goal.index()].drv, text: &text });
                 }
-                Message::Stop => self.report.stopped = true,
+                Message::Stop => self.stop(),
                 Message::Ended(goal, result) => {
-                    self.running -= 1;
                     self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
                 }
             }
         }
     }
 
-    fn next(&mut self) -> Option<GoalId> {
-        if self.report.stopped { None } else { self.schedule.take() }
+    fn stop(&mut self) {
+        self.schedule.stop();
+        self.report.stopped = true;
     }
 
     fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
         match result {
             Ok(_) => self.built(goal),
             // It was killed, which is no failure of its own.
-            Err(_) if self.report.stopped => {}
+            Err(_) if self.report.stopped => drop(self.schedule.finish(goal, Outcome::Cancelled)),
             Err(failure) => self.failed(goal, failure),
         }
     }

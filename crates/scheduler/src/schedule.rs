@@ -104,6 +104,11 @@ impl Schedule {
         self.cancel_users(goal)
     }
 
+    /// Hands out nothing any more; what runs is still to be finished.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
     /// Returns whether nothing is running and nothing is going to.
     pub fn is_finished(&self) -> bool {
         self.running == 0 && (self.stopped || self.left == 0)

@@ -115,3 +115,16 @@ proptest! {
         prop_assert_eq!(world.run_in_random_order(seed), world.run_in_random_order(seed));
     }
 }
+
+#[test]
+fn nothing_is_handed_out_after_a_stop() {
+    let inputs = vec![vec![], vec![], vec![0]];
+    let world = World { failing: vec![false; 3], inputs, slots: 1, policy: Policy::KeepGoing };
+    let mut schedule = world.schedule();
+    let running = schedule.take().expect("the first goal is ready");
+    schedule.stop();
+    assert!(!schedule.is_finished());
+    assert_eq!(schedule.finish(running, Outcome::Cancelled).len(), 1);
+    assert_eq!(schedule.take(), None);
+    assert!(schedule.is_finished());
+}
