@@ -13,8 +13,8 @@ type Graph<'infos> = BTreeMap<&'infos StorePath, BTreeSet<&'infos StorePath>>;
 pub(crate) fn refuse_cycles(infos: &[PathInfo]) -> Result<(), Error> {
     let own: BTreeSet<&StorePath> = infos.iter().map(|info| &info.path).collect();
     let inside = |info: &'_ PathInfo| {
-        let others = own.iter().copied().filter(|path| **path != info.path);
-        others.filter(|path| info.references.contains(*path)).collect::<BTreeSet<_>>()
+        let others = info.references.iter().filter(|path| **path != info.path);
+        others.filter_map(|path| own.get(path).copied()).collect::<BTreeSet<_>>()
     };
     let mut graph: Graph<'_> = infos.iter().map(|info| (&info.path, inside(info))).collect();
     remove_acyclic(&mut graph);

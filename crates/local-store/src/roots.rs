@@ -102,8 +102,12 @@ impl LocalStore {
 
     fn refuse_in_the_way(&self, link: &Path) -> Result<(), Error> {
         match fs::read_link(link) {
-            Ok(target) if self.path_at(&target).is_some() => Ok(()),
+            Ok(target) if self.path_at(&target).is_some() || leads_to_store_path(&target) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // What the system says of something that is no symlink.
+            Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
+                Err(Error::file("look at", link)(error))
+            }
             _ => Err(Error::InTheWay { path: link.to_owned() }),
         }
     }
@@ -181,6 +185,12 @@ impl LocalStore {
     }
 }
 
+/// Returns whether `target` is named like a path of some store: what a build into another one left.
+fn leads_to_store_path(target: &Path) -> bool {
+    let name = || target.file_name()?.to_str()?.parse::<StorePath>().ok();
+    target.parent().is_some_and(|parent| parent.ends_with("nix/store")) && name().is_some()
+}
+
 /// Returns what a regular file below `gcroots` keeps: the path it is named like.
 fn named_root(path: &Path) -> Option<(StorePath, Root)> {
     let name = path.file_name()?.to_str()?.parse().ok()?;
@@ -233,6 +243,16 @@ mod tests {
         assert!(store.roots().unwrap().is_empty());
         drop(store.lock_out_root_writers().unwrap());
         assert_eq!(list(&store.location().gc_roots().join("relocated")).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn the_link_of_another_store_is_replaced() {
+        let ((scratch, store), (_other_scratch, other)) = (scratch_store(), scratch_store());
+        for store in [&store, &other] {
+            store.register(&[placed(store, "a", &[])]).unwrap();
+            store.add_root(&scratch.join("result"), &some_path("a")).unwrap();
+        }
+        assert_eq!(fs::read_link(scratch.join("result")).unwrap(), other.real_path(&some_path("a")));
     }
 
     #[test]
