@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use engine::{Context, Realised, Report, Wanted};
 use local_store::LocalStore;
+use nix::unistd::{AccessFlags, access};
 use sandbox::Launcher;
 
 use crate::build_failure::{self, LogCommand};
@@ -88,7 +89,7 @@ impl Args {
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let link_base = session.absolute(&args.out_link);
     if !args.no_link && !args.dry_run {
-        refuse_in_the_way(&link_base)?;
+        refuse_link(&link_base)?;
     }
     let store = session.open_store()?;
     let mut wanted = Vec::new();
@@ -110,14 +111,20 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 }
 
 /// Refuses a link that could not be made after a long build.
-fn refuse_in_the_way(link: &Path) -> Result<()> {
+fn refuse_link(link: &Path) -> Result<()> {
     let is_free = link.symlink_metadata().map_or(true, |metadata| metadata.is_symlink());
     ensure!(
         is_free,
         "cannot make the link `{}`: something else is there; choose another one with `--out-link`, or `--no-link`",
         link.display()
     );
-    Ok(())
+    let directory = link.parent().unwrap_or(Path::new("/"));
+    access(directory, AccessFlags::W_OK).with_context(|| {
+        format!(
+            "cannot make a link in `{}`; choose another place with `--out-link`, or `--no-link`",
+            directory.display()
+        )
+    })
 }
 
 fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Result<Exit> {
@@ -142,7 +149,7 @@ fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs:
     let interrupt = Interrupt::catch()?;
     let stop = Some(interrupt.descriptor());
     let context = Context { store, launcher: &launcher, settings, environment, stop };
-    let mut progress = Progress::new(session.messages(), store.store_dir(), log_command, shows_logs);
+    let mut progress = Progress::new(session.messages(), store.location(), log_command, shows_logs);
     Ok(engine::realise(&context, wanted, &mut |event| progress.on_event(&event))?)
 }
 

@@ -1,9 +1,12 @@
 //! What the user reads when a build failed, and the exit code that goes with it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use builder::BuildFailure;
 use engine::Failure;
+use nix::sys::statvfs::statvfs;
+use sandbox::Step;
 use store_path::{StoreDir, StorePath};
 
 use crate::exit::BuildFailures;
@@ -45,7 +48,34 @@ pub(crate) fn describe(failure: &Failure, log_command: &LogCommand) -> String {
     if let Some(kept) = failure.error.kept() {
         text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
     }
+    if let Some(advice) = advice(&failure.error) {
+        text.push_str(&format!("\n  {advice}"));
+    }
     text
+}
+
+/// Returns what to do about it, where that does not follow from the message.
+fn advice(failure: &BuildFailure) -> Option<&'static str> {
+    match failure {
+        BuildFailure::Sandbox {
+            source: sandbox::Error::Setup { step: Step::Execute, source, .. }, ..
+        } if source.kind() == io::ErrorKind::NotFound => Some(
+            "a builder, and the interpreter that its first line names, comes from an input of the derivation; \
+                 the settings `sandbox-shell` and `build-chroot-dirs` show builds some programs of this machine",
+        ),
+        BuildFailure::Hash { .. } => Some("if what it got is right, put that hash into the derivation"),
+        _ => None,
+    }
+}
+
+/// Returns a line about a file system that has almost no space left, which explains most failures.
+pub(crate) fn full_disk(directory: &Path) -> Option<String> {
+    // As in Nix: what is left then is too little for any build.
+    const LITTLE: u64 = 8 << 20;
+    let space = statvfs(directory).ok()?;
+    let free = space.blocks_available() * space.fragment_size();
+    let text = || format!("the disk is full: less than 8 MiB are left in `{}`", directory.display());
+    (free < LITTLE).then(text)
 }
 
 /// Returns what a failure adds to the exit code.

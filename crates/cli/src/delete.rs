@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use local_store::Root;
 
 use crate::exit::Exit;
 use crate::session::Session;
@@ -22,7 +23,15 @@ pub(crate) struct Args {
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store()?;
     let paths = session.store_paths(&store, &args.paths)?;
-    store.delete(&paths)?;
+    store.delete(&paths).map_err(advise)?;
     session.print_list(paths.iter().map(|path| store.store_dir().print(path)).collect())?;
     Ok(Exit::Success)
+}
+
+/// Adds what to do about a refusal.
+fn advise(error: local_store::Error) -> anyhow::Error {
+    match &error {
+        local_store::Error::Rooted { root: Root::Link(_), .. } => anyhow!("{error}; remove that link first"),
+        _ => error.into(),
+    }
 }

@@ -1,6 +1,7 @@
 //! `store derivation show`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -93,10 +94,10 @@ fn add_inputs(store: &LocalStore, shown: &mut BTreeMap<StorePath, Derivation>) -
     let inputs = |derivation: &Derivation| derivation.input_drvs.keys().cloned().collect::<Vec<_>>();
     let mut open: Vec<StorePath> = shown.values().flat_map(inputs).collect();
     while let Some(path) = open.pop() {
-        if !shown.contains_key(&path) {
-            let derivation = engine::read_derivation(store, &path)?;
+        if let Entry::Vacant(place) = shown.entry(path) {
+            let derivation = engine::read_derivation(store, place.key())?;
             open.extend(inputs(&derivation));
-            shown.insert(path, derivation);
+            place.insert(derivation);
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 //! way of the session. Errors are `anyhow` chains, printed once, here.
 
 mod add;
+mod advice;
 mod arguments;
 mod build;
 mod build_failure;
@@ -98,6 +99,9 @@ fn finish(session: &mut Session, command: &Command) -> Exit {
             return Exit::Success;
         }
         session.messages().error(format_args!("{error:#}"));
+        if let Some(advice) = advice::after(&error) {
+            session.messages().error(advice);
+        }
         Exit::Failure
     })
 }

@@ -44,7 +44,8 @@ impl Messages {
     /// A closed stderr is no reason to stop working, so what cannot be said is left unsaid.
     fn say(&self, level: Verbosity, text: Arguments<'_>) {
         if self.verbosity >= level {
-            let _ = io::stderr().lock().write_fmt(format_args!("{text}\n"));
+            // In one piece, so that it does not mix with what other processes say on the same terminal.
+            let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
         }
     }
 }

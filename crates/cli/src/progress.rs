@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use engine::{Event, Plan};
-use store_path::{StoreDir, StorePath};
+use engine::{Event, Failure, Plan};
+use local_store::Location;
+use store_path::StorePath;
 
 use crate::build_failure::{self, LogCommand};
 use crate::duration;
@@ -15,7 +16,7 @@ use crate::messages::Messages;
 /// Turns events into lines on stderr.
 pub(crate) struct Progress<'a> {
     messages: Messages,
-    store_dir: &'a StoreDir,
+    location: &'a Location,
     /// Shown with each failure.
     log_command: LogCommand,
     /// Whether the lines that builds print are shown.
@@ -27,11 +28,11 @@ impl<'a> Progress<'a> {
     /// Starts with nothing told.
     pub(crate) fn new(
         messages: Messages,
-        store_dir: &'a StoreDir,
+        location: &'a Location,
         log_command: LogCommand,
         shows_logs: bool,
     ) -> Self {
-        Self { messages, store_dir, log_command, shows_logs, started: HashMap::new() }
+        Self { messages, location, log_command, shows_logs, started: HashMap::new() }
     }
 
     /// Tells of one event.
@@ -43,14 +44,21 @@ impl<'a> Progress<'a> {
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
             Event::Built { drv } => self.built(drv),
-            Event::Failed(failure) => {
-                self.messages.error(build_failure::describe(failure, &self.log_command))
-            }
+            Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.messages.note(format_args!(
                 "not building {}: it needs {}, which failed",
-                self.store_dir.print(&blocked.drv),
-                self.store_dir.print(&blocked.by)
+                self.location.store_dir.print(&blocked.drv),
+                self.location.store_dir.print(&blocked.by)
             )),
+        }
+    }
+
+    fn failed(&self, failure: &Failure) {
+        self.messages.error(build_failure::describe(failure, &self.log_command));
+        let directories = [&self.location.real_store, &self.location.state_dir];
+        if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
+        {
+            self.messages.error(line);
         }
     }
 
@@ -62,11 +70,15 @@ impl<'a> Progress<'a> {
 
     fn building(&mut self, drv: &StorePath) {
         self.started.insert(drv.clone(), Instant::now());
-        self.messages.note(format_args!("building {}", self.store_dir.print(drv)));
+        self.messages.note(format_args!("building {}", self.location.store_dir.print(drv)));
     }
 
     fn built(&mut self, drv: &StorePath) {
         let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
-        self.messages.note(format_args!("built {}{}", self.store_dir.print(drv), took.unwrap_or_default()));
+        self.messages.note(format_args!(
+            "built {}{}",
+            self.location.store_dir.print(drv),
+            took.unwrap_or_default()
+        ));
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufReader, IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::exit::Exit;
 use crate::session::Session;
@@ -26,22 +26,27 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let path = session.absolute(&args.path);
     // Before anything is made: what is there already must not be taken away below.
-    ensure!(path.symlink_metadata().is_err(), "cannot restore to `{}`: it exists already", path.display());
-    restore(&mut BufReader::with_capacity(1 << 18, input), &path)
-        .with_context(|| format!("cannot restore to `{}`", path.display()))?;
+    ensure!(path.symlink_metadata().is_err(), "cannot restore `{}`: it exists already", path.display());
+    restore(&mut BufReader::with_capacity(1 << 18, input), &path)?;
     Ok(Exit::Success)
 }
 
 fn restore(input: &mut impl Read, path: &Path) -> Result<()> {
-    nar::restore(input, path).map_err(anyhow::Error::from).and_then(|_| at_end(input)).inspect_err(|_| {
-        // The error being returned matters more than what is left behind.
-        let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
-    })
+    nar::restore(input, path).map_err(anyhow::Error::from).and_then(|_| at_end(input, path)).inspect_err(
+        |_| {
+            // The error being returned matters more than what is left behind.
+            let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
+        },
+    )
 }
 
 /// An archive that goes on after its end is not the archive that was meant.
-fn at_end(input: &mut impl Read) -> Result<()> {
+fn at_end(input: &mut impl Read, path: &Path) -> Result<()> {
     let more = input.read(&mut [0])?;
-    ensure!(more == 0, "there is something behind the end of the archive");
+    ensure!(
+        more == 0,
+        "cannot restore `{}`: there is something behind the end of the archive",
+        path.display()
+    );
     Ok(())
 }
