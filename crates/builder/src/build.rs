@@ -1,17 +1,12 @@
 //! One build from its lock to its registration.
 
-#![expect(clippy::disallowed_methods, reason = "furnishes build directories")]
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use derivation::{Derivation, OutputName};
 use local_store::{BuildDir, LocalStore};
-use sandbox::{Exec, ExitStatus, Launcher, Network};
+use sandbox::{Exec, Exit, ExitStatus, Launcher, Network};
 use settings::{FodNetwork, Settings};
 use store_path::{PathInfo, StorePath};
 
@@ -23,7 +18,7 @@ use crate::outputs::{self, Made};
 use crate::plan::{self, View};
 use crate::request::{self, Request};
 use crate::rewrite::Rewrites;
-use crate::{attributes, graph};
+use crate::{attributes, build_dir, graph};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +47,8 @@ pub enum Message<'a> {
 pub struct Built {
     /// The outputs, all valid now.
     pub outputs: BTreeMap<OutputName, PathInfo>,
+    /// What the builder used; none if somebody else had built them meanwhile.
+    pub usage: Option<Exit>,
 }
 
 /// Builds `derivation`, whose file is `drv` and whose inputs are valid, and registers its outputs.
@@ -73,13 +70,14 @@ pub fn build(
     let _lock = context.store.lock(&paths).map_err(failed)?;
     let wanted: BTreeSet<StorePath> = paths.iter().cloned().collect();
     let valid = context.store.valid_among(&wanted).map_err(failed)?;
-    if valid.len() < wanted.len() {
-        Build::new(context, &request, valid)?.run(tell)?;
-    }
+    let usage = match valid.len() < wanted.len() {
+        true => Some(Build::new(context, &request, valid)?.run(tell)?),
+        false => None,
+    };
     let infos = context.store.path_infos(&wanted).map_err(failed)?;
     let outputs =
         request.outputs.iter().filter_map(|(name, path)| Some((name.clone(), infos.get(path)?.clone())));
-    Ok(Built { outputs: outputs.collect() })
+    Ok(Built { outputs: outputs.collect(), usage })
 }
 
 /// A build that holds its locks.
@@ -112,11 +110,11 @@ impl<'a> Build<'a> {
         self.context.settings.build_use_chroot
     }
 
-    fn run(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<(), BuildFailure> {
+    fn run(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
         if self.is_isolated() { self.run_isolated(tell) } else { self.run_open(tell) }
     }
 
-    fn run_isolated(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<(), BuildFailure> {
+    fn run_isolated(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
         let Context { store, settings, host, .. } = self.context;
         let is_chroot = settings.build_isolation == settings::Isolation::Chroot;
         if is_chroot && host.builder_ids.is_none() {
@@ -127,12 +125,12 @@ impl<'a> Build<'a> {
         let build_dir = self.top.path().join("build");
         let tmp = self.top.path().join("tmp");
         let root = self.top.path().join("root");
-        make_dir(&build_dir, 0o700, host.builder_ids)?;
-        make_dir(&tmp, 0o1777, None)?;
+        build_dir::make_dir(&build_dir, 0o700, host.builder_ids)?;
+        build_dir::make_dir(&tmp, 0o1777, None)?;
         if is_chroot {
             // Entered as the build user, whose way leads through the top directory too.
-            make_dir(&root, 0o755, None)?;
-            set_mode(self.top.path(), 0o711)?;
+            build_dir::make_dir(&root, 0o755, None)?;
+            build_dir::set_mode(self.top.path(), 0o711)?;
         }
         let program = self.program(&settings.sandbox_build_dir, &build_dir)?;
         let plan = plan::isolated(View {
@@ -155,7 +153,7 @@ impl<'a> Build<'a> {
         self.execute(&plan, &made, &build_dir, tell)
     }
 
-    fn run_open(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<(), BuildFailure> {
+    fn run_open(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
         tell(Message::Warning(
             "building without isolation (`build-use-chroot = false`): the builder sees this whole machine"
                 .to_owned(),
@@ -186,7 +184,7 @@ impl<'a> Build<'a> {
         let derivation = self.request.derivation;
         let environment = self.environment(inside)?;
         for (name, contents) in &environment.files {
-            write_file(&build_dir.join(name), contents, self.context.host.builder_ids)?;
+            build_dir::write_file(&build_dir.join(name), contents, self.context.host.builder_ids)?;
         }
         let builder = self.rewrites.apply(&derivation.builder);
         let name = builder.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
@@ -255,7 +253,7 @@ impl<'a> Build<'a> {
         made: &Made<'_>,
         build_dir: &Path,
         tell: &mut dyn FnMut(Message<'_>),
-    ) -> Result<(), BuildFailure> {
+    ) -> Result<Exit, BuildFailure> {
         let Context { store, settings, launcher, .. } = self.context;
         let mut log = Log::create(Keep {
             path: settings.keep_build_log.then(|| store.location().log_path(self.request.drv)),
@@ -277,11 +275,12 @@ impl<'a> Build<'a> {
         let log_tail = log.finish()?;
         let missing = outputs::missing(self.request, made);
         if exit.status == ExitStatus::Code(0) && missing.is_none() {
-            return outputs::keep(self.context.store, self.request, made, &self.inputs, &self.valid);
+            outputs::keep(self.context.store, self.request, made, &self.inputs, &self.valid)?;
+            return Ok(exit);
         }
         let drv = self.request.drv.clone();
         let kept = match settings.keep_failed {
-            true => Some(keep_build_dir(self.top, build_dir, &drv)?),
+            true => Some(build_dir::keep(self.top, build_dir, &drv)?),
             false => None,
         };
         Err(match missing {
@@ -293,44 +292,7 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Leaves the build directory behind, readable for whoever looks into the failure, and returns its new place.
-fn keep_build_dir(top: BuildDir, build_dir: &Path, drv: &StorePath) -> Result<PathBuf, BuildFailure> {
-    let inside = build_dir.strip_prefix(top.path()).unwrap_or(Path::new("")).to_owned();
-    let kept = top.keep().map_err(|source| BuildFailure::Store { drv: drv.clone(), source })?;
-    // Joining an empty path would add a slash.
-    let kept = if inside.as_os_str().is_empty() { kept } else { kept.join(inside) };
-    set_mode(&kept, 0o755)?;
-    Ok(kept)
-}
-
 /// Systems whose programs expect a 32-bit kernel.
 fn is_32_bit(system: &[u8]) -> bool {
     [&b"i686-linux"[..], b"armv7l-linux", b"armv6l-linux", b"armv5tel-linux"].contains(&system)
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildFailure {
-    let path = path.to_owned();
-    move |source| BuildFailure::File { action, path, source }
-}
-
-fn make_dir(path: &Path, mode: u32, owner: Option<(u32, u32)>) -> Result<(), BuildFailure> {
-    fs::create_dir(path).map_err(failed("make the directory", path))?;
-    set_mode(path, mode)?;
-    give(path, owner)
-}
-
-fn write_file(path: &Path, contents: &[u8], owner: Option<(u32, u32)>) -> Result<(), BuildFailure> {
-    fs::write(path, contents).map_err(failed("write", path))?;
-    give(path, owner)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), BuildFailure> {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("change the mode of", path))
-}
-
-fn give(path: &Path, owner: Option<(u32, u32)>) -> Result<(), BuildFailure> {
-    match owner {
-        None => Ok(()),
-        Some((uid, gid)) => chown(path, Some(uid), Some(gid)).map_err(failed("change the owner of", path)),
-    }
 }

@@ -29,6 +29,7 @@
 
 mod attributes;
 mod build;
+mod build_dir;
 mod environment;
 mod failure;
 mod graph;

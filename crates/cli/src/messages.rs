@@ -31,6 +31,11 @@ impl Messages {
         self.say(Verbosity::Normal, format_args!("{text}"));
     }
 
+    /// Says more, with `--verbose`.
+    pub(crate) fn detail(&self, text: impl Display) {
+        self.say(Verbosity::Verbose, format_args!("{text}"));
+    }
+
     /// Says what the user should know even with `--quiet`.
     pub(crate) fn warn(&self, text: impl Display) {
         self.say(Verbosity::Quiet, format_args!("store: warning: {text}"));

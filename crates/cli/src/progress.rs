@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use engine::{Event, Failure, Plan};
 use local_store::Location;
+use sandbox::Exit;
 use store_path::StorePath;
 
 use crate::build_failure::{self, LogCommand};
@@ -43,7 +44,7 @@ impl<'a> Progress<'a> {
             Event::Log { drv, line } if self.shows_logs => self.messages.note(log_line::prefixed(drv, line)),
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
-            Event::Built { drv } => self.built(drv),
+            Event::Built { drv, usage } => self.built(drv, usage.as_ref()),
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.messages.note(format_args!(
                 "not building {}: it needs {}, which failed",
@@ -65,6 +66,9 @@ impl<'a> Progress<'a> {
     fn planned(&self, plan: &Plan) {
         if plan.to_build().len() > 1 {
             self.messages.note(format_args!("{} derivations will be built", plan.to_build().len()));
+            plan.to_build().for_each(|drv| {
+                self.messages.detail(format_args!("  {}", self.location.store_dir.print(drv)))
+            });
         }
     }
 
@@ -73,12 +77,20 @@ impl<'a> Progress<'a> {
         self.messages.note(format_args!("building {}", self.location.store_dir.print(drv)));
     }
 
-    fn built(&mut self, drv: &StorePath) {
+    fn built(&mut self, drv: &StorePath, usage: Option<&Exit>) {
         let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
         self.messages.note(format_args!(
             "built {}{}",
             self.location.store_dir.print(drv),
             took.unwrap_or_default()
         ));
+        if let Some(usage) = usage {
+            self.messages.detail(format_args!(
+                "  it used {} in its programs, {} in the kernel, {} MiB at most",
+                duration::show(usage.user_time),
+                duration::show(usage.system_time),
+                usage.peak_memory_bytes.div_ceil(1024 * 1024)
+            ));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is told while and after goals are realised.
 
 use builder::BuildFailure;
+use sandbox::Exit;
 use store_path::StorePath;
 
 use crate::plan::Plan;
@@ -34,6 +35,8 @@ pub enum Event<'a> {
     Built {
         /// The derivation.
         drv: &'a StorePath,
+        /// What the builder used; none if another process had built it meanwhile.
+        usage: Option<Exit>,
     },
     /// A build is over, in vain.
     Failed(&'a Failure),

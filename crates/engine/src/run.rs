@@ -173,7 +173,7 @@ impl Run<'_> {
 
     fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
         match result {
-            Ok(_) => self.built(goal),
+            Ok(built) => self.built(goal, &built),
             // It was killed, which is no failure of its own.
             Err(_) if self.report.stopped => drop(self.schedule.finish(goal, Outcome::Cancelled)),
             Err(failure) => self.failed(goal, failure),
@@ -187,11 +187,11 @@ impl Run<'_> {
         }
     }
 
-    fn built(&mut self, goal: GoalId) {
+    fn built(&mut self, goal: GoalId, built: &Built) {
         let drv = &self.plan.builds[goal.index()].drv;
         self.schedule.finish(goal, Outcome::Done);
         self.fates[goal.index()] = Fate::Built;
-        (self.on_event)(Event::Built { drv });
+        (self.on_event)(Event::Built { drv, usage: built.usage });
         self.report.built.push(drv.clone());
     }
 

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
             failures::a_failure_has_the_last_lines_of_its_log,
             plans::only_what_is_wanted_counts,
             plans::a_plan_changes_nothing,
-            plans::a_long_chain_is_planned,
+            plans::a_chain_is_planned,
             plans::a_wide_closure_is_planned,
             refusals::missing_sources_are_named_at_once,
             refusals::what_is_wanted_has_to_be_there,
