@@ -78,6 +78,7 @@ impl Session {
     pub(crate) fn open_store(&self) -> Result<LocalStore> {
         let location = self.location()?;
         let place = location.real_store.clone();
+        self.messages.detail(format_args!("the store is at {}", place.display()));
         let options = Options {
             fsync_store_paths: self.settings.fsync_store_paths,
             fsync_metadata: self.settings.fsync_metadata,

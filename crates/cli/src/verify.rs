@@ -35,5 +35,10 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         }
     }
     session.messages().note(format_args!("{} paths checked, {} damaged", report.checked, damaged.len()));
+    if !damaged.is_empty() {
+        session
+            .messages()
+            .note("`store delete` removes damaged paths; then they can be built or added again");
+    }
     Ok(if damaged.is_empty() { Exit::Success } else { Exit::Failure })
 }
