@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 /// the root `Cargo.toml`.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["cli", "xtask"]),
-    ("bzip2", &["builder", "cli"]),
+    ("bzip2", &["builder"]),
     ("blake3", &["store-path"]),
     ("cargo_metadata", &["xtask"]),
     ("clap", &["cli"]),
@@ -16,16 +16,16 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("libc", &["sandbox"]),
     ("libtest-mimic", &["test-support"]),
     ("md-5", &["store-path"]),
-    ("nix", &["nar", "sandbox", "local-store", "builder", "cli", "xtask"]),
+    ("nix", &["nar", "builder", "engine", "cli", "xtask"]),
     ("goblin", &["sandbox"]),
     ("postcard", &["sandbox"]),
     ("rusqlite", &["store-db"]),
     ("rustix", &["sandbox", "local-store"]),
-    ("serde", &["sandbox", "derivation", "cli"]),
+    ("serde", &["sandbox", "derivation"]),
     ("serde_json", &["derivation", "builder", "cli", "xtask"]),
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),
-    ("tempfile", &["local-store", "test-support", "xtask"]),
+    ("tempfile", &["test-support", "xtask"]),
 ];
 const EVERYBODYS: &str = "thiserror";
 /// What tests of every crate may use.
