@@ -42,7 +42,7 @@ impl Plan {
     }
 
     /// Returns what each wanted thing will be, in the order of the question.
-    pub fn promised(&self) -> impl ExactSizeIterator<Item = &Realised> {
+    pub(crate) fn promised(&self) -> impl ExactSizeIterator<Item = &Realised> {
         self.promises.iter().map(|promise| &promise.realised)
     }
 }
