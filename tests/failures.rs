@@ -5,7 +5,7 @@ use std::fs;
 use crate::scene::{Run, Scene, derivation, has, is_root, say, shell_derivation, text};
 
 /// Compares a failure with its transcript, in which the scratch directory is called `[DIR]`.
-fn check(scene: &Scene, name: &str, run: &Run) {
+pub(crate) fn check(scene: &Scene, name: &str, run: &Run) {
     let code = run.code.map_or("killed".to_owned(), |code| code.to_string());
     let said: Vec<&str> = run.stderr.lines().map(without_time).collect();
     let transcript =

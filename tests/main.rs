@@ -1,6 +1,6 @@
-//! Every command of `store`, on the real binary. One module a command, and three that go across:
-//! what a build can see (`isolation`), what is said when something fails (`failures`), and real software
-//! (`workload`).
+//! Every command of `store`, on the real binary. One module a command, and four that go across:
+//! what a build can see (`isolation`), what is said when something fails (`failures`), what can be named on the
+//! command line (`targets`), and real software (`workload`).
 
 #![allow(clippy::disallowed_methods, reason = "tests run the program, and look at what it left on disk")]
 
@@ -18,5 +18,6 @@ mod path_info;
 mod peer;
 mod query;
 mod scene;
+mod targets;
 mod verify;
 mod workload;

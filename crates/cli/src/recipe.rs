@@ -2,10 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "recipes are files of the user's")]
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use derivation::{Checked, Derivation, aterm, json};
 use store_path::{Name, StoreDir, StorePath};
 
@@ -23,6 +24,11 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<V
     if bytes.starts_with(b"Derive(") || bytes.starts_with(b"DrvWithVersion(") {
         return Ok(vec![(None, aterm::parse(bytes, store_dir, &name(path)?)?)]);
     }
+    ensure!(
+        path.extension() != Some(OsStr::new("nix")),
+        "it is written in the Nix language, which is not evaluated here; \
+         `nix show-derivation -r $(nix-instantiate FILE)` makes derivations of it"
+    );
     match bytes.trim_ascii_start().first() {
         Some(b'{') => Ok(json::parse(bytes, store_dir)?),
         _ => bail!("it is neither JSON, as `nix show-derivation` prints it, nor the text of a `.drv` file"),
@@ -64,9 +70,11 @@ mod tests {
 
     #[test]
     fn other_files_are_refused_by_what_they_should_be() {
-        let error = parse(b"{ pkgs }: pkgs", Path::new("x.nix"), &StoreDir::default()).map(|_| ());
-        assert!(error.is_err());
-        let error = parse(b"hello", Path::new("x"), &StoreDir::default()).unwrap_err();
-        assert!(error.to_string().starts_with("it is neither JSON"));
+        let refusal = |bytes, path| {
+            parse(bytes, Path::new(path), &StoreDir::default()).map(drop).unwrap_err().to_string()
+        };
+        assert!(refusal(b"{ pkgs }: pkgs", "x.nix").starts_with("it is written in the Nix language"));
+        assert!(refusal(b"hello", "x").starts_with("it is neither JSON"));
+        assert!(refusal(b"Derive()", "x").contains("has to end in `.drv`"));
     }
 }
