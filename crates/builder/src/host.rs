@@ -1,7 +1,5 @@
 //! What builds get from the host, found out once for all builds of a call.
 
-#![expect(clippy::disallowed_methods, reason = "looks at what the settings name on the host")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;

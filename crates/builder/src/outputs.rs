@@ -89,7 +89,7 @@ fn describe(
                 });
             }
             check_fixed(request, tree, *method, hash, &nar_hash)?;
-            Some(ContentAddress { method: *method, hash: hash.clone() })
+            Some(ContentAddress { method: *method, hash: *hash })
         }
         _ => None,
     };
@@ -133,7 +133,7 @@ fn check_fixed(
 ) -> Result<(), BuildFailure> {
     let got = match method {
         Method::Flat => hash_file(request, tree, specified.algorithm())?,
-        Method::Nar if specified.algorithm() == HashAlgorithm::Sha256 => nar_hash.clone(),
+        Method::Nar if specified.algorithm() == HashAlgorithm::Sha256 => *nar_hash,
         Method::Nar => hash_archive(request, tree, specified.algorithm())?,
         Method::Text | Method::Git => {
             let what = format!("a fixed output of the method `{}`", method.prefix().trim_end_matches(':'));
@@ -143,7 +143,7 @@ fn check_fixed(
     if got == *specified {
         return Ok(());
     }
-    Err(BuildFailure::Hash { drv: request.drv.clone(), specified: specified.clone(), got })
+    Err(BuildFailure::Hash { drv: request.drv.clone(), specified: *specified, got })
 }
 
 fn hash_file(request: &Request<'_>, file: &Path, algorithm: HashAlgorithm) -> Result<Hash, BuildFailure> {

@@ -79,7 +79,6 @@ fn listed(words: &[impl AsRef<str>]) -> String {
 }
 
 /// Without isolation a build finds the store where its files are, and the host's home directory.
-#[expect(clippy::disallowed_methods, reason = "looks for the directory that no machine may have")]
 fn check_open(store: &LocalStore) -> Result<(), BuildFailure> {
     let reason = if store.location().is_relocated() {
         format!(
