@@ -1,5 +1,6 @@
 //! Builds for real, in scratch stores.
 #![allow(clippy::disallowed_methods, reason = "tests look at the disk")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
