@@ -8,7 +8,8 @@ use crate::scene::{Scene, derivation, has};
 pub(crate) fn nix_store(scene: &Scene, arguments: &[&str]) -> String {
     let mut command = Command::new("nix-store");
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-    command.env("HOME", scene.path("home")).arg("--store").arg(scene.root());
+    // Nix insists on the name of a user, which one without an account does not have.
+    command.env("USER", "nobody").env("HOME", scene.path("home")).arg("--store").arg(scene.root());
     // Without users to build as, and without waiting for a network.
     for (name, value) in [("build-users-group", ""), ("substitute", "false"), ("substituters", "")] {
         command.args(["--option", name, value]);
