@@ -24,7 +24,9 @@ use crate::target;
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store build hello.json\n  store build ./hello.drv^out,dev\n  \
-                        store build --keep-going --max-jobs 4 packages.json")]
+                        store build --keep-going --max-jobs 4 packages.json\n\n\
+                        Exit code: 100 when a build failed, 102 when a fixed output has another hash than\n\
+                        promised (or-ed together under --keep-going), 130 when interrupted, 1 otherwise.")]
 pub(crate) struct Args {
     /// What to build: a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of which
     /// those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses

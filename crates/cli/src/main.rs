@@ -5,6 +5,7 @@
 //! arguments and its `run`, which gets a [`session::Session`]. Results go to stdout, the rest to stderr, both by
 //! way of the session. Errors are `anyhow` chains, printed once, here.
 
+mod absolute;
 mod add;
 mod advice;
 mod arguments;
@@ -71,8 +72,9 @@ fn main() -> ExitCode {
 fn show_clap(error: &clap::Error) -> Exit {
     if error.use_stderr() {
         let text = error.render().to_string();
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        let _ = write!(io::stderr(), "store: {text}");
+        // Without a verb there is no error to tell, only the help.
+        let text = text.strip_prefix("error: ").map_or(text.clone(), |error| format!("store: {error}"));
+        let _ = io::stderr().write_all(text.as_bytes());
         return Exit::Usage;
     }
     // A reader that has gone away has seen enough.

@@ -8,6 +8,7 @@ use local_store::{LocalStore, Location, Options};
 use settings::Settings;
 use store_path::{StoreDir, StorePath};
 
+use crate::absolute::absolute;
 use crate::arguments::Globals;
 use crate::config::{self, Flag};
 use crate::environment::Environment;
@@ -71,7 +72,7 @@ impl Session {
 
     /// Returns `path` from the root on; it need not exist.
     pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
-        self.environment.working_dir.join(path)
+        absolute(&self.environment.working_dir, path)
     }
 
     /// Opens the store that the settings choose.
@@ -143,7 +144,7 @@ fn all_flags(globals: &Globals, flags: Vec<Flag>, working_dir: &Path) -> Vec<Fla
     let store = globals.store.iter().map(|dir| Flag {
         spelling: "--store".to_owned(),
         key: "store".to_owned(),
-        value: working_dir.join(dir).to_string_lossy().into_owned(),
+        value: absolute(working_dir, dir).to_string_lossy().into_owned(),
     });
     options.chain(store).chain(flags).collect()
 }
