@@ -11,6 +11,7 @@ mod rows;
 mod stores;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -29,17 +30,22 @@ struct Bench {
     runs: usize,
 }
 
-/// Runs the rows that are asked for; all without `--rows`.
+/// Builds everything as it is released, and lets the released `xtask` run the rows that are asked for.
+///
+/// The floors are its own code, and have to be as fast as `store` is.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    if cfg!(debug_assertions) {
-        // The floors are our own code, and have to be as fast as `store` is.
-        let mut command = cargo::cargo(&["run", "--quiet", "--release", "--package", "xtask", "--", "bench"]);
-        return cargo::succeed(command.args(arguments));
-    }
+    parse(arguments)?;
+    let built = cargo::build(&["build", "--release", "--package", "cli", "--package", "xtask"], None)?;
+    let xtask = built.iter().find(|one| one.name == "xtask").context("cargo built no program `xtask`")?;
+    let mut command = Command::new(&xtask.path);
+    cargo::succeed(command.args([PART, "rows"]).arg(cargo::store_program(&built)?).args(arguments))
+}
+
+/// Times the rows that are asked for; all without `--rows`.
+fn rows(store: &str, arguments: &[String]) -> Result<()> {
     let (wanted, runs) = parse(arguments)?;
-    let built = cargo::build(&["build", "--release", "--package", "cli"], None)?;
     let scratch = tempfile::Builder::new().prefix("store-bench-").tempdir()?;
-    let bench = Bench { store: cargo::store_program(&built)?.to_owned(), scratch, runs };
+    let bench = Bench { store: store.into(), scratch, runs };
     for row in ROWS.iter().filter(|row| wanted.is_empty() || wanted.iter().any(|name| name == row.name)) {
         let contenders =
             (row.contenders)(&bench).with_context(|| format!("cannot prepare `{}`", row.name))?;
@@ -82,6 +88,11 @@ fn report(row: &str, per: usize, results: &[(Contender, Vec<Sample>)]) {
 
 /// Runs one part; see [`PART`].
 pub(crate) fn part(arguments: &[String]) -> Result<()> {
+    if let [part, store, rest @ ..] = arguments
+        && part == "rows"
+    {
+        return rows(store, rest);
+    }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["measure", program, ref rest @ ..] => measure::part(program, rest),
