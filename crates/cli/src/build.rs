@@ -16,7 +16,7 @@ use crate::exit::{BuildFailures, Exit};
 use crate::interrupt::Interrupt;
 use crate::messages::Messages;
 use crate::out_link::link_path;
-use crate::progress::Progress;
+use crate::progress::{MOST_BLOCKED, Progress};
 
 use crate::session::Session;
 use crate::target;
@@ -143,10 +143,7 @@ fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Resu
 
 fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs: bool) -> Result<Report> {
     let launcher = Launcher::start()?;
-    let log_command = LogCommand {
-        store_dir: store.store_dir().clone(),
-        store_flag: session.store_flag().map(|dir| session.absolute(dir)),
-    };
+    let log_command = LogCommand { store_dir: store.store_dir().clone(), store_flag: session.store_flag() };
     let (settings, environment) = (session.settings(), session.variables());
     let interrupt = Interrupt::catch()?;
     let stop = Some(interrupt.descriptor());
@@ -162,6 +159,10 @@ fn exit_of(messages: Messages, report: &Report) -> Option<Exit> {
         return Some(Exit::Interrupted);
     }
     let failures = report.failures.iter().map(build_failure::exit).reduce(BuildFailures::bitor)?;
+    if report.blocked.len() > MOST_BLOCKED {
+        let more = report.blocked.len() - MOST_BLOCKED;
+        messages.note(format_args!("not building {more} more that need what failed"));
+    }
     let left = report.not_started.len();
     if left > 0 {
         messages.note(format_args!(

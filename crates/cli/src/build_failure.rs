@@ -85,3 +85,46 @@ pub(crate) fn exit(failure: &Failure) -> BuildFailures {
         _ => BuildFailures::FAILED,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sandbox::ExitStatus;
+
+    use super::*;
+
+    const DRV: &str = "00000000000000000000000000000000-it?s.drv";
+
+    fn told(error: BuildFailure, store_flag: Option<&str>) -> String {
+        let drv: StorePath = DRV.parse().unwrap();
+        let log_command =
+            LogCommand { store_dir: StoreDir::default(), store_flag: store_flag.map(PathBuf::from) };
+        describe(&Failure { drv, error }, &log_command)
+    }
+
+    fn builder(log_tail: &[&str], kept: Option<&str>) -> BuildFailure {
+        BuildFailure::Builder {
+            drv: DRV.parse().unwrap(),
+            status: ExitStatus::Code(2),
+            log_tail: log_tail.iter().map(|line| (*line).to_owned()).collect(),
+            kept: kept.map(PathBuf::from),
+        }
+    }
+
+    #[test]
+    fn a_failure_shows_its_log_and_how_to_see_all_of_it() {
+        assert_eq!(
+            told(builder(&["make: *** [all]\r", "Error 2"], Some("/b/kept-1-0")), Some("/srv/my store")),
+            "the builder of `00000000000000000000000000000000-it?s.drv` failed: it returned 2\n  \
+             the last 2 lines of its log:\n  > make: *** [all]\n  > Error 2\n  \
+             the whole log: store log --store '/srv/my store' \
+             '/nix/store/00000000000000000000000000000000-it?s.drv'\n  \
+             its build directory is kept in `/b/kept-1-0`"
+        );
+    }
+
+    #[test]
+    fn a_silent_failure_has_no_log_to_show() {
+        let text = told(builder(&[], None), None);
+        assert_eq!(text, "the builder of `00000000000000000000000000000000-it?s.drv` failed: it returned 2");
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use engine::{Event, Failure, Plan};
+use engine::{Blocked, Event, Failure, Plan};
 use local_store::Location;
 use sandbox::Exit;
 use store_path::StorePath;
@@ -13,6 +13,9 @@ use crate::build_failure::{self, LogCommand};
 use crate::duration;
 use crate::log_line;
 use crate::messages::Messages;
+
+/// One failure may block thousands; so many are named.
+pub(crate) const MOST_BLOCKED: usize = 10;
 
 /// Turns events into lines on stderr.
 pub(crate) struct Progress<'a> {
@@ -23,6 +26,8 @@ pub(crate) struct Progress<'a> {
     /// Whether the lines that builds print are shown.
     shows_logs: bool,
     started: HashMap<StorePath, Instant>,
+    /// How many goals can never run.
+    blocked: usize,
 }
 
 impl<'a> Progress<'a> {
@@ -33,7 +38,7 @@ impl<'a> Progress<'a> {
         log_command: LogCommand,
         shows_logs: bool,
     ) -> Self {
-        Self { messages, location, log_command, shows_logs, started: HashMap::new() }
+        Self { messages, location, log_command, shows_logs, started: HashMap::new(), blocked: 0 }
     }
 
     /// Tells of one event.
@@ -46,11 +51,7 @@ impl<'a> Progress<'a> {
             Event::Warning { text, .. } => self.messages.warn(text),
             Event::Built { drv, usage } => self.built(drv, usage.as_ref()),
             Event::Failed(failure) => self.failed(failure),
-            Event::Blocked(blocked) => self.messages.note(format_args!(
-                "not building {}: it needs {}, which failed",
-                self.location.store_dir.print(&blocked.drv),
-                self.location.store_dir.print(&blocked.by)
-            )),
+            Event::Blocked(blocked) => self.blocked(blocked),
         }
     }
 
@@ -63,27 +64,33 @@ impl<'a> Progress<'a> {
         }
     }
 
+    fn blocked(&mut self, blocked: &Blocked) {
+        self.blocked += 1;
+        if self.blocked <= MOST_BLOCKED {
+            let (drv, by) = (self.full(&blocked.drv), self.full(&blocked.by));
+            self.messages.note(format_args!("not building {drv}: it needs {by}, which failed"));
+        }
+    }
+
     fn planned(&self, plan: &Plan) {
         if plan.to_build().len() > 1 {
             self.messages.note(format_args!("{} derivations will be built", plan.to_build().len()));
-            plan.to_build().for_each(|drv| {
-                self.messages.detail(format_args!("  {}", self.location.store_dir.print(drv)))
-            });
+            plan.to_build().for_each(|drv| self.messages.detail(format_args!("  {}", self.full(drv))));
         }
+    }
+
+    fn full(&self, path: &StorePath) -> String {
+        self.location.store_dir.print(path)
     }
 
     fn building(&mut self, drv: &StorePath) {
         self.started.insert(drv.clone(), Instant::now());
-        self.messages.note(format_args!("building {}", self.location.store_dir.print(drv)));
+        self.messages.note(format_args!("building {}", self.full(drv)));
     }
 
     fn built(&mut self, drv: &StorePath, usage: Option<&Exit>) {
         let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
-        self.messages.note(format_args!(
-            "built {}{}",
-            self.location.store_dir.print(drv),
-            took.unwrap_or_default()
-        ));
+        self.messages.note(format_args!("built {}{}", self.full(drv), took.unwrap_or_default()));
         if let Some(usage) = usage {
             self.messages.detail(format_args!(
                 "  it used {} in its programs, {} in the kernel, {} MiB at most",

@@ -65,9 +65,11 @@ impl Session {
         &self.environment.variables
     }
 
-    /// Returns the directory given with `--store`, which a command shown to the user has to repeat.
-    pub(crate) fn store_flag(&self) -> Option<&Path> {
-        self.globals.store.as_deref()
+    /// Returns the directory that the command line chose, which a command shown to the user has to repeat.
+    pub(crate) fn store_flag(&self) -> Option<PathBuf> {
+        let option = || self.globals.options().filter(|(key, _)| *key == "store").last();
+        let flag = self.globals.store.as_deref().or_else(|| option().map(|(_, value)| Path::new(value)));
+        flag.map(|dir| self.absolute(dir))
     }
 
     /// Returns `path` from the root on; it need not exist.
