@@ -255,11 +255,11 @@ impl<'a> Build<'a> {
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Exit, BuildFailure> {
         let Context { store, settings, launcher, .. } = self.context;
-        let mut log = Log::create(Keep {
+        let mut log = Log::new(Keep {
             path: settings.keep_build_log.then(|| store.location().log_path(self.request.drv)),
             compress: settings.compress_build_log,
             lines: settings.log_lines,
-        })?;
+        });
         let sandbox = |source| BuildFailure::Sandbox { drv: self.request.drv.clone(), source };
         let running = launcher.run(plan).map_err(sandbox)?;
         let mut warnings = Vec::new();

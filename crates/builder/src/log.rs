@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use bzip2::Compression;
@@ -17,9 +17,12 @@ const LONGEST_LINE: usize = 4096;
 
 /// Follows what a build prints.
 pub(crate) struct Log {
-    file: Option<(PathBuf, File)>,
+    keep: Keep,
+    /// Made when there is something to hold: most builds of a large graph print nothing.
+    file: Option<File>,
+    /// Nothing more can be written (a full disk), which does not end the build.
+    given_up: bool,
     tail: Tail,
-    compress: bool,
 }
 
 /// What to keep of a log.
@@ -33,34 +36,33 @@ pub(crate) struct Keep {
 }
 
 impl Log {
-    pub(crate) fn create(keep: Keep) -> Result<Self, BuildFailure> {
-        let file = match keep.path {
-            None => None,
-            Some(path) => {
-                Some(create(&path).map(|file| (path.clone(), file)).map_err(failed("write", &path))?)
-            }
-        };
-        Ok(Self { file, tail: Tail::new(keep.lines), compress: keep.compress })
+    pub(crate) fn new(keep: Keep) -> Self {
+        let tail = Tail::new(keep.lines);
+        Self { keep, file: None, given_up: false, tail }
     }
 
-    /// Adds what the build printed. A log that cannot be written any more (a full disk) ends here and
-    /// does not end the build.
+    /// Adds what the build printed.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.tail.push(bytes);
-        if let Some((_, file)) = &mut self.file
-            && file.write_all(bytes).is_err()
-        {
-            self.file = None;
-        }
+        let Some(path) = self.keep.path.as_ref().filter(|_| !self.given_up) else { return };
+        let written = match &mut self.file {
+            Some(file) => file.write_all(bytes),
+            None => create(path).and_then(|file| self.file.insert(file).write_all(bytes)),
+        };
+        self.given_up = written.is_err();
     }
 
     /// Ends the log and returns its last lines.
     pub(crate) fn finish(self) -> Result<Vec<String>, BuildFailure> {
-        if let Some((path, file)) = self.file
-            && self.compress
-        {
-            drop(file);
-            compress(&path).map_err(failed("compress the log", &path))?;
+        if let Some(path) = &self.keep.path {
+            match self.file {
+                _ if self.given_up => {}
+                Some(file) if self.keep.compress => {
+                    compress(path, &file).map_err(failed("compress the log", path))?
+                }
+                Some(_) => {}
+                None => drop(create(path).map_err(failed("write", path))?),
+            }
         }
         Ok(self.tail.finish())
     }
@@ -72,28 +74,33 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildF
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
     // An earlier build's, which would otherwise be shown beside this one's.
-    for old in [compressed(path), path.to_owned()] {
-        match fs::remove_file(old) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    match fs::remove_file(compressed(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
-    File::create_new(path)
+    let open = || File::options().read(true).write(true).create(true).truncate(true).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent)?;
+            open()
+        }
+        (result, _) => result,
+    }
 }
 
 fn compressed(path: &Path) -> PathBuf {
     path.with_added_extension("bz2")
 }
 
-fn compress(path: &Path) -> io::Result<()> {
-    let mut source = File::open(path)?;
+fn compress(path: &Path, mut file: &File) -> io::Result<()> {
+    let size = file.stream_position()?;
+    file.rewind()?;
+    // A level is the size of a block in 100 kB: a larger one gains nothing and costs memory.
+    let level = Compression::new(size.div_ceil(100_000).clamp(1, 9) as u32);
     let temporary = path.with_added_extension("bz2.tmp");
-    let mut encoder = BzEncoder::new(BufWriter::new(File::create(&temporary)?), Compression::default());
-    io::copy(&mut source, &mut encoder)?;
+    let mut encoder = BzEncoder::new(BufWriter::new(File::create(&temporary)?), level);
+    io::copy(&mut file, &mut encoder)?;
     encoder.finish()?.into_inner()?;
     fs::rename(temporary, compressed(path))?;
     fs::remove_file(path)
