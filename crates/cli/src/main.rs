@@ -44,6 +44,7 @@ mod target;
 mod verify;
 
 use std::io::{self, Write};
+use std::panic;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -55,15 +56,28 @@ use crate::session::Session;
 
 fn main() -> ExitCode {
     sandbox::launcher_main();
+    // Rust's own code for a panic, 101, means to callers that a build took too long.
+    let exit = panic::catch_unwind(start).unwrap_or_else(|_| {
+        let _ = writeln!(
+            io::stderr(),
+            "store: this is a mistake in `store` itself; please report the lines above"
+        );
+        Exit::Failure
+    });
+    exit.into()
+}
+
+/// Does what the command line says.
+fn start() -> Exit {
     let (globals, command) = match arguments::parse(environment::arguments()) {
         Ok(parsed) => parsed,
-        Err(error) => return show_clap(&error).into(),
+        Err(error) => return show_clap(&error),
     };
     match Session::start(globals, flags(&command)) {
-        Ok(mut session) => finish(&mut session, &command).into(),
+        Ok(mut session) => finish(&mut session, &command),
         Err(error) => {
             let _ = writeln!(io::stderr(), "store: {error:#}");
-            Exit::Failure.into()
+            Exit::Failure
         }
     }
 }
