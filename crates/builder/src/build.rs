@@ -272,7 +272,7 @@ impl<'a> Build<'a> {
         );
         warnings.into_iter().for_each(|warning| tell(Message::Warning(warning)));
         let exit = exit.map_err(sandbox)?;
-        let log_tail = log.finish()?;
+        let log_tail = log.finish();
         let missing = outputs::missing(self.request, made);
         if exit.status == ExitStatus::Code(0) && missing.is_none() {
             outputs::keep(self.context.store, self.request, made, &self.inputs, &self.valid)?;

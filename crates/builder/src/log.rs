@@ -10,8 +10,6 @@ use std::path::{Path, PathBuf};
 use bzip2::Compression;
 use bzip2::write::BzEncoder;
 
-use crate::failure::BuildFailure;
-
 /// Lines longer than this are remembered cut: the tail is for people.
 const LONGEST_LINE: usize = 4096;
 
@@ -53,24 +51,19 @@ impl Log {
     }
 
     /// Ends the log and returns its last lines.
-    pub(crate) fn finish(self) -> Result<Vec<String>, BuildFailure> {
+    ///
+    /// A log that cannot be completed stays as far as it came: the outputs are worth more.
+    pub(crate) fn finish(self) -> Vec<String> {
         if let Some(path) = &self.keep.path {
-            match self.file {
-                _ if self.given_up => {}
-                Some(file) if self.keep.compress => {
-                    compress(path, &file).map_err(failed("compress the log", path))?
-                }
-                Some(_) => {}
-                None => drop(create(path).map_err(failed("write", path))?),
-            }
+            let _ = match self.file {
+                _ if self.given_up => Ok(()),
+                Some(file) if self.keep.compress => compress(path, &file),
+                Some(_) => Ok(()),
+                None => create(path).map(drop),
+            };
         }
-        Ok(self.tail.finish())
+        self.tail.finish()
     }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BuildFailure {
-    let path = path.to_owned();
-    move |source| BuildFailure::File { action, path, source }
 }
 
 fn create(path: &Path) -> io::Result<File> {
