@@ -21,7 +21,7 @@ use crate::cargo::{self, Executable};
 pub(crate) fn run() -> Result<()> {
     let built = cargo::build(&["test", "--workspace", "--no-run"], None)?;
     require_isolation(&mut Command::new(cargo::store_program(&built)?))?;
-    cargo::succeed(&mut cargo::cargo(&["test", "--workspace"]))?;
+    cargo::succeed(&mut cargo::cargo(&["test", "--workspace", "--no-fail-fast"]))?;
     if Uid::effective().is_root() { run_as_ordinary_user(&built) } else { Ok(()) }
 }
 
