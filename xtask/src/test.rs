@@ -85,13 +85,17 @@ impl Stage {
     ///
     /// The standard library drops the caller's groups together with its user.
     fn command(&self, program: &Path) -> Command {
-        let (directory, shared) = (self.directory.path(), cargo::root().join("../shared"));
+        let directory = self.directory.path();
         let mut command = Command::new(program);
         command.env_clear().uid(self.user).gid(self.user).current_dir(directory.join("home"));
         command.envs(env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("HOME", directory.join("home")).env("TMPDIR", directory.join("tmp"));
-        command.env("STORE_TEST_ROOT", directory.join("root")).env("STORE_TEST_SHARED", shared);
-        command.env("STORE_TEST_BIN", &self.store);
+        // Nix asks for the name of its user, and this one has no account to tell it.
+        command.env("USER", "nobody-in-particular");
+        command.env("STORE_TEST_ROOT", directory.join("root")).env("STORE_TEST_BIN", &self.store);
+        command.env("STORE_TEST_SHARED", cargo::root().join("../shared"));
+        let workload = env::var_os("STORE_TEST_WORKLOAD").map(PathBuf::from);
+        command.env("STORE_TEST_WORKLOAD", workload.unwrap_or_else(|| cargo::root().join("target/workload")));
         command
     }
 }
