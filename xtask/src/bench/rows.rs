@@ -1,6 +1,6 @@
 //! What is timed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -37,7 +37,7 @@ pub(super) const ROWS: &[Row] = &[
 
 /// Builds a graph with us, with Nix, and as bare namespaces; each time in a new store.
 fn builds(bench: &Bench, graph: Value, count: usize, jobs: usize) -> Result<Vec<Contender>> {
-    let mut contenders = in_stores(bench, graph, jobs, |_, command| Ok(command));
+    let mut contenders = in_stores(bench, &[], graph, jobs, Ok);
     contenders.push(part("builds", vec![count.to_string(), jobs.to_string()]));
     Ok(contenders)
 }
@@ -46,18 +46,20 @@ fn waiting(bench: &Bench, count: usize) -> Result<Vec<Contender>> {
     builds(bench, graph::waiting(CHAIN, count), CHAIN + count, 1)
 }
 
-/// Builds a graph with us and with Nix; `ready` sees the new store and the command before it is timed.
+/// Builds a graph with us and with Nix, each time in a new store; `ready` has the command before it is timed.
 fn in_stores(
     bench: &Bench,
+    sources: &[PathBuf],
     graph: Value,
     jobs: usize,
-    ready: impl Fn(&Store, Command) -> Result<Command> + Clone + 'static,
+    ready: impl Fn(Command) -> Result<Command> + Clone + 'static,
 ) -> Vec<Contender> {
     let contender = |name, command: fn(&Store, &Path, usize) -> Command| {
-        let (program, graph, ready) = (bench.store.clone(), graph.clone(), ready.clone());
+        let (program, sources) = (bench.store.clone(), sources.to_vec());
+        let (graph, ready) = (graph.clone(), ready.clone());
         let prepare = move || {
-            let store = Store::with(&program, &graph)?;
-            let command = ready(&store, command(&store, &program, jobs))?;
+            let store = Store::with(&program, &sources, &graph)?;
+            let command = ready(command(&store, &program, jobs))?;
             Ok(Prepared { command, _keep: Some(store) })
         };
         Contender { name, prepare: Box::new(prepare) }
@@ -71,7 +73,7 @@ fn in_stores(
 
 /// Asks for what is there already; the floor is a start of our program.
 fn valid(bench: &Bench) -> Result<Vec<Contender>> {
-    let mut contenders = in_stores(bench, graph::independent(500), 2, |_, mut command| {
+    let mut contenders = in_stores(bench, &[], graph::independent(500), 2, |mut command| {
         let built = command.output()?;
         ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         Ok(command)
@@ -121,9 +123,7 @@ fn register_large(bench: &Bench) -> Result<Vec<Contender>> {
     let file = noise::hex_file(bench.scratch.path())?;
     let floor = ["hex", "copy"].map(|name| bench.scratch.path().join(name).to_string_lossy().into_owned());
     let source = Store::empty()?.add(&bench.store, &file)?;
-    let store = bench.store.clone();
-    let mut contenders = in_stores(bench, graph::copying(&source), 1, move |scratch, build| {
-        scratch.add(&store, &file)?;
+    let mut contenders = in_stores(bench, &[file], graph::copying(&source), 1, |build| {
         // One static program serves as both, on both sides.
         let programs = ["--option", "sandbox-paths", "/bin/sh=/bin/busybox /bin/cp=/bin/busybox"];
         let mut command = Command::new(build.get_program());

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -32,9 +32,12 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Makes a store and adds the derivations.
-    pub(super) fn with(program: &Path, graph: &Value) -> Result<Self> {
+    /// Makes a store and adds the sources and then the derivations.
+    pub(super) fn with(program: &Path, sources: &[PathBuf], graph: &Value) -> Result<Self> {
         let mut store = Self::empty()?;
+        for source in sources {
+            store.add(program, source)?;
+        }
         let file = store.directory.path().join("graph.json");
         fs::write(&file, graph.to_string())?;
         store.derivations =
