@@ -39,9 +39,10 @@ struct Canonical<'seen> {
 }
 
 impl Visit for Canonical<'_> {
-    fn before(&mut self, directory: &Node<'_>) -> Result<(), Error> {
+    fn enters(&mut self, directory: &Node<'_>) -> Result<bool, Error> {
         self.check_owner(directory)?;
-        make_readable(directory, Mode::RUSR | Mode::XUSR)
+        make_readable(directory, Mode::RUSR | Mode::XUSR)?;
+        Ok(true)
     }
 
     fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {

@@ -17,9 +17,9 @@ use crate::error::Error;
 
 /// What to do on the way; each method may do nothing.
 pub(crate) trait Visit {
-    /// Called before a directory is opened, which needs permission to read it.
-    fn before(&mut self, _directory: &Node<'_>) -> Result<(), Error> {
-        Ok(())
+    /// Called before a directory is opened, which needs permission to read it. False passes it by.
+    fn enters(&mut self, _directory: &Node<'_>) -> Result<bool, Error> {
+        Ok(true)
     }
 
     /// Called for everything that is not a directory.
@@ -142,7 +142,9 @@ impl<'walk> Walk<'walk> {
         if node.kind() != FileType::Directory {
             return visitor.leaf(&node);
         }
-        visitor.before(&node)?;
+        if !visitor.enters(&node)? {
+            return Ok(());
+        }
         let opened = node.open()?;
         let pending = read_names(opened.as_fd()).map_err(node.failed("list"))?;
         self.levels.push(Level { name, stat, pending });
