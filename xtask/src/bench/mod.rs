@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::cargo;
 use measure::{Contender, Sample, median};
-use rows::ROWS;
+use rows::{ROWS, Row};
 
 /// The hidden chore that runs one timed part in a process of its own.
 pub(crate) const PART: &str = "bench-part";
@@ -46,11 +46,17 @@ fn rows(store: &str, arguments: &[String]) -> Result<()> {
     let (wanted, runs) = parse(arguments)?;
     let scratch = tempfile::Builder::new().prefix("store-bench-").tempdir()?;
     let bench = Bench { store: store.into(), scratch, runs };
+    let mut waited = Vec::new();
     for row in ROWS.iter().filter(|row| wanted.is_empty() || wanted.iter().any(|name| name == row.name)) {
         let contenders =
             (row.contenders)(&bench).with_context(|| format!("cannot prepare `{}`", row.name))?;
-        report(row.name, row.per, &measure::take_turns(contenders, bench.runs)?);
+        let results = measure::take_turns(contenders, bench.runs)?;
+        report(row, &results);
+        if row.name.starts_with("waiting-") {
+            waited.push((row, results));
+        }
     }
+    compare_waiting(&waited);
     Ok(())
 }
 
@@ -71,18 +77,34 @@ fn parse(arguments: &[String]) -> Result<(Vec<String>, usize)> {
     Ok((wanted, runs))
 }
 
+/// What the contenders of a row took.
+type Results = [(Contender, Vec<Sample>)];
+
+fn millis(row: &Row, samples: &[Sample]) -> f64 {
+    median(samples, |sample| sample.seconds) * 1000.0 / row.per as f64
+}
+
 /// Prints a row: every contender's time and memory, and the first one's time beside the others'.
-fn report(row: &str, per: usize, results: &[(Contender, Vec<Sample>)]) {
-    let millis = |samples: &[Sample]| median(samples, |sample| sample.seconds) * 1000.0 / per as f64;
+fn report(row: &Row, results: &Results) {
+    let name = row.name;
     for (contender, samples) in results {
-        println!("{row}.{} {:.3} ms", contender.name, millis(samples));
-        println!("{row}.{}.memory {:.1} MiB", contender.name, median(samples, |sample| sample.memory_mib));
+        println!("{name}.{} {:.3} ms", contender.name, millis(row, samples));
+        println!("{name}.{}.memory {:.1} MiB", contender.name, median(samples, |sample| sample.memory_mib));
     }
     if let Some(((ours, our_samples), others)) = results.split_first() {
         for (other, samples) in others {
-            let ratio = millis(our_samples) / millis(samples);
-            println!("{row}.{}/{} {ratio:.3} ratio", ours.name, other.name);
+            let ratio = millis(row, our_samples) / millis(row, samples);
+            println!("{name}.{}/{} {ratio:.3} ratio", ours.name, other.name);
         }
+    }
+}
+
+/// Prints how much dearer a build is with many goals waiting than with few, for each contender.
+fn compare_waiting(rows: &[(&Row, Vec<(Contender, Vec<Sample>)>)]) {
+    let [(few, with_few), (many, with_many)] = rows else { return };
+    for ((contender, few_samples), (_, many_samples)) in with_few.iter().zip(with_many) {
+        let ratio = millis(many, many_samples) / millis(few, few_samples);
+        println!("{}/{}.{} {ratio:.3} ratio", many.name, few.name, contender.name);
     }
 }
 
