@@ -32,6 +32,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 fn advise(error: local_store::Error) -> anyhow::Error {
     match &error {
         local_store::Error::Rooted { root: Root::Link(_), .. } => anyhow!("{error}; remove that link first"),
+        local_store::Error::Referred { .. } => anyhow!("{error}; delete that first, or both at once"),
         _ => error.into(),
     }
 }

@@ -123,6 +123,15 @@ pub enum Error {
         root: Root,
     },
 
+    /// A valid path refers to one that was to be deleted.
+    #[error("cannot delete `{path}`: `{referrer}` refers to it")]
+    Referred {
+        /// The path to be deleted.
+        path: StorePath,
+        /// One of those that refer to it.
+        referrer: StorePath,
+    },
+
     /// Where a link was to be made stands something else.
     #[error("`{}` is in the way: it is not a symlink into the store", path.display())]
     InTheWay {
