@@ -34,6 +34,10 @@ use crate::worker::{self, Message};
 /// Messages on their way; enough that no build waits for the listener in passing.
 const MESSAGES: usize = 256;
 
+/// A slot is for a builder. While one worker waits for the disk to keep what a builder made, another one has
+/// the next builder running.
+const WORKERS_PER_SLOT: usize = 2;
+
 /// What every build of one call shares.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -90,7 +94,7 @@ fn run(
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
-        for _ in 0..slots.get().min(plan.builds.len()) {
+        for _ in 0..(WORKERS_PER_SLOT * slots.get()).min(plan.builds.len()) {
             let (queue, sender) = (&queue, sender.clone());
             scope.spawn(move || worker::work(context, plan, queue, &sender));
         }
@@ -158,6 +162,7 @@ impl Run<'_> {
                 Message::Warning(goal, text) => {
                     (self.on_event)(Event::Warning { drv: &self.plan.builds[goal.index()].drv, text: &text });
                 }
+                Message::Ran(goal) => self.schedule.free_slot(goal),
                 Message::Stop => self.stop(),
                 Message::Ended(goal, result) => {
                     self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));

@@ -19,6 +19,8 @@ pub(crate) enum Message {
     Warning(GoalId, String),
     /// Everything has to stop.
     Stop,
+    /// The builder has ended, and the rest of the build needs no slot.
+    Ran(GoalId),
     /// A build is over; the outer error is a panic.
     Ended(GoalId, thread::Result<Result<Built, BuildFailure>>),
 }
@@ -61,6 +63,7 @@ fn build(
             }
         }
         builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
+        builder::Message::Ran => tell(Message::Ran(goal)),
     });
     if let Some(text) = lines.finish() {
         tell(Message::Log(goal, text));

@@ -35,6 +35,8 @@ pub(crate) enum State {
     Ready,
     /// Handed out by `Schedule::take`, not given back yet.
     Running,
+    /// Not given back either, but it leaves its slot to others: what it makes is being kept.
+    Keeping,
     /// Never changes again.
     Ended(Outcome),
 }
@@ -51,7 +53,8 @@ impl State {
             (Self::Waiting(count), Self::Waiting(left)) => left + 1 == count,
             (Self::Waiting(count), Self::Ready) => count == 1,
             (Self::Waiting(_), Self::Ended(outcome)) => outcome == Outcome::Cancelled,
-            (Self::Ready, Self::Running) | (Self::Running, Self::Ended(_)) => true,
+            (Self::Ready, Self::Running) | (Self::Running, Self::Keeping) => true,
+            (Self::Running | Self::Keeping, Self::Ended(_)) => true,
             _ => false,
         }
     }

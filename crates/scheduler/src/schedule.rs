@@ -29,6 +29,8 @@ pub struct Schedule {
     ranked: usize,
     slots: NonZeroUsize,
     running: usize,
+    /// How many goals were handed out and need no slot any more.
+    keeping: usize,
     /// How many goals have not ended.
     left: usize,
     policy: Policy,
@@ -47,6 +49,7 @@ impl Schedule {
             ranked: 0,
             slots,
             running: 0,
+            keeping: 0,
             left: 0,
             policy,
             stopped: false,
@@ -86,10 +89,18 @@ impl Schedule {
         Some(goal)
     }
 
-    /// Takes back a goal that was handed out, and returns those that can never run because of it, inputs first.
+    /// Gives the slot of a running goal to others, while the goal itself goes on.
     ///
     /// # Panics
     /// If the goal is not running.
+    pub fn free_slot(&mut self, goal: GoalId) {
+        self.advance(goal, State::Keeping);
+    }
+
+    /// Takes back a goal that was handed out, and returns those that can never run because of it, inputs first.
+    ///
+    /// # Panics
+    /// If the goal was not handed out, or was taken back before.
     pub fn finish(&mut self, goal: GoalId, outcome: Outcome) -> Vec<GoalId> {
         self.rank();
         self.advance(goal, State::Ended(outcome));
@@ -111,7 +122,7 @@ impl Schedule {
 
     /// Returns whether nothing is running and nothing is going to.
     pub fn is_finished(&self) -> bool {
-        self.running == 0 && (self.stopped || self.left == 0)
+        self.running + self.keeping == 0 && (self.stopped || self.left == 0)
     }
 
     /// Ranks the goals added since the last time, users first, and queues those that are ready.
@@ -167,10 +178,12 @@ impl Schedule {
         assert!(state.may_become(next), "goal {} cannot go from {state:?} to {next:?}", goal.index());
         self.goal(goal).state = next;
         self.running -= usize::from(state == State::Running);
+        self.keeping -= usize::from(state == State::Keeping);
         match next {
             State::Waiting(_) => {}
             State::Ready => self.queue(goal),
             State::Running => self.running += 1,
+            State::Keeping => self.keeping += 1,
             State::Ended(_) => self.left -= 1,
         }
     }

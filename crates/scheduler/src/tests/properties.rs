@@ -1,11 +1,12 @@
 //! What must hold for every graph, every order of events and every failure.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
 use super::{Event, World};
-use crate::{Outcome, Policy};
+use crate::{Outcome, Policy, Schedule};
 
 fn worlds() -> impl Strategy<Value = World> {
     let goal = (prop::collection::vec(any::<prop::sample::Index>(), 0..4), prop::bool::weighted(0.1));
@@ -127,4 +128,22 @@ fn nothing_is_handed_out_after_a_stop() {
     assert_eq!(schedule.finish(running, Outcome::Cancelled).len(), 1);
     assert_eq!(schedule.take(), None);
     assert!(schedule.is_finished());
+}
+
+#[test]
+fn a_goal_that_only_keeps_leaves_its_slot_to_others_but_not_to_its_users() {
+    let mut schedule = Schedule::new(NonZeroUsize::MIN, Policy::StopAtFailure);
+    let first = schedule.add(&[]);
+    let user = schedule.add(&[first]);
+    let other = schedule.add(&[]);
+    assert_eq!(schedule.take(), Some(first));
+    assert_eq!(schedule.take(), None);
+    schedule.free_slot(first);
+    assert_eq!(schedule.take(), Some(other));
+    assert_eq!(schedule.take(), None);
+    schedule.finish(other, Outcome::Done);
+    assert_eq!(schedule.take(), None, "its input is not kept yet");
+    assert!(!schedule.is_finished());
+    schedule.finish(first, Outcome::Done);
+    assert_eq!(schedule.take(), Some(user));
 }
