@@ -78,7 +78,7 @@ fn parse(arguments: &[String]) -> Result<(Vec<String>, usize)> {
 }
 
 /// What the contenders of a row took.
-type Results = [(Contender, Vec<Sample>)];
+type Results = Vec<(Contender, Vec<Sample>)>;
 
 fn millis(row: &Row, samples: &[Sample]) -> f64 {
     median(samples, |sample| sample.seconds) * 1000.0 / row.per as f64
@@ -100,7 +100,7 @@ fn report(row: &Row, results: &Results) {
 }
 
 /// Prints how much dearer a build is with many goals waiting than with few, for each contender.
-fn compare_waiting(rows: &[(&Row, Vec<(Contender, Vec<Sample>)>)]) {
+fn compare_waiting(rows: &[(&Row, Results)]) {
     let [(few, with_few), (many, with_many)] = rows else { return };
     for ((contender, few_samples), (_, many_samples)) in with_few.iter().zip(with_many) {
         let ratio = millis(many, many_samples) / millis(few, few_samples);
