@@ -40,6 +40,8 @@ pub enum Message<'a> {
     Output(&'a [u8]),
     /// Something that does not end the build and that the user should know.
     Warning(String),
+    /// The builder has ended well and left every output; what is left to do is to keep them.
+    Ran,
 }
 
 /// What a build made.
@@ -275,6 +277,7 @@ impl<'a> Build<'a> {
         let log_tail = log.finish();
         let missing = outputs::missing(self.request, made);
         if exit.status == ExitStatus::Code(0) && missing.is_none() {
+            tell(Message::Ran);
             outputs::keep(self.context.store, self.request, made, &self.inputs, &self.valid)?;
             return Ok(exit);
         }
