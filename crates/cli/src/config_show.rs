@@ -1,8 +1,8 @@
 //! `store config show`
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value, json};
-use settings::Described;
+use settings::{Described, Origin};
 
 use crate::exit::Exit;
 use crate::session::Session;
@@ -18,20 +18,17 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let mut entries: Vec<Described> = settings::entries(session.settings()).collect();
-    if let Some(name) = &args.name {
-        entries.retain(|entry| entry.key == name || entry.aliases.contains(&name.as_str()));
-        let entry = entries.first().with_context(|| {
-            format!("cannot show `{name}`: there is no such setting; `store config show` lists them all")
-        })?;
-        if !session.json() {
-            session.results().line(&entry.value)?;
-            return Ok(Exit::Success);
-        }
-    }
+    let entries: Vec<Described> = match &args.name {
+        Some(name) => vec![settings::entry(session.settings(), name, &Origin::flag("config show"))?],
+        None => settings::entries(session.settings()).collect(),
+    };
     if session.json() {
         let object: Map<String, Value> = entries.iter().map(to_json).collect();
         session.results().json(&object.into())?;
+        return Ok(Exit::Success);
+    }
+    if let (Some(_), [entry]) = (&args.name, &entries[..]) {
+        session.results().line(&entry.value)?;
         return Ok(Exit::Success);
     }
     for entry in &entries {

@@ -35,4 +35,4 @@ pub use choices::{FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize};
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};
 pub use layer::{Line, Origin, Source, parse};
-pub use table::{Described, Settings, entries};
+pub use table::{Described, Settings, entries, entry};

@@ -152,6 +152,13 @@ pub struct Described {
     pub help: &'static str,
 }
 
+/// Returns the setting of that name; `origin` says who asks.
+pub fn entry(settings: &Settings, key: &str, origin: &Origin) -> Result<Described, Error> {
+    let row = find(key).ok_or_else(|| unknown(key, origin))?;
+    let found = entries(settings).find(|entry| entry.key == row.key);
+    Ok(found.expect("`entries` describes every row"))
+}
+
 /// Returns every setting in the order of the table.
 pub fn entries(settings: &Settings) -> impl Iterator<Item = Described> + use<> {
     let (mut settings, mut defaults) = (settings.clone(), Settings::default());

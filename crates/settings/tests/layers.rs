@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use proptest::prelude::*;
-use settings::{Error, Line, Origin, Settings, Source, entries, parse};
+use settings::{Error, Line, Origin, Settings, Source, entries, entry, parse};
 
 fn apply(settings: &mut Settings, text: &str) -> Result<Vec<String>, Error> {
     let mut includes = Vec::new();
@@ -37,6 +37,16 @@ fn check_layer(name: &str) {
     let mut settings = Settings::default();
     let includes = apply(&mut settings, &fixture(&format!("{name}.conf"))).expect("the fixture is right");
     test_support::check(&format!("settings/{name}.txt"), includes.concat() + &changed(&settings));
+}
+
+#[test]
+fn a_setting_is_found_by_each_of_its_names() {
+    let (settings, origin) = (Settings::default(), Origin::flag("config show"));
+    for name in ["build-chroot-dirs", "sandbox-paths"] {
+        assert_eq!(entry(&settings, name, &origin).unwrap().key, "build-chroot-dirs");
+    }
+    let error = entry(&settings, "sandbx", &origin).unwrap_err().to_string();
+    assert_eq!(error, "config show: unknown setting `sandbx`; did you mean `sandbox`?");
 }
 
 #[test]
