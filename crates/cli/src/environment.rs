@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+
+use anyhow::{Context, Result};
 
 /// The parts of the process environment that `store` looks at.
 #[derive(Clone, Debug)]
@@ -25,14 +26,15 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// Reads the environment of this process.
-    pub(crate) fn of_process() -> io::Result<Self> {
+    pub(crate) fn of_process() -> Result<Self> {
         let user_config = home_dir("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("store/store.conf"));
         Ok(Self {
             config_files: [PathBuf::from("/etc/store/store.conf")].into_iter().chain(user_config).collect(),
             config_text: env::var_os("STORE_CONFIG").map(|text| text.to_string_lossy().into_owned()),
             user_store: home_dir("XDG_DATA_HOME", ".local/share").map(|dir| dir.join("store")),
             variables: env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec())).collect(),
-            working_dir: env::current_dir()?,
+            working_dir: env::current_dir()
+                .context("cannot find the working directory; `cd` to one that exists")?,
         })
     }
 }

@@ -30,7 +30,7 @@ impl Session {
     /// Reads the configuration; `flags` are the command's own options that are settings, too.
     pub(crate) fn start(globals: Globals, flags: Vec<Flag>) -> Result<Self> {
         let environment = Environment::of_process()?;
-        let settings = config::load(&environment, &all_flags(&globals, flags, &environment.working_dir))?;
+        let settings = settings(&globals, flags, &environment)?;
         let messages = Messages::new(globals.verbosity());
         Ok(Self { globals, environment, settings, messages, results: Results::new()? })
     }
@@ -87,8 +87,9 @@ impl Session {
             fsync_metadata: self.settings.fsync_metadata,
             wal: self.settings.use_sqlite_wal,
         };
-        LocalStore::open(location, options)
-            .with_context(|| format!("cannot open the store at `{}`", place.display()))
+        LocalStore::open(location, options).with_context(|| {
+            format!("cannot open the store at `{}`; `--store DIR` takes another", place.display())
+        })
     }
 
     /// Returns the store path that an argument means, valid or not.
@@ -136,17 +137,44 @@ impl Session {
     }
 }
 
-/// Joins `--option`, `--store` and the command's own flags; of two that set the same, the last one counts.
-fn all_flags(globals: &Globals, flags: Vec<Flag>, working_dir: &Path) -> Vec<Flag> {
+/// Returns the settings in force; of two flags that set the same, the last one counts.
+fn settings(globals: &Globals, flags: Vec<Flag>, environment: &Environment) -> Result<Settings> {
     let options = globals.options().map(|(key, value)| Flag {
         spelling: "--option".to_owned(),
         key: key.to_owned(),
         value: value.to_owned(),
     });
-    let store = globals.store.iter().map(|dir| Flag {
-        spelling: "--store".to_owned(),
-        key: "store".to_owned(),
-        value: absolute(working_dir, dir).to_string_lossy().into_owned(),
-    });
-    options.chain(store).chain(flags).collect()
+    let flags: Vec<Flag> = options.chain(flags).collect();
+    let mut settings = config::load(environment, &flags)?;
+    if let Some(dir) = &globals.store {
+        // Not by way of a flag: settings are text, and the name of a directory need not be.
+        settings.store = Some(absolute(&environment.working_dir, dir));
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn the_directory_of_a_store_need_not_be_text() {
+        let environment = Environment {
+            config_files: Vec::new(),
+            config_text: Some("store = /other".to_owned()),
+            user_store: None,
+            variables: BTreeMap::new(),
+            working_dir: PathBuf::from("/home"),
+        };
+        let dir = PathBuf::from(OsStr::from_bytes(b"st\xffre"));
+        let mut globals = Globals::default();
+        globals.store = Some(dir.clone());
+        assert_eq!(
+            settings(&globals, Vec::new(), &environment).unwrap().store,
+            Some(Path::new("/home").join(dir))
+        );
+    }
 }
