@@ -13,6 +13,9 @@ pub(crate) fn after(error: &Error) -> Option<&'static str> {
                 "`store add FILE` puts a file there, `store add --manifest LIST` many with known paths",
             );
         }
+        if let Some(local_store::Error::NotValid { .. }) = cause.downcast_ref() {
+            return Some("`--verbose` says where the store is, `--store DIR` takes another one");
+        }
         about_file(cause.downcast_ref()?)
     })
 }
@@ -49,6 +52,9 @@ mod tests {
         for error in [Error::from(missing()), Error::from(ImportError::Refused(missing()))] {
             assert!(after(&error.context("cannot build")).is_some_and(|advice| advice.contains("store add")));
         }
+        let path = "00000000000000000000000000000000-a".parse().unwrap();
+        let absent = Error::from(local_store::Error::NotValid { path });
+        assert!(after(&absent).is_some_and(|advice| advice.contains("`--store DIR`")));
         assert_eq!(after(&Error::msg("something else")), None);
     }
 }

@@ -130,6 +130,11 @@ impl Globals {
 /// An error may also be the text asked for by `--help`; clap knows which.
 pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<(Globals, Command), clap::Error> {
     let mut parser = command();
+    let line: Vec<OsString> = line.into_iter().collect();
+    if let Some(joined) = joined_option(&line) {
+        let text = format!("`--option {joined}`: name and value are two words: `--option NAME VALUE`");
+        return Err(parser.error(ErrorKind::WrongNumberOfValues, text));
+    }
     let matches = parser.try_get_matches_from_mut(line)?;
     let globals = globals(&matches)?;
     let command = Arguments::from_arg_matches(&matches)?.command;
@@ -138,6 +143,12 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<(Globals
         return Err(parser.error(ErrorKind::ArgumentConflict, text));
     }
     Ok((globals, command))
+}
+
+/// Returns the word after `--option` when it is `NAME=VALUE`, which would take the next word for the value.
+fn joined_option(line: &[OsString]) -> Option<&str> {
+    let mut names = line.windows(2).filter(|pair| pair[0] == "--option").filter_map(|pair| pair[1].to_str());
+    names.find(|name| name.contains('='))
 }
 
 /// Returns the whole command line as clap sees it.
@@ -204,6 +215,14 @@ mod tests {
         assert_eq!(globals.options().collect::<Vec<_>>(), [("cores", "1"), ("cores", "2")]);
         assert_eq!(globals.store, Some(PathBuf::from("/b")));
         assert_eq!((globals.verbose, globals.quiet), (2, true));
+    }
+
+    #[test]
+    fn an_option_with_an_equals_sign_is_explained() {
+        let error = parse_text("store --option cores=1 build x").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("`--option NAME VALUE`"), "{error}");
+        assert!(parse_text("store build x --option sandbox-paths /bin/sh=/bin/dash").is_ok());
     }
 
     #[test]

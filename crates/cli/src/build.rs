@@ -35,11 +35,11 @@ pub(crate) struct Args {
     targets: Vec<String>,
 
     /// How many builds run at the same time, or `auto`.
-    #[arg(short = 'j', long, value_name = "N")]
+    #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true)]
     max_jobs: Option<String>,
 
     /// How many processors each build may use; 0 for all.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cores: Option<String>,
 
     /// The symlink to the result, which also keeps it from being collected; further outputs and goals get

@@ -19,7 +19,7 @@ pub(crate) fn read(path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
     read().with_context(|| format!("cannot read the derivations in `{}`", path.display()))
 }
 
-/// Reads the contents of such a file; the name of one that holds a `.drv`'s text is its derivation's.
+/// Reads the contents of such a file, which has one derivation at least; the name of one that holds a `.drv`'s text is its derivation's.
 pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
     if bytes.starts_with(b"Derive(") || bytes.starts_with(b"DrvWithVersion(") {
         return Ok(vec![(None, aterm::parse(bytes, store_dir, &name(path)?)?)]);
@@ -30,7 +30,11 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<V
          `nix show-derivation -r $(nix-instantiate FILE)` makes derivations of it"
     );
     match bytes.trim_ascii_start().first() {
-        Some(b'{') => Ok(json::parse(bytes, store_dir)?),
+        Some(b'{') => {
+            let stated = json::parse(bytes, store_dir)?;
+            ensure!(!stated.is_empty(), "there is none in it");
+            Ok(stated)
+        }
         _ => bail!("it is neither JSON, as `nix show-derivation` prints it, nor the text of a `.drv` file"),
     }
 }
@@ -75,6 +79,7 @@ mod tests {
         };
         assert!(refusal(b"{ pkgs }: pkgs", "x.nix").starts_with("it is written in the Nix language"));
         assert!(refusal(b"hello", "x").starts_with("it is neither JSON"));
+        assert_eq!(refusal(b"{}", "x"), "there is none in it");
         assert!(refusal(b"Derive()", "x").contains("has to end in `.drv`"));
     }
 }

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use local_store::Location;
 use store_path::StorePath;
 
+use crate::shell::quote;
+
 /// Links that lead to links stop here, as in the kernel.
 const MAX_LINKS: usize = 40;
 
@@ -54,11 +56,27 @@ fn resolve_parent(path: &Path) -> PathBuf {
 }
 
 fn not_in_store(location: &Location, argument: &Path, end: &Path) -> String {
-    if end.symlink_metadata().is_err() {
-        return format!("there is no `{}`", argument.display());
+    let (shown, store) = (argument.display(), location.real_store.display());
+    if let Some(other) = other_store(end) {
+        let flag = quote(&other.to_string_lossy());
+        return format!("`{shown}` is not in the store at `{store}` but in another; say `--store {flag}`");
     }
-    let store = location.real_store.display();
-    format!("`{}` is not in the store at `{store}`; `store add` puts it there", argument.display())
+    if end.symlink_metadata().is_ok() {
+        return format!("`{shown}` is not in the store at `{store}`; `store add` puts it there");
+    }
+    match argument.is_symlink() {
+        true => format!("the link `{shown}` leads to `{}`, which is not there", end.display()),
+        false => format!("there is no `{shown}`"),
+    }
+}
+
+/// Returns the directory of the store that `path`, which is not in ours, seems to lie in.
+fn other_store(path: &Path) -> Option<&Path> {
+    path.ancestors().find_map(|inside| {
+        let base = inside.file_name()?.to_str()?;
+        let root = inside.parent()?.ends_with("nix/store").then(|| inside.ancestors().nth(3))?;
+        base.parse::<StorePath>().ok().and(root)
+    })
 }
 
 #[cfg(test)]
@@ -80,6 +98,9 @@ mod tests {
         symlink("result", root.path().join("again")).unwrap();
         symlink(format!("/nix/store/{BASE}"), root.path().join("logical")).unwrap();
         symlink("loop", root.path().join("loop")).unwrap();
+        symlink("absent", root.path().join("dangling")).unwrap();
+        fs::create_dir_all(root.path().join("other/nix/store").join(BASE)).unwrap();
+        symlink(root.path().join("other/nix/store").join(BASE), root.path().join("elsewhere")).unwrap();
         fs::write(root.path().join("plain"), "").unwrap();
         let argument = argument.replace("ROOT", root.path().to_str().unwrap());
         match resolve(&location, Path::new(&argument)) {
@@ -100,10 +121,18 @@ mod tests {
     #[test]
     fn what_is_not_in_the_store_is_named() {
         assert_eq!(check("ROOT/absent"), "there is no `ROOT/absent`");
+        assert_eq!(
+            check("ROOT/dangling"),
+            "the link `ROOT/dangling` leads to `ROOT/absent`, which is not there"
+        );
         assert_eq!(check("ROOT/loop"), "too many links on the way from `ROOT/loop`");
         assert_eq!(
             check("ROOT/plain"),
             "`ROOT/plain` is not in the store at `ROOT/nix/store`; `store add` puts it there"
+        );
+        assert_eq!(
+            check("ROOT/elsewhere"),
+            "`ROOT/elsewhere` is not in the store at `ROOT/nix/store` but in another; say `--store ROOT/other`"
         );
         assert!(check("/nix/store/x").starts_with("`/nix/store/x` is not a store path: "));
     }

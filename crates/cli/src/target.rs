@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use engine::{Selection, Wanted};
 use local_store::LocalStore;
 use store_path::StorePath;
@@ -14,6 +14,7 @@ use crate::store_argument;
 
 /// Returns what a word asks for; derivations of a file are added to the store.
 pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Result<Vec<Wanted>> {
+    ensure!(!word.is_empty(), "cannot build ``: name a file with derivations, or a store path");
     // A file may have any name, so a whole word that is one wins.
     let (path, selection) =
         if session.absolute(Path::new(word)).exists() { (word, None) } else { split(word) };
@@ -23,6 +24,8 @@ pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Resul
         Ok(found) => Ok(vec![in_store(store, found, selection)?]),
         Err(_) if path.is_file() => in_file(store, &path, &selection),
         Err(_) if path.is_dir() => bail!("`{word}` is a directory; name the file with the derivation"),
+        Err(error) if word.contains('#') || word.contains("://") => Err(error
+            .context(format!("cannot build `{word}`; it takes a file with derivations, or a store path"))),
         Err(error) => Err(error),
     }
 }
