@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -109,6 +109,7 @@ pub(crate) fn open_null() -> Result<OwnedFd, Failure> {
 /// which none of it belongs to, so that no capability it may gain there reaches the mounts.
 fn enter_user_namespace(identity: Identity, channels: &Channels) -> Result<(), Failure> {
     let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
+    identity.outer.map_or(Ok(()), |outer| give_log(&channels.log, outer))?;
     sys::drop_groups().map_err(fail)?;
     sys::new_user_namespace().map_err(fail)?;
     rustix::io::write(&channels.status, &[WANTS_MAPS]).map_err(fail)?;
@@ -118,6 +119,12 @@ fn enter_user_namespace(identity: Identity, channels: &Channels) -> Result<(), F
         // The parent has told the failure itself.
         _ => sys::exit_now(1),
     }
+}
+
+/// Gives the log to the builder, which opens it once more when it writes to `/dev/stdout` or `/dev/stderr`.
+pub(crate) fn give_log(log: &OwnedFd, (uid, gid): (u32, u32)) -> Result<(), Failure> {
+    rustix::fs::fchown(log, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .map_err(|errno| Failure::new(Step::Descriptors, "/", errno))
 }
 
 /// Takes away what running a program could give, and forbids gaining privileges by it.

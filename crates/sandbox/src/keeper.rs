@@ -149,16 +149,17 @@ fn enter_and_run(plan: &Plan, channels: &Channels, status: &OwnedFd) -> Result<I
         root::apply_limit(op)?;
     }
     if let Isolation::Chroot { root } = &plan.isolation {
-        enter(root, plan)?;
+        enter(root, plan, &channels.log)?;
         child::die_with_parent(Signal::KILL, status)?;
     }
     child::start_program(&plan.program, &null, &channels.log)
 }
 
-fn enter(root: &Path, plan: &Plan) -> Result<(), Failure> {
+fn enter(root: &Path, plan: &Plan, log: &OwnedFd) -> Result<(), Failure> {
     let Some((uid, gid)) = plan.identity.outer else {
         return Err(Failure::new(Step::BecomeUser, "/", Errno::PERM));
     };
+    child::give_log(log, (uid, gid))?;
     rustix::process::chroot(root).map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
     rustix::process::chdir(c"/").map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
     child::drop_bounding_set()?;

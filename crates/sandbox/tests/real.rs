@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             Trial::test("a_program_that_is_absent_is_named", || run(names_the_absent_program)),
             Trial::test("status_signal_and_usage_are_reported", || run(reports_the_end)),
             Trial::test("dropping_a_running_build_kills_it", || run(dropping_kills)),
+            Trial::test("a_builder_writes_to_its_log_by_its_path", || run(writes_to_its_log)),
             Trial::test("many_builds_run_at_once", || run(many_at_once)),
             Trial::test("chroot_isolation_undoes_its_mounts", || run(chroot_undoes)),
             Trial::test("without_isolation_nothing_survives_the_build", || run(none_leaves_nothing)),
@@ -198,6 +199,12 @@ fn dropping_kills(launcher: &Launcher) {
     wait_until(|| scratch.join("pid").exists());
     drop(running);
     wait_until(|| processes_running("while :; do :; done") == 0);
+}
+
+fn writes_to_its_log(launcher: &Launcher) {
+    let script = "echo out > /proc/self/fd/1; echo error > /proc/self/fd/2";
+    let (exit, text) = output(launcher, &plan(script));
+    assert_eq!((exit.status, text.as_str()), (ExitStatus::Code(0), "out\nerror\n"));
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
