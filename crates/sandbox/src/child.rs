@@ -94,8 +94,10 @@ pub(crate) fn die_with_parent(signal: Signal, status: &OwnedFd) -> Result<(), Fa
     }
 }
 
-/// Leaves the terminal and the process group of the caller.
+/// Leaves the terminal, the process group and the keys of the caller.
 pub(crate) fn new_session() -> Result<(), Failure> {
+    // Where that is refused, the launcher's is left: it has no keys either.
+    let _ = sys::join_new_session_keyring();
     rustix::process::setsid().map(drop).map_err(|errno| Failure::new(Step::DropPrivileges, "/", errno))
 }
 

@@ -35,6 +35,8 @@ fn serve() {
     let _ = sys::close_on_exec_from(3);
     let _ = rustix::process::chdir(c"/");
     raise_descriptor_limit();
+    // Each build gets one of its own too, unless its user has too many.
+    let _ = sys::join_new_session_keyring();
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) else { return };
     if send(control.as_fd(), HELLO, &[]).is_err() {
         return;

@@ -161,6 +161,17 @@ pub(crate) fn drop_groups() -> rustix::io::Result<()> {
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Gives this process a session keyring of its own, empty, in place of the one it has inherited.
+///
+/// Namespaces do not cover keyrings: whoever holds one can read and change the keys in it. Fails where the
+/// kernel has no keyrings, or a container's filter forbids them; then programs cannot use them either.
+pub(crate) fn join_new_session_keyring() -> rustix::io::Result<()> {
+    let anonymous: *const libc::c_char = std::ptr::null();
+    // SAFETY: without a name nothing is read through the pointer.
+    let keyring = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
+    if keyring >= 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// Makes real, effective and saved group and user ids these, for the whole (one-threaded) process.
 pub(crate) fn become_ids(uid: u32, gid: u32) -> rustix::io::Result<()> {
     // SAFETY: neither call touches memory.

@@ -13,6 +13,10 @@ use sandbox::{
 use test_support::{Scratch, Trial, main_with_launcher};
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(SHOW_KEYRING) {
+        tell(&session_keyring().to_string());
+        return ExitCode::SUCCESS;
+    }
     main_with_launcher(
         sandbox::launcher_main,
         vec![
@@ -23,11 +27,47 @@ fn main() -> ExitCode {
             Trial::test("status_signal_and_usage_are_reported", || run(reports_the_end)),
             Trial::test("dropping_a_running_build_kills_it", || run(dropping_kills)),
             Trial::test("a_builder_writes_to_its_log_by_its_path", || run(writes_to_its_log)),
+            Trial::test("a_builder_has_no_keys_of_the_caller", || {
+                has_no_keys();
+                Ok(())
+            }),
             Trial::test("many_builds_run_at_once", || run(many_at_once)),
             Trial::test("chroot_isolation_undoes_its_mounts", || run(chroot_undoes)),
             Trial::test("without_isolation_nothing_survives_the_build", || run(none_leaves_nothing)),
         ],
     )
+}
+
+/// An argument with which this program is what runs in a sandbox.
+const SHOW_KEYRING: &str = "--show-keyring";
+
+/// A sandbox that runs this program.
+fn plan_of_this(argument: &str) -> Plan {
+    let mut plan = plan("");
+    let at = plan.ops.len() - 1;
+    for file in sandbox::program(Path::new("/proc/self/exe"), Path::new("/bin/this")).unwrap() {
+        if plan.ops.iter().all(|op| !matches!(op, Op::Bind { target, .. } if *target == file.target)) {
+            let (source, target) = (file.source, file.target);
+            plan.ops.insert(at, Op::Bind { source, target, access: Access::ReadOnly, optional: false });
+        }
+    }
+    if let Program::Exec(exec) = &mut plan.program {
+        exec.path = path("/bin/this");
+        exec.args = vec![b"this".to_vec(), argument.as_bytes().to_vec()];
+    }
+    plan
+}
+
+/// Prints a line, which is what a builder is for here.
+fn tell(line: &str) {
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+/// The number of this thread's session keyring, made if it has none; negative where there are none.
+#[expect(unsafe_code, reason = "no safe wrapper for keyrings")]
+fn session_keyring() -> i64 {
+    // SAFETY: the call takes integers only.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, libc::KEY_SPEC_SESSION_KEYRING, 1) }
 }
 
 fn run(test: fn(&Launcher)) -> Result<(), libtest_mimic::Failed> {
@@ -205,6 +245,17 @@ fn writes_to_its_log(launcher: &Launcher) {
     let script = "echo out > /proc/self/fd/1; echo error > /proc/self/fd/2";
     let (exit, text) = output(launcher, &plan(script));
     assert_eq!((exit.status, text.as_str()), (ExitStatus::Code(0), "out\nerror\n"));
+}
+
+fn has_no_keys() {
+    let own = session_keyring();
+    if own < 0 {
+        let _ = writeln!(std::io::stderr(), "skipped: no keyrings here");
+        return;
+    }
+    let (_, text) = output(&Launcher::start().unwrap(), &plan_of_this(SHOW_KEYRING));
+    let seen: i64 = text.trim().parse().unwrap();
+    assert!(seen > 0 && seen != own, "{seen} is the caller's");
 }
 
 fn wait_until(condition: impl Fn() -> bool) {
