@@ -28,9 +28,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
+use rustix::process::Signal;
 
 use crate::error::Error;
-use crate::plan::Plan;
+use crate::plan::{Isolation, Plan};
 use crate::wire::{self, Exited, Reply};
 
 /// The one argument of the launcher; other programs refuse it instead of doing their usual work.
@@ -103,17 +104,20 @@ impl Launcher {
         let (reply, their_reply) = seqpacket_pair().map_err(talk)?;
         let (log, their_log) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(talk)?;
         rustix::fs::fcntl_setfl(&log, OFlags::NONBLOCK).map_err(talk)?;
-        let plan = plan_file(plan).map_err(talk)?;
-        let fds = [plan.as_fd(), their_log.as_fd(), their_reply.as_fd()];
+        let file = plan_file(plan).map_err(talk)?;
+        let fds = [file.as_fd(), their_log.as_fd(), their_reply.as_fd()];
         send(self.control(), b"build", &fds).map_err(|errno| match errno {
             Errno::PIPE | Errno::CONNRESET => Error::LauncherGone,
             errno => talk(errno),
         })?;
         drop((their_log, their_reply));
         match receive(&reply)? {
-            Reply::Started => Ok(Running { reply, log }),
-            Reply::Failed(failure) => Err(failure.into()),
-            Reply::Warning(_) | Reply::Exited(_) => Err(Error::LauncherGone),
+            (Reply::Started, Some(process)) => {
+                let dies_with_first = plan.isolation == Isolation::Namespaces;
+                Ok(Running { reply, log, process, dies_with_first })
+            }
+            (Reply::Failed(failure), _) => Err(failure.into()),
+            (Reply::Started | Reply::Warning(_) | Reply::Exited(_), _) => Err(Error::LauncherGone),
         }
     }
 }
@@ -132,6 +136,10 @@ impl Drop for Launcher {
 pub struct Running {
     reply: OwnedFd,
     log: OwnedFd,
+    /// Its first process, or its keeper.
+    process: OwnedFd,
+    /// Whether all of it dies with that process, which is the first of a namespace; a keeper ends the rest itself.
+    dies_with_first: bool,
 }
 
 /// How a build ended.
@@ -167,6 +175,29 @@ impl Running {
         on_output: &mut dyn FnMut(&[u8]),
         on_warning: &mut dyn FnMut(Error),
     ) -> Result<Exit, Error> {
+        let exit = self.hear(on_output, on_warning);
+        if let Err(Error::LauncherGone) = exit {
+            self.end();
+        }
+        exit
+    }
+
+    /// Makes sure that nothing runs on without the launcher.
+    ///
+    /// The kernel kills a build whose launcher dies, unless the builder has told it not to.
+    fn end(&self) {
+        if self.dies_with_first {
+            // It may have ended.
+            let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
+        }
+        let _ = wait_readable(&[self.process.as_fd()], Some(Duration::from_secs(20)));
+    }
+
+    fn hear(
+        &self,
+        on_output: &mut dyn FnMut(&[u8]),
+        on_warning: &mut dyn FnMut(Error),
+    ) -> Result<Exit, Error> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = true;
         loop {
@@ -179,7 +210,7 @@ impl Running {
                 RecvFlags::PEEK | RecvFlags::DONTWAIT,
             ) {
                 Err(Errno::AGAIN) => continue,
-                _ => receive(&self.reply)?,
+                _ => receive(&self.reply)?.0,
             };
             match reply {
                 Reply::Warning(failure) => on_warning(failure.into()),
@@ -300,11 +331,15 @@ pub(crate) fn receive_packet(
     Ok((length, fds))
 }
 
-fn receive(socket: &OwnedFd) -> Result<Reply, Error> {
+/// Receives a reply, and the descriptor that comes with it.
+fn receive(socket: &OwnedFd) -> Result<(Reply, Option<OwnedFd>), Error> {
     let mut buffer = [0; 8192];
     match receive_packet(socket.as_fd(), &mut buffer) {
         Ok((0, _)) | Err(Errno::CONNRESET | Errno::PIPE) => Err(Error::LauncherGone),
-        Ok((length, _)) => wire::decode(&buffer[..length]).map_err(|source| Error::Talk { source }),
+        Ok((length, fds)) => {
+            let reply = wire::decode(&buffer[..length]).map_err(|source| Error::Talk { source })?;
+            Ok((reply, fds.into_iter().next()))
+        }
         Err(errno) => Err(talk(errno)),
     }
 }

@@ -244,7 +244,8 @@ impl Build {
     fn started(&mut self) {
         self.status = None;
         if !self.failed {
-            say(self.reply.as_fd(), &Reply::Started);
+            // Should nobody be listening any more, the build is ended as abandoned.
+            let _ = send(self.reply.as_fd(), &wire::encode(&Reply::Started), &[self.pidfd.as_fd()]);
         }
     }
 

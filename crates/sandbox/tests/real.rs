@@ -13,9 +13,13 @@ use sandbox::{
 use test_support::{Scratch, Trial, main_with_launcher};
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some(SHOW_KEYRING) {
-        tell(&session_keyring().to_string());
-        return ExitCode::SUCCESS;
+    match std::env::args().nth(1).as_deref() {
+        Some(SHOW_KEYRING) => {
+            tell(&session_keyring().to_string());
+            return ExitCode::SUCCESS;
+        }
+        Some(OUTLIVE) => outlive(),
+        _ => {}
     }
     main_with_launcher(
         sandbox::launcher_main,
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
                 has_no_keys();
                 Ok(())
             }),
+            Trial::test("no_builder_outlives_the_launcher", || run(nothing_outlives)),
             Trial::test("many_builds_run_at_once", || run(many_at_once)),
             Trial::test("chroot_isolation_undoes_its_mounts", || run(chroot_undoes)),
             Trial::test("without_isolation_nothing_survives_the_build", || run(none_leaves_nothing)),
@@ -38,8 +43,9 @@ fn main() -> ExitCode {
     )
 }
 
-/// An argument with which this program is what runs in a sandbox.
+/// Arguments with which this program is what runs in a sandbox.
 const SHOW_KEYRING: &str = "--show-keyring";
+const OUTLIVE: &str = "--outlive";
 
 /// A sandbox that runs this program.
 fn plan_of_this(argument: &str) -> Plan {
@@ -68,6 +74,17 @@ fn tell(line: &str) {
 fn session_keyring() -> i64 {
     // SAFETY: the call takes integers only.
     unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, libc::KEY_SPEC_SESSION_KEYRING, 1) }
+}
+
+/// What a builder does that wants to go on when its launcher has died.
+#[expect(unsafe_code, reason = "no safe wrapper among what tests depend on")]
+fn outlive() -> ! {
+    // SAFETY: the call takes integers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+    tell(OUTLIVE);
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
 }
 
 fn run(test: fn(&Launcher)) -> Result<(), libtest_mimic::Failed> {
@@ -258,6 +275,32 @@ fn has_no_keys() {
     assert!(seen > 0 && seen != own, "{seen} is the caller's");
 }
 
+fn nothing_outlives(launcher: &Launcher) {
+    let running = launcher.run(&plan_of_this(OUTLIVE)).unwrap();
+    let builder = running_with(&format!("this\0{OUTLIVE}")).pop().expect("it was started");
+    let status = std::fs::read_to_string(builder.join("status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    let parent: i32 = parent.trim().parse().unwrap();
+    let mut killed = false;
+    let ended = running.follow(
+        &mut |_| {
+            // It has said that it is ready.
+            killed = true;
+            kill(parent);
+        },
+        &mut |warning| panic!("{warning}"),
+    );
+    assert!(killed && matches!(ended, Err(Error::LauncherGone)), "{ended:?}");
+    // What is left of a dead process has no command line.
+    assert_eq!(std::fs::read(builder.join("cmdline")).unwrap_or_default(), b"");
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper among what tests depend on")]
+fn kill(pid: i32) {
+    // SAFETY: the call takes integers only.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
 fn wait_until(condition: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !condition() {
@@ -267,11 +310,20 @@ fn wait_until(condition: impl Fn() -> bool) {
 }
 
 fn processes_running(text: &str) -> usize {
+    running_with(text).len()
+}
+
+/// The directories in `/proc` of processes with this text in their command line.
+fn running_with(text: &str) -> Vec<PathBuf> {
+    let has_text = |directory: &PathBuf| {
+        let line = std::fs::read(directory.join("cmdline")).unwrap_or_default();
+        line.windows(text.len()).any(|window| window == text.as_bytes())
+    };
     std::fs::read_dir("/proc")
         .unwrap()
-        .filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok())
-        .filter(|line| line.windows(text.len()).any(|window| window == text.as_bytes()))
-        .count()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(has_text)
+        .collect()
 }
 
 fn many_at_once(launcher: &Launcher) {
