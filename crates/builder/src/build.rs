@@ -151,7 +151,12 @@ impl<'a> Build<'a> {
         for lack in plan.lacks() {
             tell(Message::Warning(format!("`build-isolation = chroot`: {lack}")));
         }
-        let made = Made { directory: &scratch.store(), owner: host.builder_ids.map(|ids| ids.0) };
+        let is_alone = plan.network == Network::Loopback && !is_chroot;
+        let made = Made {
+            directory: &scratch.store(),
+            owner: host.builder_ids.map(|ids| ids.0),
+            copies: (!is_alone).then_some(scratch.path()),
+        };
         self.execute(&plan, &made, &build_dir, tell)
     }
 
@@ -169,7 +174,7 @@ impl<'a> Build<'a> {
         let build_dir = self.top.path().to_owned();
         let program = self.program(&build_dir, &build_dir)?;
         let plan = plan::open(program);
-        let made = Made { directory: &store.location().real_store, owner: None };
+        let made = Made { directory: &store.location().real_store, owner: None, copies: None };
         self.execute(&plan, &made, &build_dir, tell)
     }
 

@@ -22,11 +22,19 @@ pub(crate) struct Made<'a> {
     pub(crate) directory: &'a Path,
     /// The user outside that must own what is in it; `None` when it is the caller.
     pub(crate) owner: Option<u32>,
+    /// Where outputs are copied to first, if the builder could pass an open file of theirs to a process that
+    /// outlives it, and which could then change what is valid.
+    pub(crate) copies: Option<&'a Path>,
 }
 
 impl Made<'_> {
     fn path(&self, output: &StorePath) -> PathBuf {
         self.directory.join(output.to_string())
+    }
+
+    /// What becomes valid.
+    fn kept(&self, output: &StorePath) -> PathBuf {
+        self.copies.unwrap_or(self.directory).join(output.to_string())
     }
 }
 
@@ -50,14 +58,17 @@ pub(crate) fn keep(
     let mut inodes = Inodes::default();
     let mut infos = BTreeMap::new();
     for (name, path) in &request.outputs {
-        let tree = made.path(path);
+        let (tree, kept) = (made.path(path), made.kept(path));
         local_store::canonicalise(&tree, made.owner, &mut inodes).map_err(failed)?;
-        infos.insert(name.clone(), describe(request, name, path, &tree, inputs)?);
+        if kept != tree {
+            local_store::copy_tree(&tree, &kept).map_err(failed)?;
+        }
+        infos.insert(name.clone(), describe(request, name, path, &kept, inputs)?);
     }
     check_requisites(store, request, &infos)?;
     let new: Vec<PathInfo> = infos.into_values().filter(|info| !valid.contains(&info.path)).collect();
     for info in &new {
-        let tree = made.path(&info.path);
+        let tree = made.kept(&info.path);
         if tree != store.real_path(&info.path) {
             store.move_into_place(&tree, &info.path).map_err(failed)?;
         }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use builder::{BuildFailure, Built, Context, Host, Message};
 use derivation::{Checked, check_closure};
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
             references_are_found_and_rules_hold,
             a_failed_build_directory_is_kept_on_request,
             structured_attributes_come_as_files,
+            what_others_hold_open_does_not_become_valid,
         ],
     )
 }
@@ -248,3 +252,47 @@ fn structured_attributes_come_as_files() {
     assert!(value["outputs"]["out"].as_str().unwrap().ends_with("-structured"));
     assert!(log.contains("sh: declare -a list=('a' 'b' )\n") && log.ends_with("env unset\n"), "{log}");
 }
+
+/// Whoever has the host's network can pass an open file on; here, somebody opens it while it is made.
+fn what_others_hold_open_does_not_become_valid() {
+    let mut world = World::new();
+    world.set("fod-network", "host");
+    let stop = AtomicBool::new(false);
+    let (built, mut held) = std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            let store = &world.store.location().real_store;
+            while !stop.load(Ordering::Relaxed) {
+                let scratch =
+                    std::fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path().join("store"));
+                for directory in scratch.filter(|directory| directory.is_dir()) {
+                    let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+                    let output = entries.flatten().map(|entry| entry.path()).find(|path| {
+                        path.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(b"-test"))
+                    });
+                    if let Some(file) = output.and_then(|path| File::options().write(true).open(path).ok()) {
+                        std::fs::write(directory.join("go"), "").unwrap();
+                        return Some(file);
+                    }
+                }
+            }
+            None
+        });
+        let script =
+            serde_json::to_string("echo hello > $out; until [ -e /nix/store/go ]; do :; done").unwrap();
+        let json = format!(
+            r#"{{"name": "test", "inputSrcs": [], "inputDrvs": {{}}, "system": "{}", "builder": "/bin/sh",
+                "outputs": {{"out": {{"hashAlgo": "sha256", "hash": "{HELLO}"}}}},
+                "args": ["-c", {script}], "env": {{"out": ""}}}}"#,
+            world.settings.system
+        );
+        let (built, _) = world.build(&world.add(&json)[0]);
+        stop.store(true, Ordering::Relaxed);
+        (built.unwrap(), holder.join().unwrap().expect("the output was there while it was made"))
+    });
+    held.write_all(b"evil!").unwrap();
+    assert_eq!(world.read(out(&built)), "hello\n");
+    assert!(world.store.verify(true).unwrap().damaged.is_empty());
+}
+
+/// The SHA-256 of `hello` on a line.
+const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
