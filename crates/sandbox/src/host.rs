@@ -8,11 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use goblin::elf::Elf;
+use goblin::container::Ctx;
+use goblin::elf::program_header::PT_INTERP;
+use goblin::elf::{Elf, ProgramHeader};
 
 /// One file of the host and where a build sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +57,26 @@ const USUAL: &[&str] = &["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 pub fn find_shell() -> Option<PathBuf> {
     const BUSYBOXES: &[&str] =
         &["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static", "/usr/lib/busybox/bin/busybox"];
-    let is_static = |path: &&&str| read(Path::new(path)).is_ok_and(|bytes| needs_nothing(&bytes));
+    let is_static = |path: &&&str| has_interpreter(Path::new(path)).is_ok_and(|has| has == Some(false));
     BUSYBOXES.iter().find(is_static).map(PathBuf::from).or_else(|| {
         let shell = PathBuf::from("/bin/sh");
         shell.exists().then_some(shell)
     })
 }
 
-fn needs_nothing(bytes: &[u8]) -> bool {
-    Elf::parse(bytes).is_ok_and(|elf| elf.interpreter.is_none() && elf.libraries.is_empty())
+/// Enough of a program to hold its header and program headers; programs are large and mostly not needed.
+const HEAD_LEN: u64 = 64 * 1024;
+
+/// Whether an ELF program names an interpreter; `None` for any other file.
+fn has_interpreter(program: &Path) -> Result<Option<bool>, HostError> {
+    let mut head = Vec::new();
+    let file = fs::File::open(program).and_then(|file| file.take(HEAD_LEN).read_to_end(&mut head));
+    file.map_err(|source| HostError::Read { path: program.to_owned(), source })?;
+    let Ok(header) = Elf::parse_header(&head) else { return Ok(None) };
+    let (Ok(container), Ok(endianness)) = (header.container(), header.endianness()) else { return Ok(None) };
+    let (offset, count) = (header.e_phoff as usize, header.e_phnum as usize);
+    let headers = ProgramHeader::parse(&head, offset, count, Ctx::new(container, endianness));
+    Ok(headers.ok().map(|headers| headers.iter().any(|header| header.p_type == PT_INTERP)))
 }
 
 /// `program` seen at `target`, then its interpreter and its whole closure of needed libraries.
@@ -74,8 +87,11 @@ fn needs_nothing(bytes: &[u8]) -> bool {
 /// When a file cannot be read or a library is nowhere.
 pub fn program(program: &Path, target: &Path) -> Result<Vec<HostFile>, HostError> {
     let source = resolve(program)?;
-    let bytes = read(&source)?;
     let mut files = vec![HostFile { source: source.clone(), target: target.to_owned() }];
+    if has_interpreter(&source)? != Some(true) {
+        return Ok(files);
+    }
+    let bytes = read(&source)?;
     let Ok(elf) = Elf::parse(&bytes) else { return Ok(files) };
     let Some(interpreter) = elf.interpreter.map(PathBuf::from) else { return Ok(files) };
     let loader_source = resolve(&interpreter)?;
