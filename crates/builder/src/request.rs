@@ -33,6 +33,9 @@ pub(crate) fn check<'a>(
         let what = format!("the builder `{}`", String::from_utf8_lossy(&derivation.builder));
         return Err(BuildFailure::Unsupported { drv: drv.clone(), what });
     }
+    if let Some(what) = zero_byte(derivation, &options) {
+        return Err(attribute(format!("{what} has a zero byte in it, which no program can be given")));
+    }
     if options.no_chroot && settings.build_use_chroot {
         return Err(attribute(
             "it asks to be built outside the sandbox (`__noChroot`), which `build-use-chroot = true` forbids"
@@ -44,6 +47,21 @@ pub(crate) fn check<'a>(
     }
     let outputs = known_outputs(drv, derivation)?;
     Ok(Request { drv, derivation, options, outputs })
+}
+
+/// Returns what of that which the program is given has a zero byte: to the kernel, that is its end.
+fn zero_byte(derivation: &Derivation, options: &Options) -> Option<String> {
+    let has = |text: &[u8]| text.contains(&0);
+    if has(&derivation.builder) || derivation.args.iter().any(|argument| has(argument)) {
+        return Some("the builder or one of its arguments".to_owned());
+    }
+    if options.structured_attrs.is_some() {
+        return None;
+    }
+    let is_passed = |name: &Vec<u8>| !options.pass_as_file.contains(name);
+    let mut variables = derivation.env.iter();
+    let (name, _) = variables.find(|(name, value)| has(name) || is_passed(name) && has(value))?;
+    Some(format!("the variable `{}`", String::from_utf8_lossy(name).replace('\0', "\\0")))
 }
 
 fn check_system(drv: &StorePath, derivation: &Derivation, settings: &Settings) -> Result<(), BuildFailure> {

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             a_missing_output_is_named,
             a_wrong_hash_registers_nothing,
             another_system_is_refused_before_anything_is_made,
+            zero_bytes_are_refused_where_no_program_can_have_them,
             references_are_found_and_rules_hold,
             a_failed_build_directory_is_kept_on_request,
             structured_attributes_come_as_files,
@@ -203,6 +204,28 @@ fn another_system_is_refused_before_anything_is_made() {
         1,
         "only the derivation's own file is there"
     );
+}
+
+fn zero_bytes_are_refused_where_no_program_can_have_them() {
+    let world = World::new();
+    let build = |args: &str, env: &str| {
+        let json = format!(
+            r#"{{"name": "x", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{}",
+                "builder": "/bin/sh", "args": ["-c", "echo x > $out{args}"], "env": {{"out": "", {env}}}}}"#,
+            world.settings.system
+        );
+        world.build(&world.add(&json)[0]).0
+    };
+    for (args, env, named) in [
+        ("\\u0000", r#""a": """#, "the builder or"),
+        ("", r#""a": "x\u0000y""#, "`a`"),
+        ("", r#""b\u0000": """#, "`b\\0`"),
+    ] {
+        let failure = build(args, env).unwrap_err();
+        assert!(matches!(failure, BuildFailure::Attribute { .. }), "{failure}");
+        assert!(failure.to_string().contains(named), "{failure}");
+    }
+    build("", r#""a": "x\u0000y", "passAsFile": "a""#).unwrap();
 }
 
 fn references_are_found_and_rules_hold() {
