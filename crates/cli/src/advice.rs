@@ -3,15 +3,13 @@
 use std::io;
 
 use anyhow::Error;
-use engine::ImportError;
+use engine::{ImportError, Missing};
 
 /// Returns a line to print after an error.
 pub(crate) fn after(error: &Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
-        if lacks_paths(cause) {
-            return Some(
-                "`store add FILE` puts a file there, `store add --manifest LIST` many with known paths",
-            );
+        if let Some(missing) = missing(cause) {
+            return Some(about_missing(missing));
         }
         if let Some(local_store::Error::NotValid { .. }) = cause.downcast_ref() {
             return Some("`--verbose` says where the store is, `--store DIR` takes another one");
@@ -20,12 +18,23 @@ pub(crate) fn after(error: &Error) -> Option<&'static str> {
     })
 }
 
-fn lacks_paths(cause: &(dyn std::error::Error + 'static)) -> bool {
+fn missing<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a [Missing]> {
     let planning = match cause.downcast_ref() {
         Some(ImportError::Refused(error)) => Some(error),
         _ => cause.downcast_ref(),
     };
-    matches!(planning, Some(engine::Error::Missing { .. }))
+    match planning {
+        Some(engine::Error::Missing { missing }) => Some(missing),
+        _ => None,
+    }
+}
+
+fn about_missing(missing: &[Missing]) -> &'static str {
+    if missing.iter().any(|one| one.path.is_derivation()) {
+        return "a file should have the derivations that its own need: \
+                `nix show-derivation --recursive` prints them all";
+    }
+    "`store add FILE` puts a file there, `store add --manifest LIST` many with known paths"
 }
 
 fn about_file(cause: &io::Error) -> Option<&'static str> {
@@ -39,6 +48,8 @@ fn about_file(cause: &io::Error) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use anyhow::Context;
 
     use super::*;
@@ -52,6 +63,10 @@ mod tests {
         for error in [Error::from(missing()), Error::from(ImportError::Refused(missing()))] {
             assert!(after(&error.context("cannot build")).is_some_and(|advice| advice.contains("store add")));
         }
+        let drv = "00000000000000000000000000000000-a.drv".parse().unwrap();
+        let missing = vec![Missing { path: drv, wanted_by: BTreeSet::new() }];
+        let error = Error::from(engine::Error::Missing { missing });
+        assert!(after(&error).is_some_and(|advice| advice.contains("--recursive")));
         let path = "00000000000000000000000000000000-a".parse().unwrap();
         let absent = Error::from(local_store::Error::NotValid { path });
         assert!(after(&absent).is_some_and(|advice| advice.contains("`--store DIR`")));
