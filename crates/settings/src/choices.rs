@@ -112,7 +112,9 @@ impl MaxJobs {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        NonZeroUsize::new(number(text)?).map(Self::Count).ok_or(ValueError::NoJobs)
+        let count =
+            number(text).map_err(|_| ValueError::NotAChoice { expected: "`auto` or a whole number" })?;
+        NonZeroUsize::new(count).map(Self::Count).ok_or(ValueError::NoJobs)
     }
 }
 

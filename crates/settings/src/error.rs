@@ -6,7 +6,7 @@ use crate::layer::Origin;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The line is neither an assignment nor an `include`.
-    #[error("{origin}: expected `name = value`, found `{text}`")]
+    #[error("{origin}: expected `name = value`, with spaces around `=`, found `{text}`")]
     Syntax {
         /// Where the line stands.
         origin: Origin,
