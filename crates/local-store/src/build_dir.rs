@@ -5,11 +5,15 @@ use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, Mode};
+
+use crate::canonical::make_readable;
 use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::open_file::create_dirs;
 use crate::store::LocalStore;
 use crate::sweep::{claim, sweep};
+use crate::tree::{Node, Visit, walk};
 
 /// An empty directory with mode 0700, removed on drop.
 #[derive(Debug)]
@@ -50,7 +54,10 @@ impl BuildDir {
     }
 
     /// Keeps the directory for a person to look at, under a name that is not swept away, and returns it.
+    ///
+    /// Others can look too, so no program in it keeps the right to run as the user who built it.
     pub fn keep(mut self) -> Result<PathBuf, Error> {
+        walk(&self.path, &mut Disarm)?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let kept = self.path.with_file_name(name.replacen("nix-", "kept-", 1));
         fs::rename(&self.path, &kept).map_err(Error::file("keep", &self.path))?;
@@ -58,6 +65,24 @@ impl BuildDir {
         fs::set_permissions(&kept, fs::Permissions::from_mode(0o755))
             .map_err(Error::file("change the mode of", &kept))?;
         Ok(kept)
+    }
+}
+
+/// Takes away the set-user-id and set-group-id bits of files.
+struct Disarm;
+
+impl Visit for Disarm {
+    fn enters(&mut self, directory: &Node<'_>) -> Result<bool, Error> {
+        make_readable(directory, Mode::RUSR | Mode::XUSR).map(|()| true)
+    }
+
+    fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+        let mode = Mode::from_raw_mode(node.stat.st_mode);
+        let armed = Mode::SUID | Mode::SGID;
+        if node.kind() == FileType::RegularFile && mode.intersects(armed) {
+            node.change_mode(mode - armed)?;
+        }
+        Ok(())
     }
 }
 
@@ -96,8 +121,17 @@ mod tests {
     fn is_kept_on_demand() {
         let (_scratch, store) = scratch_store();
         let directory = store.make_build_dir(None).unwrap();
-        fs::write(directory.path().join("log"), "x").unwrap();
+        fs::create_dir(directory.path().join("closed")).unwrap();
+        for (name, mode) in [("log", 0o644), ("closed/shell", 0o6755), ("closed", 0)] {
+            let path = directory.path().join(name);
+            if mode != 0 {
+                fs::write(&path, "x").unwrap();
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
         let kept = directory.keep().unwrap();
+        fs::set_permissions(kept.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(fs::metadata(kept.join("closed/shell")).unwrap().mode() & 0o7777, 0o755);
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         assert!(kept.join("log").exists());
         drop(other);
