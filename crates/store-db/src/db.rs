@@ -1,9 +1,11 @@
 //! Opening the database, and transactions.
 #![expect(clippy::disallowed_methods, reason = "the one module that opens the database")]
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use store_path::StoreDir;
 
@@ -50,7 +52,7 @@ pub struct Db {
 impl Db {
     /// Opens the database at `path`, whose rows name paths in `store_dir`; makes it when it is not there.
     pub fn open(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
-        let failed = |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: source.into() };
+        let failed = |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: cause(source) };
         let connection = connect(path).map_err(failed)?;
         configure(&connection, options).map_err(failed)?;
         Ok(Self { connection, path: path.to_owned(), store_dir })
@@ -80,7 +82,18 @@ impl Db {
 }
 
 pub(crate) fn statement(action: &'static str, path: &Path, source: rusqlite::Error) -> Error {
-    Error::Statement { action, path: path.to_owned(), source: Cause::from(source) }
+    Error::Statement { action, path: path.to_owned(), source: cause(source) }
+}
+
+/// A full disk is told as the system tells it, since callers know what to do about that.
+fn cause(source: rusqlite::Error) -> Cause {
+    let no_room_for_index =
+        source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE);
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => io::Error::new(io::ErrorKind::StorageFull, source).into(),
+        Some(_) if no_room_for_index => io::Error::new(io::ErrorKind::StorageFull, source).into(),
+        _ => source.into(),
+    }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

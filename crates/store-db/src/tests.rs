@@ -209,3 +209,15 @@ fn the_journal_stays_while_others_use_it() {
     let alone = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap();
     assert_eq!(journal(&alone).unwrap(), "truncate");
 }
+
+#[test]
+fn a_full_disk_is_told_as_one() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    // As large as it is allowed to be is what a full disk makes of it.
+    db.connection.pragma_update(None, "max_page_count", 1).unwrap();
+    let infos: Vec<PathInfo> = (0..1000).map(|number| info(&format!("x{number}"), &[])).collect();
+    let error = register(&mut db, &infos).unwrap_err();
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+    assert_eq!(cause.map(std::io::Error::kind), Some(std::io::ErrorKind::StorageFull), "{error:?}");
+}
