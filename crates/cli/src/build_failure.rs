@@ -38,6 +38,7 @@ pub(crate) fn describe(failure: &Failure, log_command: &LogCommand) -> String {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
+    let mut text = harmless(&text);
     let tail = failure.error.log_tail();
     if !tail.is_empty() {
         let lines = if tail.len() == 1 { "line" } else { "lines" };
@@ -54,6 +55,14 @@ pub(crate) fn describe(failure: &Failure, log_command: &LogCommand) -> String {
     text
 }
 
+/// Returns a message that may name files as a builder has named them, without what would steer a terminal.
+fn harmless(text: &str) -> String {
+    let steers = |char: char| char.is_control() && char != '\n';
+    text.chars()
+        .map(|char| if steers(char) { char.escape_default().to_string() } else { char.to_string() })
+        .collect()
+}
+
 /// Returns what to do about it, where that does not follow from the message.
 fn advice(failure: &BuildFailure) -> Option<&'static str> {
     match failure {
@@ -63,6 +72,18 @@ fn advice(failure: &BuildFailure) -> Option<&'static str> {
             "a builder, and the interpreter that its first line names, comes from an input of the derivation; \
                  the settings `sandbox-shell` and `build-chroot-dirs` show builds some programs of this machine",
         ),
+        BuildFailure::Sandbox {
+            source: sandbox::Error::Setup { step: Step::Execute, source, .. }, ..
+        } => match source.kind() {
+            io::ErrorKind::ArgumentListTooLong => Some(
+                "its arguments and variables are more than a program can be given; \
+                 `passAsFile` in the derivation turns large variables into files",
+            ),
+            io::ErrorKind::PermissionDenied => {
+                Some("a builder is a file that may be executed, and so is the interpreter in its first line")
+            }
+            _ => None,
+        },
         BuildFailure::Hash { .. } => Some("if what it got is right, put that hash into the derivation"),
         _ => None,
     }
@@ -120,6 +141,30 @@ mod tests {
              '/nix/store/00000000000000000000000000000000-it?s.drv'\n  \
              its build directory is kept in `/b/kept-1-0`"
         );
+    }
+
+    #[test]
+    fn a_builder_that_cannot_be_executed_is_explained() {
+        for (errno, advice) in
+            [(5, None), (2, Some("input")), (7, Some("passAsFile")), (13, Some("may be executed"))]
+        {
+            let source = sandbox::Error::Setup {
+                step: Step::Execute,
+                target: "/bin/sh".into(),
+                source: io::Error::from_raw_os_error(errno),
+            };
+            let text = told(BuildFailure::Sandbox { drv: DRV.parse().unwrap(), source }, None);
+            let last = text.split_once("\n  ").map(|(_, advice)| advice);
+            assert_eq!(last.is_some(), advice.is_some(), "{text}");
+            assert!(advice.is_none_or(|advice| last.is_some_and(|last| last.contains(advice))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_a_builder_gave_does_not_steer_the_terminal() {
+        let source = local_store::Error::Kind { path: "/s/\x1b[2J\x07".into() };
+        let text = told(BuildFailure::Store { drv: DRV.parse().unwrap(), source }, None);
+        assert!(text.contains(r"`/s/\u{1b}[2J\u{7}`"), "{text}");
     }
 
     #[test]
