@@ -67,7 +67,7 @@ pub fn build(
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
     let request = request::check(drv, derivation, context.store, context.settings)?;
-    let failed = |source| BuildFailure::Store { drv: drv.clone(), source };
+    let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
     let paths: Vec<StorePath> = request.outputs.values().cloned().collect();
     let _lock = context.store.lock(&paths).map_err(failed)?;
     let wanted: BTreeSet<StorePath> = paths.iter().cloned().collect();
@@ -76,7 +76,8 @@ pub fn build(
         true => Some(Build::new(context, &request, valid)?.run(tell)?),
         false => None,
     };
-    let infos = context.store.path_infos(&wanted).map_err(failed)?;
+    let lost = |source| BuildFailure::Store { drv: drv.clone(), source };
+    let infos = context.store.path_infos(&wanted).map_err(lost)?;
     let outputs =
         request.outputs.iter().filter_map(|(name, path)| Some((name.clone(), infos.get(path)?.clone())));
     Ok(Built { outputs: outputs.collect(), usage })
@@ -103,7 +104,7 @@ impl<'a> Build<'a> {
         let top = context
             .store
             .make_build_dir(context.settings.build_dir.as_deref())
-            .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
+            .map_err(|source| BuildFailure::BuildDir { drv: request.drv.clone(), source })?;
         let rewrites = Rewrites::of(request.derivation, context.store.store_dir());
         Ok(Self { context, request, inputs, valid, top, rewrites })
     }

@@ -68,6 +68,14 @@ pub enum BuildFailure {
         /// The input.
         input: StorePath,
     },
+    /// There is no place to build in.
+    #[error("cannot make a build directory for `{drv}`; the setting `build-dir` takes another place")]
+    BuildDir {
+        /// The derivation.
+        drv: StorePath,
+        /// What was in the way.
+        source: local_store::Error,
+    },
     /// A file that the build needs could not be written or read.
     #[error("cannot {action} `{}`", path.display())]
     File {
@@ -154,6 +162,14 @@ pub enum BuildFailure {
         reference: StorePath,
         /// The attribute that forbids it.
         rule: &'static str,
+    },
+    /// The locks, the inputs or the directories of the build could not be had.
+    #[error("cannot prepare the build of `{drv}`")]
+    Prepare {
+        /// The derivation.
+        drv: StorePath,
+        /// What was in the way.
+        source: local_store::Error,
     },
     /// An output could not be made canonical, scanned or registered.
     #[error("cannot keep the outputs of `{drv}`")]

@@ -44,8 +44,9 @@ pub(crate) struct View<'a> {
 /// The plan of an isolated build.
 pub(crate) fn isolated(view: View<'_>) -> Plan {
     let mut ops = store_ops(&view);
-    ops.push(bind(view.build_dir, &view.settings.sandbox_build_dir, Access::ReadWrite));
     ops.push(bind(view.tmp, Path::new("/tmp"), Access::ReadWrite));
+    // After `/tmp`, below which it may be.
+    ops.push(bind(view.build_dir, &view.settings.sandbox_build_dir, Access::ReadWrite));
     if view.settings.build_chroot_dirs.private_dev() {
         ops.extend(device_ops(view.settings));
     }
@@ -158,4 +159,71 @@ fn bind(source: &Path, target: &Path, access: Access) -> Op {
 
 fn no_core_files() -> Op {
     Op::Limit { resource: Resource::Core, soft: Some(0), hard: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use settings::Origin;
+
+    use super::*;
+
+    fn host(binds: Vec<Op>, builder_ids: Option<(u32, u32)>) -> Host {
+        let network_files =
+            vec![bind(Path::new("/etc/resolv.conf"), Path::new("/etc/resolv.conf"), Access::ReadOnly)];
+        Host { binds, network_files, environment: BTreeMap::new(), builder_ids, cores: 2 }
+    }
+
+    fn settings(changes: &[(&str, &str)]) -> Settings {
+        let mut settings = Settings::default();
+        for (key, value) in changes {
+            settings.set(key, value, &Origin::flag(*key)).unwrap();
+        }
+        settings
+    }
+
+    fn print(settings: &Settings, host: &Host, network: Network) -> String {
+        let inputs = ["00000000000000000000000000000000-dash", "11111111111111111111111111111111-source"];
+        let program = Exec {
+            path: "/nix/store/00000000000000000000000000000000-dash/bin/dash".into(),
+            args: vec![b"dash".to_vec(), b"-c".to_vec(), b"echo \"hello\" > $out".to_vec()],
+            env: vec![(b"out".to_vec(), b"/nix/store/22222222222222222222222222222222-hello".to_vec())],
+            directory: settings.sandbox_build_dir.clone(),
+            personality_32: false,
+        };
+        let view = View {
+            settings,
+            store_dir: "/nix/store",
+            real_store: Path::new("/srv/nix/store"),
+            inputs: &inputs.iter().map(|path| path.parse().unwrap()).collect(),
+            scratch: Path::new("/srv/nix/store/hello.drv.chroot/store"),
+            build_dir: Path::new("/srv/nix/var/nix/builds/nix-1-0/build"),
+            tmp: Path::new("/srv/nix/var/nix/builds/nix-1-0/tmp"),
+            root: Path::new("/srv/nix/var/nix/builds/nix-1-0/root"),
+            host,
+            network,
+            program,
+        };
+        isolated(view).to_string()
+    }
+
+    #[test]
+    fn without_any_configuration() {
+        let shell = bind(Path::new("/usr/bin/busybox"), Path::new("/bin/sh"), Access::ReadOnly);
+        let plan = print(&settings(&[]), &host(vec![shell], None), Network::Loopback);
+        test_support::check("plans/default.txt", plan);
+    }
+
+    #[test]
+    fn with_settings_that_change_it() {
+        let settings = settings(&[
+            ("build-chroot-dirs", "-/dev /etc/hosts"),
+            ("build-isolation", "chroot"),
+            ("sandbox-build-dir", "/tmp/work"),
+        ]);
+        let hosts = bind(Path::new("/etc/hosts"), Path::new("/etc/hosts"), Access::ReadOnly);
+        let plan = print(&settings, &host(vec![hosts], Some((30001, 30001))), Network::Host);
+        test_support::check("plans/chosen.txt", plan);
+    }
 }
