@@ -1,6 +1,8 @@
 //! `store build`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use crate::scene::{Scene, derivation, has, shell_derivation};
 
@@ -274,4 +276,21 @@ fn two_programs_build_the_same_once() {
     let both = [spawn(), spawn()].map(|child| child.wait_with_output().unwrap());
     assert_eq!(both[0].stdout, both[1].stdout);
     assert!(both.iter().all(|output| output.status.success()));
+}
+
+#[test]
+fn the_umask_of_the_caller_neither_opens_nor_closes_a_store() {
+    for mask in ["0000", "0077"] {
+        let scene = Scene::new();
+        let build = scene.command(&["build", "--no-link", &derivation("hello")]);
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "umask \"$1\"; shift; exec \"$@\"", "sh", mask]);
+        shell.arg(build.get_program()).args(build.get_args());
+        let run = shell.env("HOME", scene.path("home")).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        for made in ["nix/store", "nix/var/nix/db"] {
+            let mode = fs::metadata(scene.root().join(made)).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o755, "{made} under umask {mask}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use local_store::{LocalStore, Location, Options};
+use nix::sys::stat::{Mode, umask};
 use settings::Settings;
 use store_path::{StoreDir, StorePath};
 
@@ -87,6 +88,8 @@ impl Session {
             fsync_metadata: self.settings.fsync_metadata,
             wal: self.settings.use_sqlite_wal,
         };
+        // As Nix does: whoever may reach a store may read it, and only its owner may write it.
+        umask(Mode::S_IWGRP | Mode::S_IWOTH);
         LocalStore::open(location, options).with_context(|| {
             format!("cannot open the store at `{}`; `--store DIR` takes another", place.display())
         })
