@@ -69,7 +69,7 @@ const HEAD_LEN: u64 = 64 * 1024;
 
 /// Whether an ELF program names an interpreter; `None` for any other file.
 fn has_interpreter(program: &Path) -> Result<Option<bool>, HostError> {
-    let mut head = Vec::new();
+    let mut head = Vec::with_capacity(HEAD_LEN as usize);
     let file = fs::File::open(program).and_then(|file| file.take(HEAD_LEN).read_to_end(&mut head));
     file.map_err(|source| HostError::Read { path: program.to_owned(), source })?;
     let Ok(header) = Elf::parse_header(&head) else { return Ok(None) };

@@ -18,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -49,14 +50,17 @@ pub struct Launcher {
     /// `None` only while it is being dropped.
     control: Option<OwnedFd>,
     process: Child,
+    /// Whether it said hello, once that was asked.
+    is_launcher: OnceLock<bool>,
 }
 
 impl Launcher {
     /// Starts the launcher: this same program again, whose `main` must begin with
-    /// [`crate::launcher_main`].
+    /// [`crate::launcher_main`]. That it does shows when the first build is started, so that the caller
+    /// can go on meanwhile.
     ///
     /// # Errors
-    /// [`Error::NotALauncher`] if it does not, [`Error::Launch`] if it cannot be started.
+    /// [`Error::Launch`] if it cannot be started.
     pub fn start() -> Result<Self, Error> {
         let launch = |source: io::Error| Error::Launch { source };
         let (ours, theirs) = seqpacket_pair().map_err(|errno| launch(errno.into()))?;
@@ -69,19 +73,16 @@ impl Launcher {
             .process_group(0)
             .spawn()
             .map_err(launch)?;
-        let launcher = Self { control: Some(ours), process };
-        launcher.expect_hello()?;
-        Ok(launcher)
+        Ok(Self { control: Some(ours), process, is_launcher: OnceLock::new() })
     }
 
-    fn expect_hello(&self) -> Result<(), Error> {
+    /// Waits for the launcher to say hello; another program would not.
+    fn says_hello(&self) -> bool {
         let control = self.control();
-        wait_readable(&[control], Some(Duration::from_secs(20))).map_err(talk)?;
         let mut buffer = [0; HELLO.len()];
-        match rustix::net::recv(control, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
-            Ok((length, _)) if &buffer[..length] == HELLO => Ok(()),
-            _ => Err(Error::NotALauncher),
-        }
+        wait_readable(&[control], Some(Duration::from_secs(20))).is_ok()
+            && rustix::net::recv(control, buffer.as_mut_slice(), RecvFlags::DONTWAIT)
+                .is_ok_and(|(length, _)| &buffer[..length] == HELLO)
     }
 
     fn control(&self) -> BorrowedFd<'_> {
@@ -99,8 +100,12 @@ impl Launcher {
     /// May be called from several threads at once.
     ///
     /// # Errors
-    /// [`Error::Setup`] names the step and the path that failed; then nothing ran.
+    /// [`Error::Setup`] names the step and the path that failed; then nothing ran. [`Error::NotALauncher`]
+    /// if the program's `main` does not begin as [`Launcher::start`] says.
     pub fn run(&self, plan: &Plan) -> Result<Running, Error> {
+        if !self.is_launcher.get_or_init(|| self.says_hello()) {
+            return Err(Error::NotALauncher);
+        }
         let (reply, their_reply) = seqpacket_pair().map_err(talk)?;
         let (log, their_log) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(talk)?;
         rustix::fs::fcntl_setfl(&log, OFlags::NONBLOCK).map_err(talk)?;
@@ -341,5 +346,25 @@ fn receive(socket: &OwnedFd) -> Result<(Reply, Option<OwnedFd>), Error> {
             Ok((reply, fds.into_iter().next()))
         }
         Err(errno) => Err(talk(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Identity, Network, Program};
+
+    /// The test harness of this crate's own unit tests is such a program.
+    #[test]
+    fn a_program_whose_main_launches_nothing_is_named() {
+        let plan = Plan {
+            isolation: Isolation::Namespaces,
+            network: Network::Loopback,
+            identity: Identity { uid: 1000, gid: 100, outer: None },
+            ops: Vec::new(),
+            program: Program::Function { name: "absent".to_owned(), input: Vec::new() },
+        };
+        let error = Launcher::start().unwrap().run(&plan).unwrap_err();
+        assert!(matches!(error, Error::NotALauncher), "{error}");
     }
 }
