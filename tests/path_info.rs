@@ -26,7 +26,18 @@ fn recursive_adds_what_it_needs() {
 #[test]
 fn a_path_that_is_not_valid_is_an_error_that_names_it() {
     let scene = Scene::new();
+    scene.build("hello");
     let absent = "/nix/store/00000000000000000000000000000000-absent";
     let said = scene.fails(1, &["path-info", absent]);
     assert!(said.contains("00000000000000000000000000000000-absent"), "{said}");
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made_by_looking_into_it() {
+    let scene = Scene::new();
+    for command in [&["path-info", "/nix/store"][..], &["verify"], &["query", "--references", "/nix/store"]] {
+        let said = scene.fails(1, command);
+        assert!(said.contains("there is no store at `"), "{said}");
+    }
+    assert!(!scene.root().exists());
 }

@@ -95,6 +95,7 @@ fn a_file_that_is_no_derivation() {
 #[test]
 fn a_file_that_is_not_in_the_store() {
     let scene = Scene::new();
+    scene.build("hello");
     scene.write("plain", "text");
     check(&scene, "not-in-store", &scene.run(&["path-info", "plain"]));
 }

@@ -69,7 +69,15 @@ pub fn build(
     let request = request::check(drv, derivation, context.store, context.settings)?;
     let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
     let paths: Vec<StorePath> = request.outputs.values().cloned().collect();
-    let _lock = context.store.lock(&paths).map_err(failed)?;
+    let _lock = match context.store.try_lock(&paths).map_err(failed)? {
+        Some(lock) => lock,
+        None => {
+            tell(Message::Warning(format!(
+                "another process is making the outputs of `{drv}`; waiting for it"
+            )));
+            context.store.lock(&paths).map_err(failed)?
+        }
+    };
     let wanted: BTreeSet<StorePath> = paths.iter().cloned().collect();
     let valid = context.store.valid_among(&wanted).map_err(failed)?;
     let usage = match valid.len() < wanted.len() {

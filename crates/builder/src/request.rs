@@ -43,7 +43,7 @@ pub(crate) fn check<'a>(
         ));
     }
     if !settings.build_use_chroot {
-        check_open(store)?;
+        check_open(store, Path::new(HOMELESS))?;
     }
     let outputs = known_outputs(drv, derivation)?;
     Ok(Request { drv, derivation, options, outputs })
@@ -96,8 +96,11 @@ fn listed(words: &[impl AsRef<str>]) -> String {
     words.iter().map(|word| format!("`{}`", word.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
-/// Without isolation a build finds the store where its files are, and the host's home directory.
-fn check_open(store: &LocalStore) -> Result<(), BuildFailure> {
+/// The home that builds are given: a directory that no machine has.
+const HOMELESS: &str = "/homeless-shelter";
+
+/// Without isolation a build finds the store where its files are, and the directories of the host.
+fn check_open(store: &LocalStore, homeless: &Path) -> Result<(), BuildFailure> {
     let reason = if store.location().is_relocated() {
         format!(
             "the store's files are in `{}`, and only a sandbox can show them at `{}`; \
@@ -105,8 +108,8 @@ fn check_open(store: &LocalStore) -> Result<(), BuildFailure> {
             store.location().real_store.display(),
             store.store_dir()
         )
-    } else if std::fs::symlink_metadata(Path::new("/homeless-shelter")).is_ok() {
-        "`/homeless-shelter` exists, which builds rely on not to: their home is there; remove it".to_owned()
+    } else if std::fs::symlink_metadata(homeless).is_ok() {
+        format!("`{}` exists, and builds rely on their home not to; remove it", homeless.display())
     } else {
         return Ok(());
     };
@@ -160,4 +163,26 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use local_store::Location;
+    use store_path::StoreDir;
+    use test_support::Scratch;
+
+    #[test]
+    fn a_build_without_isolation_needs_a_home_that_is_nowhere() {
+        let scratch = Scratch::new();
+        let real_store = scratch.join("nix/store");
+        let store_dir = StoreDir::new(real_store.to_str().unwrap()).unwrap();
+        let location = Location { store_dir, ..Location::below(scratch.path()) };
+        let store = LocalStore::open(location, local_store::Options::default()).unwrap();
+        let home = scratch.join("homeless-shelter");
+        check_open(&store, &home).unwrap();
+        std::fs::create_dir(&home).unwrap();
+        let refusal = check_open(&store, &home).unwrap_err().to_string();
+        assert!(refusal.contains("homeless-shelter` exists") && refusal.contains("remove it"), "{refusal}");
+    }
 }

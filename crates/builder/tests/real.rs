@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             references_are_found_and_rules_hold,
             a_failed_build_directory_is_kept_on_request,
             structured_attributes_come_as_files,
+            a_build_without_isolation_is_warned_of,
             what_others_hold_open_does_not_become_valid,
         ],
     )
@@ -319,3 +320,33 @@ fn what_others_hold_open_does_not_become_valid() {
 
 /// The SHA-256 of `hello` on a line.
 const HELLO: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+
+/// Only a store whose files are where their names say can be built in without a sandbox.
+fn a_build_without_isolation_is_warned_of() {
+    let mut world = World::new();
+    world.set("build-use-chroot", "false");
+    let failure = world.build_script("echo > $out", "").0.unwrap_err();
+    assert!(failure.to_string().contains("only a sandbox can show them at `/nix/store`"), "{failure}");
+    let real_store = world.store.location().real_store.clone();
+    let store_dir = store_path::StoreDir::new(real_store.to_str().unwrap()).unwrap();
+    let location = Location { store_dir, ..world.store.location().clone() };
+    world.store = LocalStore::open(location, Options::default()).unwrap();
+    let drv = &world.add(&format!(
+        r#"{{"name": "open", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{}",
+            "builder": "/bin/sh", "args": ["-c", "echo $NIX_BUILD_TOP > $out"], "env": {{"out": ""}}}}"#,
+        world.settings.system
+    ))[0];
+    let host = Host::look(&world.settings, BTreeMap::new()).unwrap();
+    let context =
+        Context { store: &world.store, launcher: &world.launcher, settings: &world.settings, host: &host };
+    let mut warnings = Vec::new();
+    let built = builder::build(&context, drv.path(), drv.derivation(), &mut |message| {
+        if let Message::Warning(text) = message {
+            warnings.push(text);
+        }
+    });
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("without isolation"), "{warnings:?}");
+    let seen = world.read(out(&built.unwrap()));
+    assert!(seen.starts_with(world.store.location().state_dir.to_str().unwrap()), "{seen}");
+}

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let paths = session.store_paths(&store, &args.paths)?;
     store.delete(&paths).map_err(advise)?;
     session.print_list(paths.iter().map(|path| store.store_dir().print(path)).collect())?;

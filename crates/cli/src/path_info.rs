@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let mut paths = session.valid_paths(&store, &args.paths)?;
     if args.recursive {
         paths = store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect();

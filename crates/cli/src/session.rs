@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use local_store::{LocalStore, Location, Options};
 use nix::sys::stat::{Mode, umask};
 use settings::Settings;
@@ -78,7 +78,18 @@ impl Session {
         absolute(&self.environment.working_dir, path)
     }
 
-    /// Opens the store that the settings choose.
+    /// Opens the store that the settings choose, for a command that finds nothing in a new one.
+    pub(crate) fn open_existing_store(&self) -> Result<LocalStore> {
+        let location = self.location()?;
+        ensure!(
+            location.state_dir.exists(),
+            "there is no store at `{}`; `--store DIR` takes another, `store build` and `store add` make one",
+            location.real_store.display()
+        );
+        self.open_store()
+    }
+
+    /// Opens the store that the settings choose, and makes it if it is not there.
     pub(crate) fn open_store(&self) -> Result<LocalStore> {
         let location = self.location()?;
         let place = location.real_store.clone();

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_store()?;
+    let store = session.open_existing_store()?;
     let report = store.verify(args.contents)?;
     let damaged: Vec<(String, String)> = report
         .damaged
