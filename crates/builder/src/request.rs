@@ -166,6 +166,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 mod tests {
     use super::*;
     use local_store::Location;
