@@ -30,6 +30,8 @@ fn nix_store(root: &Path, arguments: &[&str]) -> Output {
         .args(["--option", "substitute", "false", "--option", "build-users-group", ""])
         .args(arguments)
         .env("HOME", root)
+        // Nix wants a name for whoever runs it, and a test user may have no account.
+        .env("USER", "builder")
         .env("NIX_CONF_DIR", root)
         .output()
         .unwrap();
