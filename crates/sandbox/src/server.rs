@@ -73,6 +73,8 @@ struct Build {
     go_on: Option<OwnedFd>,
     /// Setting up failed and that was told.
     failed: bool,
+    /// Nobody listens any more, and it was told to end.
+    abandoned: bool,
     plan: Plan,
 }
 
@@ -90,6 +92,7 @@ impl Server {
         let Ok((asked, ready)) = self.wait() else { return false };
         for (build, ready) in self.builds.iter_mut().zip(&ready) {
             if ready.abandoned {
+                build.abandoned = true;
                 build.kill();
             }
             if ready.status {
@@ -105,7 +108,10 @@ impl Server {
         let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
         for build in &self.builds {
             polled.push(PollFd::new(&build.pidfd, PollFlags::IN));
-            polled.push(PollFd::new(&build.reply, PollFlags::empty()));
+            // A closed socket stays ready: looking at it while a keeper cleans up would be a busy loop.
+            if !build.abandoned {
+                polled.push(PollFd::new(&build.reply, PollFlags::empty()));
+            }
             if let Some(status) = &build.status {
                 polled.push(PollFd::new(status, PollFlags::IN));
             }
@@ -172,6 +178,7 @@ impl Server {
                     status: Some(status),
                     go_on: Some(go_on),
                     failed: false,
+                    abandoned: false,
                     plan,
                 });
                 Ok(())
