@@ -14,6 +14,7 @@ use crate::error::Step;
 use crate::functions;
 use crate::ids;
 use crate::plan::{Exec, Identity, Plan, Program};
+use crate::program_file;
 use crate::root::Root;
 use crate::sys;
 use crate::wire::{Failure, encode};
@@ -173,6 +174,7 @@ fn execute(exec: &Exec) -> Result<Infallible, Failure> {
     rustix::process::chdir(&exec.directory)
         .map_err(|errno| Failure::new(Step::ChangeDirectory, &exec.directory, errno))?;
     let fail = |errno| Failure::new(Step::Execute, &exec.path, errno);
+    program_file::refuse_magic_links(&exec.path)?;
     sys::set_personality(exec.personality_32).map_err(fail)?;
     let path = c_string(exec.path.as_os_str().as_bytes()).map_err(fail)?;
     let args = exec.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>().map_err(fail)?;

@@ -25,6 +25,7 @@ mod keeper;
 mod launcher;
 mod plan;
 mod probe;
+mod program_file;
 mod root;
 mod server;
 mod sys;
