@@ -85,6 +85,17 @@ fn a_program_of_the_host_brings_its_libraries() {
 }
 
 #[test]
+fn a_compiled_program_is_shown_under_another_name() {
+    let scene = Scene::new();
+    let program = scene.c_program(
+        "compiled",
+        "#include <stdio.h>\nint main(int count, char **words) { printf(\"%d %s\\n\", count, words[0]); }\n",
+    );
+    let shown = format!("/dev /proc /probe={program}");
+    assert_eq!(scene.script("/probe a > $out", &["--option", "build-chroot-dirs", &shown]), "2 /probe\n");
+}
+
+#[test]
 fn there_is_no_shell_unless_one_is_wanted() {
     let scene = Scene::new();
     let file = derivation("hello");

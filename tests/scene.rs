@@ -56,6 +56,13 @@ impl Scene {
         text(self.path(name))
     }
 
+    /// Compiles a C program into the directory beside the store and returns its path as text.
+    ///
+    /// A build has it with `--option build-chroot-dirs "/dev /proc /probe=PATH"`.
+    pub(crate) fn c_program(&self, name: &str, source: &str) -> String {
+        text(test_support::c_program(self.scratch.path(), name, source))
+    }
+
     /// Returns the program on this store, with nothing of the caller's environment but `PATH`.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.elsewhere();

@@ -12,12 +12,14 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod compiler;
 mod fixtures;
 mod harness;
 mod places;
 mod random;
 mod scratch;
 
+pub use compiler::c_program;
 pub use fixtures::{check, fixture, read};
 pub use harness::{Trial, main_with_launcher};
 pub use places::{project_root, shared, store_binary};
