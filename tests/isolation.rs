@@ -216,7 +216,7 @@ fn an_interrupt_ends_the_build_with_its_own_code() {
     if !has("kill") {
         return;
     }
-    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+    for (signal, number) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
         if is_ignored(number) {
             println!("skipped: whoever runs the tests has SIG{signal} ignored, and so does `store`");
             continue;

@@ -20,5 +20,6 @@ mod peer;
 mod query;
 mod scene;
 mod targets;
+mod timeouts;
 mod verify;
 mod workload;

@@ -18,7 +18,7 @@ use crate::outputs::{self, Made};
 use crate::plan::{self, View};
 use crate::request::{self, Request};
 use crate::rewrite::Rewrites;
-use crate::{attributes, build_dir, graph};
+use crate::{attributes, build_dir, graph, limits};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -277,7 +277,7 @@ impl<'a> Build<'a> {
             lines: settings.log_lines,
         });
         let sandbox = |source| BuildFailure::Sandbox { drv: self.request.drv.clone(), source };
-        let running = launcher.run(plan).map_err(sandbox)?;
+        let running = launcher.run(plan).map_err(sandbox)?.within(limits::allowance(settings));
         let mut warnings = Vec::new();
         let exit = running.follow(
             &mut |bytes| {
@@ -300,11 +300,15 @@ impl<'a> Build<'a> {
             true => Some(build_dir::keep(self.top, build_dir, &drv)?),
             false => None,
         };
-        Err(match missing {
-            Some((output, path)) if exit.status == ExitStatus::Code(0) => {
+        Err(match (exit.status, missing) {
+            (ExitStatus::Overran(overrun), _) => {
+                let limit = limits::limit(overrun, settings);
+                BuildFailure::Overran { drv, overrun, limit, log_tail, kept }
+            }
+            (ExitStatus::Code(0), Some((output, path))) => {
                 BuildFailure::NoOutput { drv, output, path: store.store_dir().print(&path), log_tail, kept }
             }
-            _ => BuildFailure::Builder { drv, status: exit.status, log_tail, kept },
+            (status, _) => BuildFailure::Builder { drv, status, log_tail, kept },
         })
     }
 }

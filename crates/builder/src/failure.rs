@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use sandbox::ExitStatus;
+use sandbox::{ExitStatus, Overrun};
 use store_path::{Hash, StorePath};
 
 /// Why a build did not give its outputs. Nothing of it was registered.
@@ -106,6 +106,20 @@ pub enum BuildFailure {
         /// Where its build directory was kept.
         kept: Option<PathBuf>,
     },
+    /// The builder was ended since a setting allows no more.
+    #[error("the builder of `{drv}` was ended: {}", overran(*overrun, *limit))]
+    Overran {
+        /// The derivation.
+        drv: StorePath,
+        /// What it had too much of.
+        overrun: Overrun,
+        /// How much was allowed: seconds, or bytes.
+        limit: usize,
+        /// The last lines it printed.
+        log_tail: Vec<String>,
+        /// Where its build directory was kept.
+        kept: Option<PathBuf>,
+    },
     /// The builder said that it succeeded, but an output is not there.
     #[error("the builder of `{drv}` did not make its output `{output}` at `{path}`")]
     NoOutput {
@@ -185,7 +199,9 @@ impl BuildFailure {
     /// The last lines that the builder printed, if it came to run.
     pub fn log_tail(&self) -> &[String] {
         match self {
-            Self::Builder { log_tail, .. } | Self::NoOutput { log_tail, .. } => log_tail,
+            Self::Builder { log_tail, .. }
+            | Self::Overran { log_tail, .. }
+            | Self::NoOutput { log_tail, .. } => log_tail,
             _ => &[],
         }
     }
@@ -193,14 +209,28 @@ impl BuildFailure {
     /// Where the build directory was kept, under `keep-failed`.
     pub fn kept(&self) -> Option<&PathBuf> {
         match self {
-            Self::Builder { kept, .. } | Self::NoOutput { kept, .. } => kept.as_ref(),
+            Self::Builder { kept, .. } | Self::Overran { kept, .. } | Self::NoOutput { kept, .. } => {
+                kept.as_ref()
+            }
             _ => None,
         }
     }
 }
 
+fn overran(overrun: Overrun, limit: usize) -> String {
+    let seconds = |count| format!("{count} {}", if count == 1 { "second" } else { "seconds" });
+    match overrun {
+        Overrun::Time => format!("it ran for more than {} (setting `timeout`)", seconds(limit)),
+        Overrun::Silence => {
+            format!("it printed nothing for {} (setting `max-silent-time`)", seconds(limit))
+        }
+        Overrun::Output => format!("it printed more than {limit} bytes (setting `max-build-log-size`)"),
+    }
+}
+
 fn told(status: ExitStatus) -> String {
     match status {
+        ExitStatus::Overran(_) => "it was ended".to_owned(),
         ExitStatus::Code(code) => format!("it returned {code}"),
         ExitStatus::Signal(signal) => match signal_name(signal) {
             Some(name) => format!("it was killed by signal {signal} ({name})"),

@@ -35,6 +35,7 @@ mod failure;
 mod graph;
 mod host;
 mod kept_log;
+mod limits;
 mod log;
 mod outputs;
 mod plan;

@@ -25,8 +25,9 @@ use crate::target;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store build hello.json\n  store build ./hello.drv^out,dev\n  \
                         store build --keep-going --max-jobs 4 packages.json\n\n\
-                        Exit code: 100 when a build failed, 102 when a fixed output has another hash than\n\
-                        promised (or-ed together under --keep-going), 130 when interrupted, 1 otherwise.")]
+                        Exit code: 100 when a build failed, 101 when one ran or was silent for too long, 102 when a\n\
+                        fixed output has another hash than promised (or-ed together under --keep-going), 130 when\n\
+                        interrupted, 1 otherwise.")]
 pub(crate) struct Args {
     /// What to build: a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of which
     /// those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
@@ -63,6 +64,14 @@ pub(crate) struct Args {
     #[arg(short = 'L', long)]
     print_build_logs: bool,
 
+    /// Ends a build whose builder has run for so many seconds; 0 for no limit.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<String>,
+
+    /// Ends a build whose builder has printed nothing for so many seconds; 0 for no limit.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    max_silent_time: Option<String>,
+
     /// Builds nothing; prints which derivations would be built.
     #[arg(long)]
     dry_run: bool,
@@ -81,6 +90,8 @@ impl Args {
             ("cores", self.cores.clone()),
             ("keep-failed", when(self.keep_failed)),
             ("keep-going", when(self.keep_going)),
+            ("timeout", self.timeout.clone()),
+            ("max-silent-time", self.max_silent_time.clone()),
         ];
         let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?)));
         given.map(|(key, value)| Flag { spelling: format!("--{key}"), key: key.to_owned(), value }).collect()

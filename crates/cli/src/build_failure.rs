@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use builder::BuildFailure;
 use engine::Failure;
 use nix::sys::statvfs::statvfs;
-use sandbox::Step;
+use sandbox::{Overrun, Step};
 use store_path::{StoreDir, StorePath};
 
 use crate::exit::BuildFailures;
@@ -84,6 +84,15 @@ fn advice(failure: &BuildFailure) -> Option<&'static str> {
             }
             _ => None,
         },
+        BuildFailure::Overran { overrun, .. } => Some(match overrun {
+            Overrun::Time => "if it is not stuck, give it longer with `--timeout SECONDS`; 0 is for ever",
+            Overrun::Silence => {
+                "if it is not stuck, let it be silent longer with `--max-silent-time SECONDS`; 0 is for ever"
+            }
+            Overrun::Output => {
+                "if it is meant to, let it print more with `--option max-build-log-size BYTES`; 0 is no limit"
+            }
+        }),
         BuildFailure::Hash { .. } => Some("if what it got is right, put that hash into the derivation"),
         _ => None,
     }
@@ -103,6 +112,7 @@ pub(crate) fn full_disk(directory: &Path) -> Option<String> {
 pub(crate) fn exit(failure: &Failure) -> BuildFailures {
     match failure.error {
         BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
+        BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,
     }
 }

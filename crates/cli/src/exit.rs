@@ -16,7 +16,7 @@ pub(crate) enum Exit {
     Limited,
     /// `doctor`: this machine cannot isolate a build at all.
     NoIsolation,
-    /// The user pressed Ctrl-C or the process was told to stop.
+    /// The user pressed Ctrl-C, the terminal was closed or the process was told to stop.
     Interrupted,
     /// At least one build failed, and this is how.
     Builds(BuildFailures),
@@ -45,14 +45,16 @@ impl From<Exit> for ExitCode {
 
 /// The ways in which builds failed, or-ed together under `--keep-going`.
 ///
-/// The bits are Nix's, so that scripts written for `nix-store --realise` keep working. Its other two, 101 for a
-/// build that ran too long and 104 for one that gave another result, come with what can cause them.
+/// The bits are Nix's, so that scripts written for `nix-store --realise` keep working. Its last one, 104 for a
+/// build that gave another result, comes with what can cause it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BuildFailures(u8);
 
 impl BuildFailures {
     /// The builder failed, or could not be started.
     pub(crate) const FAILED: Self = Self(100);
+    /// The builder ran, or was silent, for too long.
+    pub(crate) const TIMED_OUT: Self = Self(101);
     /// A fixed output came out with another hash.
     pub(crate) const HASH_MISMATCH: Self = Self(102);
 }
@@ -74,5 +76,7 @@ mod tests {
         let both = BuildFailures::FAILED | BuildFailures::HASH_MISMATCH;
         assert_eq!(Exit::Builds(both).code(), 102);
         assert_eq!(Exit::Builds(BuildFailures::FAILED).code(), 100);
+        let all = both | BuildFailures::TIMED_OUT;
+        assert_eq!(Exit::Builds(all).code(), 103);
     }
 }

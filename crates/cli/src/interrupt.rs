@@ -1,4 +1,4 @@
-//! Being told to stop, by Ctrl-C or `kill`: a build is ended in good order, not in the middle of a step.
+//! Being told to stop, by Ctrl-C, `kill` or a terminal that is closed: a build is ended in good order, not in the middle of a step.
 #![expect(
     clippy::disallowed_methods,
     reason = "asks the kernel which signals this process was told to ignore"
@@ -24,8 +24,10 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Begins to catch signals.
     pub(crate) fn catch() -> Result<Self> {
-        let signals: SigSet =
-            [Signal::SIGINT, Signal::SIGTERM].into_iter().filter(|one| !is_ignored(*one)).collect();
+        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+            .into_iter()
+            .filter(|one| !is_ignored(*one))
+            .collect();
         let catch = || {
             let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
             signals.thread_block()?;

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, OFlags};
@@ -31,6 +31,7 @@ use rustix::net::{
 use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 
+use crate::allowance::{Allowance, Meter, Overrun};
 use crate::error::Error;
 use crate::plan::{Isolation, Plan};
 use crate::wire::{self, Exited, Reply};
@@ -43,6 +44,9 @@ pub(crate) const HELLO: &[u8] = b"store launcher 1";
 
 /// More descriptors than any message carries.
 pub(crate) const MOST_FDS: usize = 4;
+
+/// Reads of the log in a row; more than a pipe holds, whatever its size.
+const MOST_READS: usize = 64;
 
 /// The process that forks builds. Dropping it ends them.
 #[derive(Debug)]
@@ -119,7 +123,7 @@ impl Launcher {
         match receive(&reply)? {
             (Reply::Started, Some(process)) => {
                 let dies_with_first = plan.isolation == Isolation::Namespaces;
-                Ok(Running { reply, log, process, dies_with_first })
+                Ok(Running { reply, log, process, dies_with_first, allowance: Allowance::default() })
             }
             (Reply::Failed(failure), _) => Err(failure.into()),
             (Reply::Started | Reply::Warning(_) | Reply::Exited(_), _) => Err(Error::LauncherGone),
@@ -145,6 +149,7 @@ pub struct Running {
     process: OwnedFd,
     /// Whether all of it dies with that process, which is the first of a namespace; a keeper ends the rest itself.
     dies_with_first: bool,
+    allowance: Allowance,
 }
 
 /// How a build ended.
@@ -167,9 +172,17 @@ pub enum ExitStatus {
     Code(i32),
     /// This signal killed it.
     Signal(i32),
+    /// [`Running::follow`] ended it, since it had used up what it was given.
+    Overran(Overrun),
 }
 
 impl Running {
+    /// Gives the build no more than that.
+    pub fn within(mut self, allowance: Allowance) -> Self {
+        self.allowance = allowance;
+        self
+    }
+
     /// Passes everything the build prints to `on_output` as it comes, until the build has ended and
     /// all its processes are gone. `on_warning` hears of what could not be cleaned up.
     ///
@@ -205,43 +218,70 @@ impl Running {
     ) -> Result<Exit, Error> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = true;
+        let mut meter = Meter::new(self.allowance, Instant::now());
+        let mut overran = None;
         loop {
             let sources = [self.reply.as_fd(), self.log.as_fd()];
-            wait_readable(if open { &sources } else { &sources[..1] }, None).map_err(talk)?;
-            open = open && self.pass_output(&mut buffer, on_output)?;
-            let reply = match rustix::net::recv(
-                &self.reply,
-                &mut [0u8; 0][..],
-                RecvFlags::PEEK | RecvFlags::DONTWAIT,
-            ) {
-                Err(Errno::AGAIN) => continue,
-                _ => receive(&self.reply)?.0,
-            };
-            match reply {
-                Reply::Warning(failure) => on_warning(failure.into()),
-                Reply::Exited(exited) => {
+            let left = if overran.is_none() { meter.left(Instant::now()) } else { None };
+            wait_readable(if open { &sources } else { &sources[..1] }, left).map_err(talk)?;
+            open = open && self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
+            if overran.is_none() {
+                overran = meter.overrun(Instant::now());
+                // Says that it is to be ended; what there is to say about that can still be heard.
+                overran
+                    .map_or(Ok(()), |_| rustix::net::shutdown(&self.reply, Shutdown::Write))
+                    .map_err(talk)?;
+            }
+            match self.next_reply()? {
+                Some(Reply::Warning(failure)) => on_warning(failure.into()),
+                Some(Reply::Exited(exited)) => {
                     if open {
-                        self.pass_output(&mut buffer, on_output)?;
+                        self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
                     }
-                    return Ok(exited.into());
+                    let exit = Exit::from(exited);
+                    return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
                 }
-                Reply::Failed(failure) => return Err(failure.into()),
-                Reply::Started => {}
+                Some(Reply::Failed(failure)) => return Err(failure.into()),
+                Some(Reply::Started) | None => {}
             }
         }
     }
 
-    /// Passes on what is there; false once every writer has closed its end.
-    fn pass_output(&self, buffer: &mut [u8], on_output: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
-        loop {
+    /// What the launcher has said meanwhile, if anything.
+    fn next_reply(&self) -> Result<Option<Reply>, Error> {
+        match rustix::net::recv(&self.reply, &mut [0u8; 0][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => Ok(None),
+            _ => Ok(Some(receive(&self.reply)?.0)),
+        }
+    }
+
+    /// Passes on what is there, save after an overrun; false once every writer has closed its end.
+    ///
+    /// Not for ever, if the build prints faster than it can be read: its time has to be looked at.
+    fn pass_output(
+        &self,
+        buffer: &mut [u8],
+        meter: &mut Meter,
+        overran: Option<Overrun>,
+        on_output: &mut dyn FnMut(&[u8]),
+    ) -> Result<bool, Error> {
+        for _ in 0..MOST_READS {
             match rustix::io::read(&self.log, &mut *buffer) {
                 Ok(0) => return Ok(false),
-                Ok(length) => on_output(&buffer[..length]),
+                Ok(_) if overran.is_some() => {}
+                Ok(length) => {
+                    on_output(&buffer[..length]);
+                    meter.hear(length, Instant::now());
+                    if meter.overrun(Instant::now()).is_some() {
+                        return Ok(true);
+                    }
+                }
                 Err(Errno::AGAIN) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(talk(errno)),
             }
         }
+        Ok(true)
     }
 }
 
@@ -284,7 +324,7 @@ fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> rustix::i
     let mut polled: Vec<PollFd<'_>> =
         fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let timeout = timeout.map(|timeout| rustix::event::Timespec {
-        tv_sec: timeout.as_secs() as i64,
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
     loop {

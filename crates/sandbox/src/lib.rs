@@ -15,6 +15,7 @@
 //! assert_eq!(op.to_string(), "bind ro /input from /data/input");
 //! ```
 
+mod allowance;
 mod bind_mount;
 mod child;
 mod error;
@@ -31,6 +32,7 @@ mod server;
 mod sys;
 mod wire;
 
+pub use allowance::{Allowance, Overrun};
 pub use error::{Error, Step};
 pub use host::{HostError, HostFile, find_shell, program};
 pub use ids::builder_ids;

@@ -73,7 +73,7 @@ struct Build {
     go_on: Option<OwnedFd>,
     /// Setting up failed and that was told.
     failed: bool,
-    /// Nobody listens any more, and it was told to end.
+    /// Nobody wants it any more, and it was told to end.
     abandoned: bool,
     plan: Plan,
 }
@@ -110,7 +110,7 @@ impl Server {
             polled.push(PollFd::new(&build.pidfd, PollFlags::IN));
             // A closed socket stays ready: looking at it while a keeper cleans up would be a busy loop.
             if !build.abandoned {
-                polled.push(PollFd::new(&build.reply, PollFlags::empty()));
+                polled.push(PollFd::new(&build.reply, PollFlags::RDHUP));
             }
             if let Some(status) = &build.status {
                 polled.push(PollFd::new(status, PollFlags::IN));

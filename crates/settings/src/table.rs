@@ -40,6 +40,12 @@ pub struct Settings {
     pub keep_build_log: bool,
     /// `compress-build-log`
     pub compress_build_log: bool,
+    /// `timeout`, in seconds
+    pub timeout: usize,
+    /// `max-silent-time`, in seconds
+    pub max_silent_time: usize,
+    /// `max-build-log-size`, in bytes
+    pub max_build_log_size: usize,
     /// `fod-network`
     pub fod_network: FodNetwork,
     /// `fsync-metadata`
@@ -75,6 +81,9 @@ impl Default for Settings {
             log_lines: 25,
             keep_build_log: true,
             compress_build_log: true,
+            timeout: 0,
+            max_silent_time: 0,
+            max_build_log_size: 0,
             fod_network: FodNetwork::default(),
             fsync_metadata: true,
             fsync_store_paths: true,
@@ -263,6 +272,24 @@ const TABLE: &[Entry] = &[
         aliases: &["build-compress-log"],
         help: "compress the kept logs (bzip2)",
         field: |settings| &mut settings.compress_build_log,
+    },
+    Entry {
+        key: "timeout",
+        aliases: &["build-timeout"],
+        help: "how many seconds a builder may run before it is ended; 0 for no limit",
+        field: |settings| &mut settings.timeout,
+    },
+    Entry {
+        key: "max-silent-time",
+        aliases: &["build-max-silent-time"],
+        help: "how many seconds a builder may print nothing before it is ended; 0 for no limit",
+        field: |settings| &mut settings.max_silent_time,
+    },
+    Entry {
+        key: "max-build-log-size",
+        aliases: &["build-max-log-size"],
+        help: "how many bytes a builder may print before it is ended; 0 for no limit",
+        field: |settings| &mut settings.max_build_log_size,
     },
     Entry {
         key: "fod-network",

@@ -1,0 +1,119 @@
+//! How long a builder may run and be silent, and how much it may print.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::scene::{Scene, derivation, is_root, shell_derivation};
+
+/// Builds a script that has to be ended, and returns what was said about it.
+fn ended(scene: &Scene, code: i32, script: &str, options: &[&str]) -> String {
+    let file = scene.write("slow.json", shell_derivation("slow", script));
+    let start = Instant::now();
+    let said = scene.fails(code, &[&["build", "--no-link", &file], options].concat());
+    assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
+    let builds = fs::read_dir(scene.root().join("nix/var/nix/builds")).unwrap();
+    let left: Vec<_> = builds.map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    said
+}
+
+const FOREVER: &str = "echo begun; while :; do :; done";
+
+#[test]
+fn a_build_that_runs_too_long_is_ended() {
+    let scene = Scene::new();
+    let said = ended(&scene, 101, FOREVER, &["--timeout", "1"]);
+    assert!(said.contains("it ran for more than 1 second (setting `timeout`)"), "{said}");
+    assert!(said.contains("> begun") && said.contains("`--timeout SECONDS`"), "{said}");
+}
+
+#[test]
+fn printing_without_end_is_no_way_around_it() {
+    let scene = Scene::new();
+    ended(&scene, 101, "while :; do echo yes; done", &["--option", "build-timeout", "1"]);
+}
+
+#[test]
+fn a_build_that_is_silent_too_long_is_ended() {
+    let scene = Scene::new();
+    let said = ended(&scene, 101, FOREVER, &["--max-silent-time", "1"]);
+    assert!(said.contains("it printed nothing for 1 second (setting `max-silent-time`)"), "{said}");
+}
+
+#[test]
+fn who_prints_is_not_silent() {
+    let scene = Scene::new();
+    let script = "now() { read -r up idle < /proc/uptime; up=${up%%.*}; }; now; end=$((up+5)); \
+                  while [ $up -lt $end ]; do now; echo $up; done; echo done > $out";
+    assert_eq!(scene.script(script, &["--max-silent-time", "3", "--timeout", "0"]), "done\n");
+}
+
+#[test]
+fn a_build_that_prints_too_much_is_ended() {
+    let scene = Scene::new();
+    let options = ["--option", "build-max-log-size", "4K", "--option", "compress-build-log", "false"];
+    let said = ended(&scene, 100, "while :; do echo 0123456789abcdef; done", &options);
+    assert!(said.contains("it printed more than 4096 bytes (setting `max-build-log-size`)"), "{said}");
+    let log = fs::read_dir(scene.root().join("nix/var/log/nix/drvs")).unwrap().next().unwrap().unwrap();
+    let log = fs::read_dir(log.path()).unwrap().next().unwrap().unwrap();
+    // What came in one piece with the byte too many is kept, too.
+    assert!((4097..4096 + (128 << 10)).contains(&log.metadata().unwrap().len()));
+}
+
+#[test]
+fn what_is_left_over_of_it_ends_too() {
+    let scene = Scene::new();
+    let script = "(while :; do :; done) & (while :; do :; done) & wait";
+    ended(&scene, 101, script, &["--timeout", "1"]);
+    if is_root() {
+        ended(&scene, 101, script, &["--timeout", "1", "--option", "build-isolation", "chroot"]);
+    }
+}
+
+#[test]
+fn kinds_of_failure_add_up_with_it() {
+    let scene = Scene::new();
+    let file = scene.write("slow.json", shell_derivation("slow", FOREVER));
+    let run = scene.run(&[
+        "build",
+        "--no-link",
+        "--keep-going",
+        "--timeout",
+        "1",
+        &file,
+        &derivation("wrong-hash"),
+    ]);
+    assert_eq!(run.code, Some(101 | 102), "{}", run.stderr);
+}
+
+#[test]
+fn what_is_kept_of_it_is_said() {
+    let scene = Scene::new();
+    let file =
+        scene.write("slow.json", shell_derivation("slow", "echo clue > evidence; while :; do :; done"));
+    let said = scene.fails(101, &["build", "--no-link", "--keep-failed", "--timeout", "1", &file]);
+    let kept = said.split('`').find(|word| word.contains("/kept-"));
+    let kept = kept.unwrap_or_else(|| panic!("no directory is named: {said}"));
+    let clue = ["evidence", "build/evidence"]
+        .iter()
+        .find_map(|file| fs::read_to_string(format!("{kept}/{file}")).ok());
+    assert_eq!(clue.as_deref(), Some("clue\n"));
+}
+
+#[test]
+fn a_limit_is_a_number_of_seconds() {
+    let scene = Scene::new();
+    let said = scene.fails(1, &["build", "--no-link", "--timeout", "-1", &derivation("hello")]);
+    assert!(said.contains("--timeout") && said.contains("-1"), "{said}");
+    // So many that no clock goes so far.
+    let largest = usize::MAX.to_string();
+    scene.ok(&[
+        "build",
+        "--no-link",
+        "--timeout",
+        &largest,
+        "--max-silent-time",
+        &largest,
+        &derivation("hello"),
+    ]);
+}
