@@ -12,12 +12,13 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::Step;
 use crate::functions;
+use crate::given::{Given, Namespace};
 use crate::ids;
 use crate::plan::{Exec, Identity, Plan, Program};
 use crate::program_file;
 use crate::root::Root;
 use crate::sys;
-use crate::wire::{Failure, encode};
+use crate::wire::{Failure, Said, encode};
 
 /// Descriptors that a child is given.
 pub(crate) struct Channels {
@@ -31,33 +32,28 @@ pub(crate) struct Channels {
     pub(crate) caller: (u32, u32),
 }
 
-/// Says on `status` that the child waits for its id maps. No [`Failure`] begins with this byte.
-pub(crate) const WANTS_MAPS: u8 = 0xff;
-
-/// Says on `status` that the program runs, where closing it cannot: a keeper never calls `execve`.
-pub(crate) const RUNS: u8 = 0xfe;
-
 /// Sets up the sandbox and runs the program in it. Never returns.
-pub(crate) fn run(plan: &Plan, channels: Channels) -> ! {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| namespaced(plan, &channels)));
+pub(crate) fn run(plan: &Plan, channels: Channels, given: Given) -> ! {
+    let outcome =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| namespaced(plan, &channels, given)));
     let failure = match outcome {
         Ok(Err(failure)) => failure,
         Err(_) => Failure::new(Step::Namespaces, "/", Errno::CANCELED),
         Ok(Ok(never)) => match never {},
     };
-    tell(&channels.status, &failure);
+    tell(&channels.status, &Said::Failed(failure));
     sys::exit_now(1)
 }
 
-/// Writes a failure where the launcher reads it.
-pub(crate) fn tell(status: &OwnedFd, failure: &Failure) {
-    // Should the launcher be gone, nobody is left to be told.
-    let _ = rustix::io::write(status, &encode(failure));
+/// Writes where the launcher, or the keeper, reads it.
+pub(crate) fn tell(status: &OwnedFd, said: &Said) {
+    // Should nobody be left to be told, this process is about to die with its parent.
+    let _ = rustix::io::write(status, &encode(said));
 }
 
-fn namespaced(plan: &Plan, channels: &Channels) -> Result<Infallible, Failure> {
+fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infallible, Failure> {
     die_with_parent(Signal::KILL, &channels.status)?;
-    new_session()?;
+    given.own_keyring = new_session()?;
     rustix::process::umask(Mode::empty());
     if plan.identity.outer.is_none() {
         ids::map_self(plan.identity, channels.caller)?;
@@ -70,12 +66,17 @@ fn namespaced(plan: &Plan, channels: &Channels) -> Result<Infallible, Failure> {
     root.enter()?;
     if plan.identity.outer.is_some() {
         enter_user_namespace(plan.identity, channels)?;
+        given.namespaces.insert(Namespace::User);
+        given.outer = plan.identity.outer;
+        // They belong to the namespaces that the user namespace of the builder is below.
+        given.mounts_locked = true;
     }
     // The change of ids has cleared it.
     die_with_parent(Signal::KILL, &channels.status)?;
     drop_bounding_set()?;
     drop_capabilities()?;
-    start_program(&plan.program, &null, &channels.log)
+    given.unprivileged = true;
+    start_program(&plan.program, &null, &channels.log, &channels.status, given)
 }
 
 /// Asks the kernel to send `signal` when the parent dies, and dies if that was already so.
@@ -95,11 +96,12 @@ pub(crate) fn die_with_parent(signal: Signal, status: &OwnedFd) -> Result<(), Fa
     }
 }
 
-/// Leaves the terminal, the process group and the keys of the caller.
-pub(crate) fn new_session() -> Result<(), Failure> {
+/// Leaves the terminal, the process group and the keys of the caller; returns whether it has a keyring now.
+pub(crate) fn new_session() -> Result<bool, Failure> {
     // Where that is refused, the launcher's is left: it has no keys either.
-    let _ = sys::join_new_session_keyring();
-    rustix::process::setsid().map(drop).map_err(|errno| Failure::new(Step::DropPrivileges, "/", errno))
+    let own_keyring = sys::join_new_session_keyring().is_ok();
+    rustix::process::setsid().map_err(|errno| Failure::new(Step::DropPrivileges, "/", errno))?;
+    Ok(own_keyring)
 }
 
 /// `/dev/null` of the host: a sandbox need not have one.
@@ -115,7 +117,7 @@ fn enter_user_namespace(identity: Identity, channels: &Channels) -> Result<(), F
     identity.outer.map_or(Ok(()), |outer| give_log(&channels.log, outer))?;
     sys::drop_groups().map_err(fail)?;
     sys::new_user_namespace().map_err(fail)?;
-    rustix::io::write(&channels.status, &[WANTS_MAPS]).map_err(fail)?;
+    tell(&channels.status, &Said::WantsMaps);
     let mut answer = [0];
     match rustix::io::read(&channels.mapped, &mut answer).map_err(fail)? {
         1 => sys::become_ids(identity.uid, identity.gid).map_err(fail),
@@ -156,7 +158,13 @@ pub(crate) fn drop_capabilities() -> Result<(), Failure> {
 }
 
 /// The last steps, the same for every isolation: descriptors, signals, directory, program.
-pub(crate) fn start_program(program: &Program, null: &OwnedFd, log: &OwnedFd) -> Result<Infallible, Failure> {
+pub(crate) fn start_program(
+    program: &Program,
+    null: &OwnedFd,
+    log: &OwnedFd,
+    status: &OwnedFd,
+    given: Given,
+) -> Result<Infallible, Failure> {
     let fail = |errno| Failure::new(Step::Descriptors, "/", errno);
     rustix::stdio::dup2_stdin(null).map_err(fail)?;
     rustix::stdio::dup2_stdout(log).map_err(fail)?;
@@ -164,9 +172,13 @@ pub(crate) fn start_program(program: &Program, null: &OwnedFd, log: &OwnedFd) ->
     sys::close_on_exec_from(3).map_err(fail)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::reset_signals();
+    tell(status, &Said::Ready(Box::new(given)));
     match program {
         Program::Exec(exec) => execute(exec),
-        Program::Function { name, input } => sys::exit_now(functions::call(name, input)),
+        Program::Function { name, input } => {
+            tell(status, &Said::Runs);
+            sys::exit_now(functions::call(name, input))
+        }
     }
 }
 

@@ -105,6 +105,8 @@ pub enum Step {
     ChangeDirectory,
     /// Run the program.
     Execute,
+    /// Come to the end of it: its process was killed before.
+    SetUp,
     /// Unmount.
     Unmount,
     /// Remove a directory that was made for a mount.
@@ -137,6 +139,7 @@ impl fmt::Display for Step {
             Self::Descriptors => "arrange the descriptors of",
             Self::ChangeDirectory => "change to the directory",
             Self::Execute => "execute",
+            Self::SetUp => "finish the sandbox at",
             Self::Unmount => "unmount",
             Self::RemoveDir => "remove the directory",
         })

@@ -21,29 +21,38 @@ use rustix::process::{Pid, Signal};
 use crate::bind_mount::BindMount;
 use crate::child::{self, Channels};
 use crate::error::Step;
+use crate::given::Given;
 use crate::plan::{Access, Isolation, Op, Plan, relative};
 use crate::root;
 use crate::server::say;
 use crate::sys::{self, Cloned};
-use crate::wire::{Exited, Failure, Reply, decode};
+use crate::wire::{Exited, Failure, Reply, Said};
 
 /// Runs the build and cleans up after it. Never returns.
-pub(crate) fn run(plan: &Plan, channels: Channels, reply: &OwnedFd) -> ! {
+pub(crate) fn run(plan: &Plan, channels: Channels, given: Given, reply: &OwnedFd) -> ! {
     let mut mounts = Vec::new();
     let outcome =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| keep(plan, &channels, &mut mounts)));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| keep(plan, &channels, given, &mut mounts)));
     for failure in mounts.into_iter().rev().flat_map(BindMount::unmount) {
         say(reply.as_fd(), &Reply::Warning(failure));
     }
     match outcome {
         Ok(Ok(exited)) => sys::exit_like(exited.status),
-        Ok(Err(failure)) => child::tell(&channels.status, &failure),
-        Err(_) => child::tell(&channels.status, &Failure::new(Step::Namespaces, "/", Errno::CANCELED)),
+        Ok(Err(failure)) => child::tell(&channels.status, &Said::Failed(failure)),
+        Err(_) => {
+            let failure = Failure::new(Step::Namespaces, "/", Errno::CANCELED);
+            child::tell(&channels.status, &Said::Failed(failure));
+        }
     }
     sys::exit_now(1)
 }
 
-fn keep(plan: &Plan, channels: &Channels, mounts: &mut Vec<BindMount>) -> Result<Exited, Failure> {
+fn keep(
+    plan: &Plan,
+    channels: &Channels,
+    given: Given,
+    mounts: &mut Vec<BindMount>,
+) -> Result<Exited, Failure> {
     let fail = |errno| Failure::new(Step::Namespaces, "/", errno);
     child::new_session()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(fail)?;
@@ -54,21 +63,41 @@ fn keep(plan: &Plan, channels: &Channels, mounts: &mut Vec<BindMount>) -> Result
     match sys::clone3(0).map_err(|error| fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))? {
         Cloned::Child => {
             drop(status);
-            let Err(failure) = enter_and_run(plan, channels, &their_status);
-            child::tell(&their_status, &failure);
+            let Err(failure) = enter_and_run(plan, channels, &their_status, given);
+            child::tell(&their_status, &Said::Failed(failure));
             sys::exit_now(1)
         }
         Cloned::Parent { pid, pidfd } => {
             drop(their_status);
-            let mut buffer = [0; 8192];
-            let said = rustix::io::read(&status, &mut buffer).map_err(fail)?;
-            if said > 0 {
-                let _ = sys::wait4(pid);
-                return Err(decode(&buffer[..said]).unwrap_or_else(|_| fail(Errno::BADMSG)));
+            match hear(&status).map_err(fail)? {
+                Err(failure) => {
+                    let _ = sys::wait4(pid);
+                    return Err(failure);
+                }
+                Ok(given) => child::tell(&channels.status, &Said::Ready(given)),
             }
-            let _ = rustix::io::write(&channels.status, &[child::RUNS]);
+            child::tell(&channels.status, &Said::Runs);
             wait_for_end(&pidfd, &channels.mapped).map_err(fail)?;
             Ok(end_all(pid))
+        }
+    }
+}
+
+/// Waits until the child's program runs, or setting it up has failed.
+fn hear(status: &OwnedFd) -> rustix::io::Result<Result<Box<Given>, Failure>> {
+    let mut buffer = [0; 8192];
+    let mut given = None;
+    loop {
+        let length = rustix::io::read(status, &mut buffer)?;
+        for said in Said::decode_all(&buffer[..length]).map_err(|_| Errno::BADMSG)? {
+            match said {
+                Said::Failed(failure) => return Ok(Err(failure)),
+                Said::Ready(ready) => given = Some(ready),
+                Said::WantsMaps | Said::Runs => {}
+            }
+        }
+        if length == 0 {
+            return given.map(Ok).ok_or(Errno::BADMSG);
         }
     }
 }
@@ -141,18 +170,25 @@ fn make_parent(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(path))
 }
 
-fn enter_and_run(plan: &Plan, channels: &Channels, status: &OwnedFd) -> Result<Infallible, Failure> {
+fn enter_and_run(
+    plan: &Plan,
+    channels: &Channels,
+    status: &OwnedFd,
+    mut given: Given,
+) -> Result<Infallible, Failure> {
     child::die_with_parent(Signal::KILL, status)?;
     let null = child::open_null()?;
-    child::new_session()?;
+    given.own_keyring = child::new_session()?;
     for op in &plan.ops {
         root::apply_limit(op)?;
     }
     if let Isolation::Chroot { root } = &plan.isolation {
         enter(root, plan, &channels.log)?;
+        given.outer = plan.identity.outer;
+        given.unprivileged = true;
         child::die_with_parent(Signal::KILL, status)?;
     }
-    child::start_program(&plan.program, &null, &channels.log)
+    child::start_program(&plan.program, &null, &channels.log, status, given)
 }
 
 fn enter(root: &Path, plan: &Plan, log: &OwnedFd) -> Result<(), Failure> {

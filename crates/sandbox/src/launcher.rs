@@ -33,6 +33,7 @@ use rustix::process::Signal;
 
 use crate::allowance::{Allowance, Meter, Overrun};
 use crate::error::Error;
+use crate::given::Given;
 use crate::plan::{Isolation, Plan};
 use crate::wire::{self, Exited, Reply};
 
@@ -121,12 +122,19 @@ impl Launcher {
         })?;
         drop((their_log, their_reply));
         match receive(&reply)? {
-            (Reply::Started, Some(process)) => {
+            (Reply::Started(given), Some(process)) => {
                 let dies_with_first = plan.isolation == Isolation::Namespaces;
-                Ok(Running { reply, log, process, dies_with_first, allowance: Allowance::default() })
+                Ok(Running {
+                    reply,
+                    log,
+                    process,
+                    dies_with_first,
+                    allowance: Allowance::default(),
+                    given: *given,
+                })
             }
             (Reply::Failed(failure), _) => Err(failure.into()),
-            (Reply::Started | Reply::Warning(_) | Reply::Exited(_), _) => Err(Error::LauncherGone),
+            (Reply::Started(_) | Reply::Warning(_) | Reply::Exited(_), _) => Err(Error::LauncherGone),
         }
     }
 }
@@ -150,6 +158,7 @@ pub struct Running {
     /// Whether all of it dies with that process, which is the first of a namespace; a keeper ends the rest itself.
     dies_with_first: bool,
     allowance: Allowance,
+    given: Given,
 }
 
 /// How a build ended.
@@ -181,6 +190,11 @@ impl Running {
     pub fn within(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
         self
+    }
+
+    /// What isolation it has.
+    pub fn given(&self) -> &Given {
+        &self.given
     }
 
     /// Passes everything the build prints to `on_output` as it comes, until the build has ended and
@@ -242,7 +256,7 @@ impl Running {
                     return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
                 }
                 Some(Reply::Failed(failure)) => return Err(failure.into()),
-                Some(Reply::Started) | None => {}
+                Some(Reply::Started(_)) | None => {}
             }
         }
     }

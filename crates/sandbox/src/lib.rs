@@ -20,6 +20,7 @@ mod bind_mount;
 mod child;
 mod error;
 mod functions;
+mod given;
 mod host;
 mod ids;
 mod keeper;
@@ -34,6 +35,7 @@ mod wire;
 
 pub use allowance::{Allowance, Overrun};
 pub use error::{Error, Step};
+pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
 pub use ids::builder_ids;
 pub use launcher::{Exit, ExitStatus, Launcher, Running};

@@ -12,12 +12,13 @@ use rustix::process::Signal;
 
 use crate::child::{self, Channels};
 use crate::error::Step;
+use crate::given::Given;
 use crate::ids;
 use crate::keeper;
 use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
 use crate::plan::{Isolation, Network, Plan};
 use crate::sys::{self, Cloned};
-use crate::wire::{self, Failure, Reply};
+use crate::wire::{self, Failure, Reply, Said};
 
 /// Becomes the launcher if this process was started as one, and then never returns.
 ///
@@ -75,6 +76,10 @@ struct Build {
     failed: bool,
     /// Nobody wants it any more, and it was told to end.
     abandoned: bool,
+    /// What the child has, once it has said so.
+    given: Option<Box<Given>>,
+    /// The program runs and that was told.
+    started: bool,
     plan: Plan,
 }
 
@@ -155,18 +160,20 @@ impl Server {
         let (mapped, go_on) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
         let our_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let channels = Channels { status: their_status, mapped, log, caller: self.caller };
-        match sys::clone3(self.namespaces(&plan)) {
+        let namespaces = self.namespaces(&plan);
+        let given = Given::born(&plan, namespaces);
+        match sys::clone3(namespaces) {
             Err(error) => Err(fail(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
             Ok(Cloned::Child) => {
                 drop((go_on, status));
                 match plan.isolation {
-                    Isolation::Namespaces => child::run(&plan, channels),
+                    Isolation::Namespaces => child::run(&plan, channels, given),
                     Isolation::Chroot { .. } | Isolation::None => {
                         // A keeper lives as long as its build; other builds' sockets must not.
                         self.builds.clear();
                         let _ = rustix::stdio::dup2_stdin(&our_reply);
                         let _ = rustix::io::dup2(&our_reply, &mut self.control);
-                        keeper::run(&plan, channels, &our_reply)
+                        keeper::run(&plan, channels, given, &our_reply)
                     }
                 }
             }
@@ -179,6 +186,8 @@ impl Server {
                     go_on: Some(go_on),
                     failed: false,
                     abandoned: false,
+                    given: None,
+                    started: false,
                     plan,
                 });
                 Ok(())
@@ -231,8 +240,17 @@ impl Build {
         let mut buffer = [0; 8192];
         match rustix::io::read(status, &mut buffer) {
             Ok(0) => self.started(),
-            Ok(1) if buffer[0] == child::RUNS => self.started(),
-            Ok(1) if buffer[0] == child::WANTS_MAPS => {
+            Ok(length) => match Said::decode_all(&buffer[..length]) {
+                Ok(all) => all.into_iter().for_each(|said| self.heard(said)),
+                Err(_) => self.fail(Failure::new(Step::Namespaces, "/", Errno::BADMSG)),
+            },
+            Err(_) => {}
+        }
+    }
+
+    fn heard(&mut self, said: Said) {
+        match said {
+            Said::WantsMaps => {
                 if let Err(failure) = ids::map_child(self.pid, self.plan.identity) {
                     self.fail(failure);
                 } else if let Some(go_on) = &self.go_on {
@@ -240,19 +258,19 @@ impl Build {
                     let _ = rustix::io::write(go_on, &[1]);
                 }
             }
-            Ok(length) => match wire::decode(&buffer[..length]) {
-                Ok(failure) => self.fail(failure),
-                Err(_) => self.fail(Failure::new(Step::Namespaces, "/", Errno::BADMSG)),
-            },
-            Err(_) => {}
+            Said::Failed(failure) => self.fail(failure),
+            Said::Ready(given) => self.given = Some(given),
+            Said::Runs => self.started(),
         }
     }
 
     fn started(&mut self) {
         self.status = None;
-        if !self.failed {
+        // Without it, the child died while it was setting up, which its end will say.
+        if let Some(given) = self.given.take().filter(|_| !self.failed) {
+            self.started = true;
             // Should nobody be listening any more, the build is ended as abandoned.
-            let _ = send(self.reply.as_fd(), &wire::encode(&Reply::Started), &[self.pidfd.as_fd()]);
+            let _ = send(self.reply.as_fd(), &wire::encode(&Reply::Started(given)), &[self.pidfd.as_fd()]);
         }
     }
 
@@ -274,7 +292,9 @@ impl Build {
         }
         let Ok((_, exited)) = sys::wait4(self.pid) else { return false };
         if !self.failed {
-            say(self.reply.as_fd(), &Reply::Exited(exited));
+            let failure = || Failure::new(Step::SetUp, "/", Errno::CANCELED);
+            let reply = if self.started { Reply::Exited(exited) } else { Reply::Failed(failure()) };
+            say(self.reply.as_fd(), &reply);
         }
         true
     }

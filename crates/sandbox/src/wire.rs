@@ -9,18 +9,46 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Step};
+use crate::given::Given;
 
 /// What a launcher or the child it forked says about one build, on that build's own socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The program runs; a descriptor of its first process comes along.
-    Started,
+    /// The program runs, with that isolation; a descriptor of its first process comes along.
+    Started(Box<Given>),
     /// Setting up failed; nothing ran.
     Failed(Failure),
     /// Something that does not end the build, such as a mount that stays busy.
     Warning(Failure),
     /// The first process ended and was reaped.
     Exited(Exited),
+}
+
+/// What a child says while it sets up, one after another on one pipe, each in one write.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Said {
+    /// It waits for its id maps.
+    WantsMaps,
+    /// Setting up failed.
+    Failed(Failure),
+    /// All is set up but for the program, which runs once the pipe is closed by `execve`.
+    Ready(Box<Given>),
+    /// The program runs, where closing the pipe cannot say so.
+    Runs,
+}
+
+impl Said {
+    /// Everything in `bytes`, in order.
+    pub(crate) fn decode_all(mut bytes: &[u8]) -> io::Result<Vec<Self>> {
+        let mut all = Vec::new();
+        while !bytes.is_empty() {
+            let (said, rest) = postcard::take_from_bytes(bytes)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            all.push(said);
+            bytes = rest;
+        }
+        Ok(all)
+    }
 }
 
 /// An [`Error::Setup`] on the wire.

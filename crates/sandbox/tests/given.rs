@@ -1,0 +1,150 @@
+//! What a build is said to have is what it sees that it has.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "tests look at the host from outside")]
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use sandbox::{
+    Access, Exec, Given, Identity, Isolation, Launcher, Namespace, Network, Op, Plan, Program, Scheme,
+};
+use test_support::{Scratch, Trial, main_with_launcher};
+
+/// With this argument this program is the builder, and prints what it is in.
+const LOOK: &str = "--look";
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(LOOK) {
+        std::io::stdout().write_all(look().as_bytes()).unwrap();
+        return ExitCode::SUCCESS;
+    }
+    main_with_launcher(
+        sandbox::launcher_main,
+        vec![
+            Trial::test("namespaces_are_those_that_the_builder_is_in", || run(namespaces)),
+            Trial::test("the_host_s_network_is_told", || run(host_network)),
+            Trial::test("chroot_has_no_namespaces", || run(chroot)),
+            Trial::test("no_isolation_is_told_as_none", || run(none)),
+        ],
+    )
+}
+
+fn run(test: fn(&Launcher)) -> Result<(), libtest_mimic::Failed> {
+    test(&Launcher::start()?);
+    Ok(())
+}
+
+/// Kinds of namespaces by the name that the kernel has for them.
+const KINDS: &[(&str, Namespace)] = &[
+    ("user", Namespace::User),
+    ("mnt", Namespace::Mount),
+    ("pid", Namespace::Process),
+    ("net", Namespace::Network),
+    ("ipc", Namespace::Ipc),
+    ("uts", Namespace::HostName),
+    ("cgroup", Namespace::Cgroup),
+];
+
+/// Namespaces and privileges of this process, a line each.
+fn look() -> String {
+    let mut text = String::new();
+    for (name, _) in KINDS {
+        let link = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap_or_default();
+        text += &format!("{name} {}\n", link.display());
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    text.extend(status.lines().filter(|line| line.starts_with("NoNewPrivs")).map(|line| format!("{line}\n")));
+    text
+}
+
+fn bind(source: &Path, target: &Path, access: Access) -> Op {
+    Op::Bind { source: source.to_owned(), target: target.to_owned(), access, optional: false }
+}
+
+fn plan(isolation: Isolation, network: Network) -> Plan {
+    let mut ops = vec![Op::Proc { target: "/proc".into() }];
+    let is_open = isolation == Isolation::None;
+    if is_open {
+        ops.clear();
+    } else {
+        let null = Path::new("/dev/null");
+        ops.push(bind(null, null, Access::Device));
+        let files = sandbox::program(Path::new("/proc/self/exe"), Path::new("/bin/this")).unwrap();
+        ops.extend(files.iter().map(|file| bind(&file.source, &file.target, Access::ReadOnly)));
+    }
+    let this = if is_open { std::env::current_exe().unwrap() } else { PathBuf::from("/bin/this") };
+    Plan {
+        isolation,
+        network,
+        identity: Identity { uid: 1000, gid: 100, outer: sandbox::builder_ids().unwrap() },
+        ops,
+        program: Program::Exec(Exec {
+            path: this,
+            args: vec![b"this".to_vec(), LOOK.into()],
+            env: Vec::new(),
+            directory: "/".into(),
+            personality_32: false,
+        }),
+    }
+}
+
+/// What the build was given, and what it saw.
+fn start(launcher: &Launcher, plan: &Plan) -> (Given, String) {
+    let running = launcher.run(plan).unwrap();
+    let given = running.given().clone();
+    let mut seen = Vec::new();
+    running.follow(&mut |bytes| seen.extend_from_slice(bytes), &mut |warning| panic!("{warning}")).unwrap();
+    (given, String::from_utf8(seen).unwrap())
+}
+
+/// The namespaces in which the builder was and this process is not.
+fn own(seen: &str) -> BTreeSet<Namespace> {
+    let here = look();
+    let of = |text: &str, name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")).map(str::to_owned)).unwrap()
+    };
+    let is_own = |name: &str| of(seen, name) != of(&here, name);
+    KINDS.iter().filter(|(name, _)| is_own(name)).map(|(_, kind)| *kind).collect()
+}
+
+fn namespaces(launcher: &Launcher) {
+    let (given, seen) = start(launcher, &plan(Isolation::Namespaces, Network::Loopback));
+    assert_eq!(given.scheme, Scheme::Namespaces);
+    assert_eq!(given.namespaces, own(&seen), "{seen}");
+    assert_eq!(given.unprivileged, seen.contains("NoNewPrivs:\t1"), "{seen}");
+    assert!(given.unprivileged);
+    assert_eq!(given.network, Network::Loopback);
+    assert_eq!(given.outer, sandbox::builder_ids().unwrap());
+}
+
+fn host_network(launcher: &Launcher) {
+    let (given, seen) = start(launcher, &plan(Isolation::Namespaces, Network::Host));
+    assert_eq!(given.namespaces, own(&seen), "{seen}");
+    assert_eq!(given.network, Network::Host);
+    assert!(given.shortfalls().iter().any(|text| text == "the network is the host's"), "{given:?}");
+}
+
+fn chroot(launcher: &Launcher) {
+    if sandbox::builder_ids().unwrap().is_none() {
+        println!("skipped: isolation by chroot needs root");
+        return;
+    }
+    let scratch = Scratch::new();
+    let root = scratch.join("root");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
+    let (given, seen) = start(launcher, &plan(Isolation::Chroot { root }, Network::Host));
+    assert_eq!(given.scheme, Scheme::Chroot);
+    assert_eq!(own(&seen), BTreeSet::new(), "{seen}");
+    assert_eq!(given.namespaces, BTreeSet::new());
+    assert!(given.unprivileged && seen.contains("NoNewPrivs:\t1"), "{seen}");
+    assert!(!given.lacks.is_empty());
+}
+
+fn none(launcher: &Launcher) {
+    let (given, seen) = start(launcher, &plan(Isolation::None, Network::Host));
+    assert_eq!((given.scheme, given.namespaces.len()), (Scheme::None, own(&seen).len()), "{seen}");
+    assert!(!given.unprivileged && seen.contains("NoNewPrivs:\t0"), "{seen}");
+}
