@@ -11,6 +11,7 @@ mod config;
 mod delete;
 mod derivation;
 mod doctor;
+mod escapes;
 mod failures;
 mod isolation;
 mod log;
