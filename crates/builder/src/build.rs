@@ -1,12 +1,13 @@
 //! One build from its lock to its registration.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use derivation::{Derivation, OutputName};
 use local_store::{BuildDir, LocalStore};
-use sandbox::{Exec, Exit, ExitStatus, Launcher, Network};
+use sandbox::{Exec, Exit, ExitStatus, Launcher, Network, Notice};
 use settings::{FodNetwork, Settings};
 use store_path::{PathInfo, StorePath};
 
@@ -40,6 +41,8 @@ pub enum Message<'a> {
     Output(&'a [u8]),
     /// Something that does not end the build and that the user should know.
     Warning(String),
+    /// A step of setting its sandbox up or taking it down.
+    Detail(sandbox::Detail),
     /// The builder has ended well and left every output; what is left to do is to keep them.
     Ran,
 }
@@ -135,13 +138,10 @@ impl<'a> Build<'a> {
         let scratch = store.make_scratch(self.request.drv, host.builder_ids).map_err(failed)?;
         let build_dir = self.top.path().join("build");
         let tmp = self.top.path().join("tmp");
-        let root = self.top.path().join("root");
         build_dir::make_dir(&build_dir, 0o700, host.builder_ids)?;
         build_dir::make_dir(&tmp, 0o1777, None)?;
         if is_chroot {
-            // Entered as the build user, whose way leads through the top directory too.
-            build_dir::make_dir(&root, 0o755, None)?;
-            build_dir::set_mode(self.top.path(), 0o711)?;
+            build_dir::make_dir(&scratch.root(), 0o755, None)?;
         }
         let program = self.program(&settings.sandbox_build_dir, &build_dir)?;
         let plan = plan::isolated(View {
@@ -152,7 +152,7 @@ impl<'a> Build<'a> {
             scratch: &scratch.store(),
             build_dir: &build_dir,
             tmp: &tmp,
-            root: &root,
+            root: &scratch.root(),
             host,
             network: self.network(),
             program,
@@ -278,15 +278,19 @@ impl<'a> Build<'a> {
         });
         let sandbox = |source| BuildFailure::Sandbox { drv: self.request.drv.clone(), source };
         let running = launcher.run(plan).map_err(sandbox)?.within(limits::allowance(settings));
-        let mut warnings = Vec::new();
+        let teller = RefCell::new(&mut *tell);
         let exit = running.follow(
             &mut |bytes| {
                 log.write(bytes);
-                tell(Message::Output(bytes));
+                (teller.borrow_mut())(Message::Output(bytes));
             },
-            &mut |warning| warnings.push(request::chain(&warning)),
+            &mut |notice| {
+                (teller.borrow_mut())(match notice {
+                    Notice::Warning(warning) => Message::Warning(request::chain(&warning)),
+                    Notice::Detail(detail) => Message::Detail(detail),
+                });
+            },
         );
-        warnings.into_iter().for_each(|warning| tell(Message::Warning(warning)));
         let exit = exit.map_err(sandbox)?;
         let log_tail = log.finish();
         let missing = outputs::missing(self.request, made);

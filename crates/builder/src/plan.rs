@@ -43,6 +43,7 @@ pub(crate) struct View<'a> {
 
 /// The plan of an isolated build.
 pub(crate) fn isolated(view: View<'_>) -> Plan {
+    let identity = identity(&view);
     let mut ops = store_ops(&view);
     ops.push(bind(view.tmp, Path::new("/tmp"), Access::ReadWrite));
     // After `/tmp`, below which it may be.
@@ -54,7 +55,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
         ops.push(Op::Proc { target: "/proc".into() });
         ops.push(Op::ReadOnly { target: "/proc/sys".into() });
     }
-    ops.extend(etc_ops(&view));
+    ops.extend(etc_ops(&view, identity));
     ops.extend_from_slice(&view.host.binds);
     // After the last entry: a user may bind something below it.
     if !is_listed(&view, Path::new("/etc")) {
@@ -72,7 +73,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
             settings::Isolation::Chroot => Isolation::Chroot { root: view.root.to_owned() },
         },
         network: view.network,
-        identity: Identity { uid: UID, gid: GID, outer: view.host.builder_ids },
+        identity,
         ops,
         program: Program::Exec(view.program),
     }
@@ -86,6 +87,15 @@ pub(crate) fn open(program: Exec) -> Plan {
         identity: Identity { uid: UID, gid: GID, outer: None },
         ops: vec![no_core_files()],
         program: Program::Exec(program),
+    }
+}
+
+/// Without a user namespace, the builder sees the ids that it has on the host.
+fn identity(view: &View<'_>) -> Identity {
+    let outer = view.host.builder_ids;
+    match (view.settings.build_isolation, outer) {
+        (settings::Isolation::Chroot, Some((uid, gid))) => Identity { uid, gid, outer },
+        _ => Identity { uid: UID, gid: GID, outer },
     }
 }
 
@@ -121,14 +131,14 @@ fn device_ops(settings: &Settings) -> Vec<Op> {
     ops
 }
 
-fn etc_ops(view: &View<'_>) -> Vec<Op> {
+fn etc_ops(view: &View<'_>, Identity { uid, gid, .. }: Identity) -> Vec<Op> {
     let home = view.settings.sandbox_build_dir.display();
     let passwd = format!(
         "root:x:0:0:Nix build user:{home}:/noshell\n\
-         nixbld:x:{UID}:{GID}:Nix build user:{home}:/noshell\n\
+         nixbld:x:{uid}:{gid}:Nix build user:{home}:/noshell\n\
          nobody:x:65534:65534:Nobody:/:/noshell\n"
     );
-    let group = format!("root:x:0:\nnixbld:!:{GID}:\nnogroup:x:65534:\n");
+    let group = format!("root:x:0:\nnixbld:!:{gid}:\nnogroup:x:65534:\n");
     let mut ops = vec![etc_file("passwd", &passwd), etc_file("group", &group)];
     match view.network {
         Network::Loopback => ops.push(etc_file("hosts", "127.0.0.1 localhost\n::1 localhost\n")),

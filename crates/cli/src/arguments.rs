@@ -85,7 +85,7 @@ pub(crate) struct Globals {
     #[arg(long, num_args = 2, value_names = ["NAME", "VALUE"], action = ArgAction::Append, allow_hyphen_values = true)]
     option: Vec<String>,
 
-    /// Says more on stderr.
+    /// Says more on stderr; twice for every step.
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
@@ -109,7 +109,8 @@ impl Globals {
         match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, 0) => Verbosity::Normal,
-            (false, _) => Verbosity::Verbose,
+            (false, 1) => Verbosity::Verbose,
+            (false, _) => Verbosity::Steps,
         }
     }
 

@@ -12,6 +12,8 @@ pub(crate) enum Verbosity {
     Normal,
     /// More than that.
     Verbose,
+    /// Each step of it.
+    Steps,
 }
 
 /// The way to stderr.
@@ -34,6 +36,11 @@ impl Messages {
     /// Says more, with `--verbose`.
     pub(crate) fn detail(&self, text: impl Display) {
         self.say(Verbosity::Verbose, format_args!("{text}"));
+    }
+
+    /// Says still more, with `-vv`.
+    pub(crate) fn step(&self, text: impl Display) {
+        self.say(Verbosity::Steps, format_args!("{text}"));
     }
 
     /// Says what the user should know even with `--quiet`.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use engine::{Blocked, Event, Failure, Plan};
 use local_store::Location;
-use sandbox::Exit;
+use sandbox::{Detail, Exit};
 use store_path::StorePath;
 
 use crate::build_failure::{self, LogCommand};
@@ -49,9 +49,19 @@ impl<'a> Progress<'a> {
             Event::Log { drv, line } if self.shows_logs => self.messages.note(log_line::prefixed(drv, line)),
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
+            Event::Detail { drv, detail } => self.detail(drv, detail),
             Event::Built { drv, usage } => self.built(drv, usage.as_ref()),
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
+        }
+    }
+
+    fn detail(&self, drv: &StorePath, detail: &Detail) {
+        match detail {
+            Detail::Stage(text) => {
+                self.messages.detail(log_line::prefixed(drv, text.as_bytes()));
+            }
+            Detail::Step(text) => self.messages.step(log_line::prefixed(drv, text.as_bytes())),
         }
     }
 

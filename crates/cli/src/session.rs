@@ -58,7 +58,7 @@ impl Session {
 
     /// Returns whether the user wants to know more.
     pub(crate) fn verbose(&self) -> bool {
-        self.globals.verbosity() == Verbosity::Verbose
+        self.globals.verbosity() >= Verbosity::Verbose
     }
 
     /// Returns the variables this process was started with.
@@ -101,9 +101,14 @@ impl Session {
         };
         // As Nix does: whoever may reach a store may read it, and only its owner may write it.
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
-        LocalStore::open(location, options).with_context(|| {
+        let store = LocalStore::open(location, options).with_context(|| {
             format!("cannot open the store at `{}`; `--store DIR` takes another", place.display())
-        })
+        })?;
+        for error in store.left_over() {
+            let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+            self.messages.warn(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+        }
+        Ok(store)
     }
 
     /// Returns the store path that an argument means, valid or not.

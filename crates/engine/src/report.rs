@@ -31,6 +31,13 @@ pub enum Event<'a> {
         /// What the user should know.
         text: &'a str,
     },
+    /// A step of setting a build's sandbox up or taking it down.
+    Detail {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What happens.
+        detail: &'a sandbox::Detail,
+    },
     /// A build is over and its outputs are valid.
     Built {
         /// The derivation.

@@ -162,6 +162,10 @@ impl Run<'_> {
                 Message::Warning(goal, text) => {
                     (self.on_event)(Event::Warning { drv: &self.plan.builds[goal.index()].drv, text: &text });
                 }
+                Message::Detail(goal, detail) => {
+                    let drv = &self.plan.builds[goal.index()].drv;
+                    (self.on_event)(Event::Detail { drv, detail: &detail });
+                }
                 Message::Ran(goal) => self.schedule.free_slot(goal),
                 Message::Stop => self.stop(),
                 Message::Ended(goal, result) => {

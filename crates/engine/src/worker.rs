@@ -17,6 +17,8 @@ pub(crate) enum Message {
     Log(GoalId, Vec<u8>),
     /// Something about a build that does not end it.
     Warning(GoalId, String),
+    /// A step of setting a sandbox up or taking it down.
+    Detail(GoalId, sandbox::Detail),
     /// Everything has to stop.
     Stop,
     /// The builder has ended, and the rest of the build needs no slot.
@@ -63,6 +65,7 @@ fn build(
             }
         }
         builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
+        builder::Message::Detail(detail) => tell(Message::Detail(goal, detail)),
         builder::Message::Ran => tell(Message::Ran(goal)),
     });
     if let Some(text) = lines.finish() {

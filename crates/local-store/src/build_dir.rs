@@ -32,7 +32,8 @@ impl LocalStore {
         let parent = parent.unwrap_or(&usual);
         if parent != usual {
             create_dirs(parent)?;
-            sweep(parent)?;
+            // What is left is in the way of nobody, and was told when the store was opened.
+            let _ = sweep(parent)?;
         }
         loop {
             let path = |unique: &str| parent.join(format!("nix-{unique}"));

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode};
+use rustix::io::Errno;
 use store_path::StorePath;
 
 use crate::canonical::make_readable;
@@ -99,12 +100,17 @@ impl Visit for Removal {
     }
 
     fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
-        rustix::fs::unlinkat(node.parent, node.name, AtFlags::empty()).map_err(node.failed("remove"))
+        match rustix::fs::unlinkat(node.parent, node.name, AtFlags::empty()) {
+            Err(Errno::BUSY) => Err(Error::Mounted { path: node.path() }),
+            other => other.map_err(node.failed("remove")),
+        }
     }
 
     fn left(&mut self, directory: &Node<'_>) -> Result<(), Error> {
-        rustix::fs::unlinkat(directory.parent, directory.name, AtFlags::REMOVEDIR)
-            .map_err(directory.failed("remove"))
+        match rustix::fs::unlinkat(directory.parent, directory.name, AtFlags::REMOVEDIR) {
+            Err(Errno::BUSY) => Err(Error::Mounted { path: directory.path() }),
+            other => other.map_err(directory.failed("remove")),
+        }
     }
 }
 

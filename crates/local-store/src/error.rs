@@ -22,6 +22,22 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// What a killed build has left mounted could not be undone.
+    #[error("cannot undo what a killed build has left in `{}`; it is tried again at the next start", path.display())]
+    Release {
+        /// The directory of that build.
+        path: PathBuf,
+        /// What was in the way.
+        source: sandbox::Error,
+    },
+
+    /// Something is mounted in a tree that was to be removed or registered, and is not part of it.
+    #[error("`{}` is a mount point; unmount it first", path.display())]
+    Mounted {
+        /// Where.
+        path: PathBuf,
+    },
+
     /// The database refused.
     #[error(transparent)]
     Database(#[from] store_db::Error),

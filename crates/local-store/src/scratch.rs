@@ -57,10 +57,19 @@ impl Scratch {
         &self.path
     }
 
+    /// Returns where a build's root may be made whose mounts are the host's; they are found there if it is killed.
+    pub fn root(&self) -> PathBuf {
+        root_in(&self.path)
+    }
+
     /// Returns the directory that a build sees as its store directory.
     pub fn store(&self) -> PathBuf {
         self.path.join("store")
     }
+}
+
+pub(crate) fn root_in(scratch: &Path) -> PathBuf {
+    scratch.join("root")
 }
 
 impl Drop for Scratch {

@@ -43,6 +43,8 @@ pub struct LocalStore {
     pub(crate) temp_roots: Mutex<Option<TempRoots>>,
     /// Numbers the names of what this process makes aside.
     pub(crate) next_number: AtomicU64,
+    /// What could not be swept.
+    left_over: Vec<Error>,
     /// Held while the store is open: whoever upgrades the database waits for it.
     _big_lock: File,
 }
@@ -51,20 +53,27 @@ impl LocalStore {
     /// Opens the store at `location`, made when it is not there, and sweeps what killed builds left.
     pub fn open(location: Location, options: Options) -> Result<Self, Error> {
         let big_lock = layout::prepare(&location)?;
-        let store = Self {
+        let mut store = Self {
             location,
             options,
             connections: Mutex::default(),
             commits: Commits::default(),
             temp_roots: Mutex::default(),
             next_number: AtomicU64::new(0),
+            left_over: Vec::new(),
             _big_lock: big_lock,
         };
         store.release(store.connect()?);
         layout::finish(&store.location)?;
-        sweep::sweep(&store.location.builds())?;
-        sweep::sweep_scratch(&store.location)?;
+        // First what may be mounted on the others.
+        store.left_over = sweep::sweep_scratch(&store.location)?;
+        store.left_over.extend(sweep::sweep(&store.location.builds())?);
         Ok(store)
+    }
+
+    /// Returns why some of what killed builds have left is still there.
+    pub fn left_over(&self) -> &[Error] {
+        &self.left_over
     }
 
     /// Returns where the store is.

@@ -18,24 +18,40 @@ use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::location::Location;
 use crate::open_file::{lock, remove_file, try_lock};
+use crate::scratch::root_in;
 
-/// Removes the build directories in `parent` whose owners are dead.
-pub(crate) fn sweep(parent: &Path) -> Result<(), Error> {
-    left_in(parent, "nix-")?.iter().try_for_each(|path| sweep_directory(path))
+/// Removes the build directories in `parent` whose owners are dead. Returns why some cannot be yet.
+pub(crate) fn sweep(parent: &Path) -> Result<Vec<Error>, Error> {
+    let mut left_over = Vec::new();
+    for path in left_in(parent, "nix-")? {
+        match sweep_directory(&path) {
+            // It is in use by what could not be undone elsewhere.
+            Err(error @ Error::Mounted { .. }) => left_over.push(error),
+            other => other?,
+        }
+    }
+    Ok(left_over)
 }
 
-/// Removes the scratch directories whose owners are dead.
-pub(crate) fn sweep_scratch(location: &Location) -> Result<(), Error> {
+/// Removes the scratch directories whose owners are dead. Returns why some cannot be yet.
+pub(crate) fn sweep_scratch(location: &Location) -> Result<Vec<Error>, Error> {
+    let mut left_over = Vec::new();
     for link in left_in(&location.builds(), "scratch-")? {
         if let Ok(target) = fs::read_link(&link)
             && target.parent() == Some(&location.real_store)
             && target.extension().is_some_and(|extension| extension == "chroot")
         {
-            sweep_directory(&target)?;
+            match sweep_directory(&target) {
+                Err(error @ (Error::Release { .. } | Error::Mounted { .. })) => {
+                    left_over.push(error);
+                    continue;
+                }
+                other => other?,
+            }
         }
         remove_file(&link)?;
     }
-    Ok(())
+    Ok(left_over)
 }
 
 /// Locks the directory at `path`, unless somebody else has or it is gone.
@@ -49,7 +65,13 @@ pub(crate) fn claim(path: &Path) -> Result<Option<File>, Error> {
 pub(crate) fn remove_left_over(path: &Path) -> Result<(), Error> {
     let Some(file) = open(path)? else { return Ok(()) };
     lock(&file, path, FlockOperation::LockExclusive)?;
-    if is_there(&file, path)? { remove_tree(path) } else { Ok(()) }
+    if is_there(&file, path)? { release_and_remove(path) } else { Ok(()) }
+}
+
+/// Removes a directory in which a build without a mount namespace may have left mounts, and those first.
+fn release_and_remove(path: &Path) -> Result<(), Error> {
+    sandbox::release(&root_in(path)).map_err(|source| Error::Release { path: path.to_owned(), source })?;
+    remove_tree(path)
 }
 
 fn sweep_directory(path: &Path) -> Result<(), Error> {
@@ -58,7 +80,7 @@ fn sweep_directory(path: &Path) -> Result<(), Error> {
         return Ok(());
     }
     match claim(path)? {
-        Some(_lock) => remove_tree(path),
+        Some(_lock) => release_and_remove(path),
         None => Ok(()),
     }
 }

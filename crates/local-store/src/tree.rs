@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -84,8 +84,15 @@ impl Node<'_> {
     }
 
     fn open_as(&self, flags: OFlags) -> Result<OwnedFd, Error> {
-        let opened =
-            rustix::fs::openat(self.parent, self.name, flags, Mode::empty()).map_err(self.failed("open"))?;
+        // What is mounted in a tree is not part of it: emptying or changing that would reach the files of others.
+        let opened = rustix::fs::openat2(self.parent, self.name, flags, Mode::empty(), ResolveFlags::NO_XDEV);
+        let opened = match opened {
+            Err(Errno::XDEV) => return Err(Error::Mounted { path: self.path() }),
+            // Where a container forbids it, this program cannot have mounted anything either.
+            Err(Errno::NOSYS) => rustix::fs::openat(self.parent, self.name, flags, Mode::empty()),
+            opened => opened,
+        };
+        let opened = opened.map_err(self.failed("open"))?;
         let now = rustix::fs::fstat(&opened).map_err(self.failed("look at"))?;
         if id(&now) == id(self.stat) { Ok(opened) } else { Err(Error::Changed { path: self.path() }) }
     }

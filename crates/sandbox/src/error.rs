@@ -111,6 +111,10 @@ pub enum Step {
     Unmount,
     /// Remove a directory that was made for a mount.
     RemoveDir,
+    /// Become the owner of a root.
+    Own,
+    /// Start the process that ends builds when their launcher is killed.
+    Leash,
 }
 
 impl fmt::Display for Step {
@@ -142,6 +146,8 @@ impl fmt::Display for Step {
             Self::SetUp => "finish the sandbox at",
             Self::Unmount => "unmount",
             Self::RemoveDir => "remove the directory",
+            Self::Leash => "start the process that guards the builds of",
+            Self::Own => "have, as another process uses it, the root",
         })
     }
 }

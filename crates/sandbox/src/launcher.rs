@@ -17,6 +17,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -34,8 +35,9 @@ use rustix::process::Signal;
 use crate::allowance::{Allowance, Meter, Overrun};
 use crate::error::Error;
 use crate::given::Given;
+use crate::left_over;
 use crate::plan::{Isolation, Plan};
-use crate::wire::{self, Exited, Reply};
+use crate::wire::{self, Detail, Exited, Reply};
 
 /// The one argument of the launcher; other programs refuse it instead of doing their usual work.
 pub(crate) const ARGUMENT: &str = "--launch-builds";
@@ -121,20 +123,33 @@ impl Launcher {
             errno => talk(errno),
         })?;
         drop((their_log, their_reply));
-        match receive(&reply)? {
-            (Reply::Started(given), Some(process)) => {
-                let dies_with_first = plan.isolation == Isolation::Namespaces;
-                Ok(Running {
-                    reply,
-                    log,
-                    process,
-                    dies_with_first,
-                    allowance: Allowance::default(),
-                    given: *given,
-                })
+        let mut early = Vec::new();
+        loop {
+            match receive(&reply)? {
+                (Reply::Started(given), Some(process)) => {
+                    let root = match &plan.isolation {
+                        Isolation::Chroot { root } => Some(root.clone()),
+                        Isolation::Namespaces | Isolation::None => None,
+                    };
+                    let dies_with_first = plan.isolation == Isolation::Namespaces;
+                    let allowance = Allowance::default();
+                    let given = *given;
+                    return Ok(Running {
+                        reply,
+                        log,
+                        process,
+                        dies_with_first,
+                        root,
+                        allowance,
+                        given,
+                        early,
+                    });
+                }
+                (Reply::Warning(failure), _) => early.push(Notice::Warning(failure.into())),
+                (Reply::Detail(detail), _) => early.push(Notice::Detail(detail)),
+                (Reply::Failed(failure), _) => return Err(failure.into()),
+                (Reply::Started(_) | Reply::Exited(_), _) => return Err(Error::LauncherGone),
             }
-            (Reply::Failed(failure), _) => Err(failure.into()),
-            (Reply::Started(_) | Reply::Warning(_) | Reply::Exited(_), _) => Err(Error::LauncherGone),
         }
     }
 }
@@ -157,8 +172,21 @@ pub struct Running {
     process: OwnedFd,
     /// Whether all of it dies with that process, which is the first of a namespace; a keeper ends the rest itself.
     dies_with_first: bool,
+    /// Where it may leave mounts on the host, should its keeper be killed.
+    root: Option<PathBuf>,
     allowance: Allowance,
     given: Given,
+    /// What was told before it ran.
+    early: Vec<Notice>,
+}
+
+/// What [`Running::follow`] hears of beside output.
+#[derive(Debug)]
+pub enum Notice {
+    /// Something could not be cleaned up.
+    Warning(Error),
+    /// Something was done.
+    Detail(Detail),
 }
 
 /// How a build ended.
@@ -198,16 +226,17 @@ impl Running {
     }
 
     /// Passes everything the build prints to `on_output` as it comes, until the build has ended and
-    /// all its processes are gone. `on_warning` hears of what could not be cleaned up.
+    /// all its processes are gone.
     ///
     /// # Errors
     /// [`Error::LauncherGone`] if the launcher died, which ends the build too.
     pub fn follow(
-        self,
+        mut self,
         on_output: &mut dyn FnMut(&[u8]),
-        on_warning: &mut dyn FnMut(Error),
+        on_notice: &mut dyn FnMut(Notice),
     ) -> Result<Exit, Error> {
-        let exit = self.hear(on_output, on_warning);
+        std::mem::take(&mut self.early).into_iter().for_each(&mut *on_notice);
+        let exit = self.hear(on_output, on_notice);
         if let Err(Error::LauncherGone) = exit {
             self.end();
         }
@@ -223,12 +252,16 @@ impl Running {
             let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
         }
         let _ = wait_readable(&[self.process.as_fd()], Some(Duration::from_secs(20)));
+        if let Some(root) = &self.root {
+            // Its keeper has done that, unless it was killed too; what cannot be undone, the next start tries.
+            let _ = left_over::release(root);
+        }
     }
 
     fn hear(
         &self,
         on_output: &mut dyn FnMut(&[u8]),
-        on_warning: &mut dyn FnMut(Error),
+        on_notice: &mut dyn FnMut(Notice),
     ) -> Result<Exit, Error> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = true;
@@ -247,7 +280,8 @@ impl Running {
                     .map_err(talk)?;
             }
             match self.next_reply()? {
-                Some(Reply::Warning(failure)) => on_warning(failure.into()),
+                Some(Reply::Warning(failure)) => on_notice(Notice::Warning(failure.into())),
+                Some(Reply::Detail(detail)) => on_notice(Notice::Detail(detail)),
                 Some(Reply::Exited(exited)) => {
                     if open {
                         self.pass_output(&mut buffer, &mut meter, overran, on_output)?;

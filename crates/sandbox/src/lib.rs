@@ -16,8 +16,9 @@
 //! ```
 
 mod allowance;
-mod bind_mount;
 mod child;
+mod chroot;
+mod descendants;
 mod error;
 mod functions;
 mod given;
@@ -25,6 +26,8 @@ mod host;
 mod ids;
 mod keeper;
 mod launcher;
+mod leash;
+mod left_over;
 mod plan;
 mod probe;
 mod program_file;
@@ -38,7 +41,9 @@ pub use error::{Error, Step};
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
 pub use ids::builder_ids;
-pub use launcher::{Exit, ExitStatus, Launcher, Running};
+pub use launcher::{Exit, ExitStatus, Launcher, Notice, Running};
+pub use left_over::release;
 pub use plan::{Access, Exec, Identity, Isolation, Network, Op, Plan, Program, Resource};
 pub use probe::{Finding, Lack, probe};
 pub use server::launcher_main;
+pub use wire::Detail;

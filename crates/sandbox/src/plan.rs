@@ -209,7 +209,7 @@ impl Plan {
             Isolation::Chroot { .. } => vec![
                 "the network is the host's",
                 "the processes of the host are visible in /proc",
-                "shared memory, the host name and pseudo terminals are the host's",
+                "shared memory and message queues of System V, and the host name, are the host's",
             ],
         }
     }

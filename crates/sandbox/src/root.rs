@@ -22,6 +22,8 @@ use crate::wire::Failure;
 /// The root of a sandbox while it is being furnished.
 pub(crate) struct Root {
     fd: OwnedFd,
+    /// Whether mounts below it are in the host's table, where those of others may be shared.
+    is_on_host: bool,
     /// The directory that was last written to: a closure's targets share theirs.
     last_parent: Option<(PathBuf, OwnedFd)>,
 }
@@ -41,7 +43,33 @@ impl Root {
         // Over the host's root: the one directory that every host has. Absolute paths go on to mean
         // the host's files, since a process's root is not looked up again.
         attach(&root, CWD, slash).map_err(at(Step::MountRoot, slash))?;
-        Ok(Self { fd: root, last_parent: None })
+        Ok(Self { fd: root, is_on_host: false, last_parent: None })
+    }
+
+    /// Mounts the directory at `path` of the host over itself, where mounts below spread to nobody.
+    pub(crate) fn on(path: &Path) -> Result<Self, Failure> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let root = mount::open_tree(CWD, path, flags).map_err(at(Step::MountRoot, path))?;
+        attach(&root, CWD, path).map_err(at(Step::MountRoot, path))?;
+        // Not before: where the mount it is in is shared, attaching it has made it so, too.
+        let private = sys::make_private(&root).map_err(at(Step::PrivateMounts, path));
+        let root = Self { fd: root, is_on_host: true, last_parent: None };
+        private.map(|()| root).inspect_err(|_| {
+            let _ = mount::unmount(path, mount::UnmountFlags::DETACH);
+        })
+    }
+
+    /// The directory that is the root.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes back that the root itself is read-only.
+    pub(crate) fn make_writable(&self) -> Result<(), Failure> {
+        let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into();
+        sys::clear_mount_attributes(&self.fd, read_only).map_err(at(Step::ReadOnly, Path::new("/")))
     }
 
     /// Carries out one operation.
@@ -140,6 +168,9 @@ impl Root {
             }
             FileType::Directory => self.make_mount_point(target, true)?,
             _ => self.make_mount_point(target, false)?,
+        }
+        if self.is_on_host {
+            sys::make_private(&tree).map_err(at(Step::PrivateMounts, target))?;
         }
         sys::add_mount_attributes(&tree, attributes(access), true).map_err(at(Step::ReadOnly, target))?;
         let (parent, name) = self.parent_of(target)?;

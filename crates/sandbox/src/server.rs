@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "reads the one argument that makes this program the launcher")]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::child::{self, Channels};
 use crate::error::Step;
@@ -16,6 +18,8 @@ use crate::given::Given;
 use crate::ids;
 use crate::keeper;
 use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
+use crate::leash::Leash;
+use crate::left_over;
 use crate::plan::{Isolation, Network, Plan};
 use crate::sys::{self, Cloned};
 use crate::wire::{self, Failure, Reply, Said};
@@ -43,7 +47,10 @@ fn serve() {
         return;
     }
     let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let mut server = Server { control, builds: Vec::new(), caller, cgroups: has_cgroup_namespaces() };
+    // What a killed keeper leaves running is found as a child of this process.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let cgroups = has_cgroup_namespaces();
+    let mut server = Server { control, builds: Vec::new(), leash: Leash::start().ok(), caller, cgroups };
     while server.turn() {}
     server.kill_all();
 }
@@ -59,6 +66,8 @@ fn raise_descriptor_limit() {
 struct Server {
     control: OwnedFd,
     builds: Vec<Build>,
+    /// `None` if it could not be started, which is tried again with each build.
+    leash: Option<Leash>,
     caller: (u32, u32),
     cgroups: bool,
 }
@@ -94,7 +103,12 @@ struct Ready {
 impl Server {
     /// Waits for something to happen and deals with it. False once the caller is gone.
     fn turn(&mut self) -> bool {
-        let Ok((asked, ready)) = self.wait() else { return false };
+        let Ok((asked, lost_leash, ready)) = self.wait() else { return false };
+        if lost_leash && let Some(leash) = self.leash.take() {
+            leash.reap();
+            // If that fails now, the next build says so.
+            let _ = self.hold_all();
+        }
         for (build, ready) in self.builds.iter_mut().zip(&ready) {
             if ready.abandoned {
                 build.abandoned = true;
@@ -105,12 +119,15 @@ impl Server {
             }
         }
         let mut ended = ready.iter().map(|ready| ready.ended);
-        self.builds.retain_mut(|build| !(ended.next().unwrap_or(false) && build.reap()));
+        let ours = self.children();
+        self.builds.retain_mut(|build| !(ended.next().unwrap_or(false) && build.reap(&ours)));
         !asked || self.serve_request()
     }
 
-    fn wait(&self) -> rustix::io::Result<(bool, Vec<Ready>)> {
-        let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
+    /// Whether a request has come, whether the leash was killed, and what is ready for each build.
+    fn wait(&self) -> rustix::io::Result<(bool, bool, Vec<Ready>)> {
+        let leash = self.leash.as_ref().map_or(&self.control, Leash::socket);
+        let mut polled = vec![PollFd::new(&self.control, PollFlags::IN), PollFd::new(leash, PollFlags::IN)];
         for build in &self.builds {
             polled.push(PollFd::new(&build.pidfd, PollFlags::IN));
             // A closed socket stays ready: looking at it while a keeper cleans up would be a busy loop.
@@ -128,13 +145,14 @@ impl Server {
         }
         let mut events = polled.iter().map(|fd| !fd.revents().is_empty());
         let asked = events.next().unwrap_or(false);
+        let lost_leash = events.next().unwrap_or(false) && self.leash.is_some();
         let mut next = || events.next().unwrap_or(false);
         let ready = self
             .builds
             .iter()
             .map(|build| Ready { ended: next(), abandoned: next(), status: build.status.is_some() && next() })
             .collect();
-        Ok((asked, ready))
+        Ok((asked, lost_leash, ready))
     }
 
     /// Reads one request. False once the caller has closed its end.
@@ -154,6 +172,9 @@ impl Server {
 
     fn start(&mut self, plan: OwnedFd, log: OwnedFd, reply: &OwnedFd) -> Result<(), Failure> {
         let fail = |errno| Failure::new(Step::Namespaces, "/", errno);
+        if self.leash.is_none() {
+            self.hold_all().map_err(|errno| Failure::new(Step::Leash, "/", errno))?;
+        }
         let plan = read_plan(&plan).map_err(fail)?;
         let (status, their_status) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
         rustix::fs::fcntl_setfl(&status, OFlags::NONBLOCK).map_err(fail)?;
@@ -171,6 +192,7 @@ impl Server {
                     Isolation::Chroot { .. } | Isolation::None => {
                         // A keeper lives as long as its build; other builds' sockets must not.
                         self.builds.clear();
+                        self.leash = None;
                         let _ = rustix::stdio::dup2_stdin(&our_reply);
                         let _ = rustix::io::dup2(&our_reply, &mut self.control);
                         keeper::run(&plan, channels, given, &our_reply)
@@ -178,7 +200,7 @@ impl Server {
                 }
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
-                self.builds.push(Build {
+                let build = Build {
                     reply: our_reply,
                     pid,
                     pidfd,
@@ -189,7 +211,10 @@ impl Server {
                     given: None,
                     started: false,
                     plan,
-                });
+                };
+                // One that was killed meanwhile is replaced, with all of them.
+                let _ = self.leash.as_ref().map(|leash| build.hold(leash));
+                self.builds.push(build);
                 Ok(())
             }
         }
@@ -213,13 +238,29 @@ impl Server {
         flags
     }
 
+    /// Every child that was not adopted.
+    fn children(&self) -> Vec<i32> {
+        let leash = self.leash.as_ref().map(|leash| leash.pid);
+        self.builds.iter().map(|build| build.pid).chain(leash).collect()
+    }
+
+    /// Starts the leash, and gives it every build.
+    fn hold_all(&mut self) -> rustix::io::Result<()> {
+        let leash = Leash::start().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let held = self.builds.iter().try_for_each(|build| build.hold(&leash));
+        self.leash = Some(leash);
+        held
+    }
+
     /// The caller is gone: ends every build and waits until it has.
     fn kill_all(&mut self) {
         for build in &mut self.builds {
             build.kill();
         }
+        let ours = self.children();
         for build in &self.builds {
             let _ = sys::wait4(build.pid);
+            let _ = build.clean_up(&ours);
         }
     }
 }
@@ -282,8 +323,39 @@ impl Build {
         self.kill();
     }
 
+    fn hold(&self, leash: &Leash) -> rustix::io::Result<()> {
+        leash.hold(&self.pidfd, self.root())
+    }
+
+    /// Where its mounts are, if they are the host's.
+    fn root(&self) -> Option<&Path> {
+        match &self.plan.isolation {
+            Isolation::Chroot { root } => Some(root),
+            Isolation::Namespaces | Isolation::None => None,
+        }
+    }
+
+    /// Does what its keeper has not, if that was killed. `ours` are children that are not of its making.
+    fn clean_up(&self, ours: &[i32]) -> Result<(), Failure> {
+        if self.plan.isolation == Isolation::Namespaces {
+            return Ok(());
+        }
+        loop {
+            let known = |child: &Pid| ours.contains(&child.as_raw_nonzero().get());
+            let orphans: Vec<Pid> = keeper::children().into_iter().filter(|child| !known(child)).collect();
+            if orphans.is_empty() {
+                break;
+            }
+            for orphan in orphans {
+                let _ = rustix::process::kill_process(orphan, Signal::KILL);
+                let _ = sys::wait4(orphan.as_raw_nonzero().get());
+            }
+        }
+        self.root().map_or(Ok(()), |root| left_over::release_within(root, Duration::from_secs(1)))
+    }
+
     /// Reaps the ended child. False if it was not the end after all.
-    fn reap(&mut self) -> bool {
+    fn reap(&mut self, ours: &[i32]) -> bool {
         // What it said before it ended comes first.
         let mut unheard = 3;
         while self.status.is_some() && !self.failed && unheard > 0 {
@@ -291,6 +363,9 @@ impl Build {
             unheard -= 1;
         }
         let Ok((_, exited)) = sys::wait4(self.pid) else { return false };
+        if let Err(failure) = self.clean_up(ours) {
+            say(self.reply.as_fd(), &Reply::Warning(failure));
+        }
         if !self.failed {
             let failure = || Failure::new(Step::SetUp, "/", Errno::CANCELED);
             let reply = if self.started { Reply::Exited(exited) } else { Reply::Failed(failure()) };

@@ -94,9 +94,29 @@ pub(crate) fn add_mount_attributes(
     attributes: u64,
     recursive: bool,
 ) -> rustix::io::Result<()> {
+    change_mount(mount, attributes, 0, 0, recursive)
+}
+
+/// Takes attributes from the mount behind `mount`.
+pub(crate) fn clear_mount_attributes(mount: impl AsFd, attributes: u64) -> rustix::io::Result<()> {
+    change_mount(mount, 0, attributes, 0, false)
+}
+
+/// Keeps what is mounted below the mount behind `mount`, and below those in it, from spreading to others.
+pub(crate) fn make_private(mount: impl AsFd) -> rustix::io::Result<()> {
+    change_mount(mount, 0, 0, libc::MS_PRIVATE, true)
+}
+
+fn change_mount(
+    mount: impl AsFd,
+    add: u64,
+    clear: u64,
+    propagation: u64,
+    recursive: bool,
+) -> rustix::io::Result<()> {
     // SAFETY: `mount_attr` is plain integers, for which zero is "unchanged".
     let mut change: libc::mount_attr = unsafe { zeroed() };
-    change.attr_set = attributes;
+    (change.attr_set, change.attr_clr, change.propagation) = (add, clear, propagation);
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the descriptor is borrowed for the call, the path is empty and terminated, and the
     // structure lives through the call and has the size that is told.
@@ -117,6 +137,13 @@ pub(crate) fn add_mount_attributes(
 pub(crate) fn close_on_exec_from(first: u32) -> rustix::io::Result<()> {
     // SAFETY: setting a flag invalidates no descriptor that a Rust value owns.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Closes every descriptor from `first` on. The caller must have let go of all values that own one.
+pub(crate) fn close_from(first: u32) -> rustix::io::Result<()> {
+    // SAFETY: nothing is read or written; that no owner is left is the caller's part.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 

@@ -20,8 +20,19 @@ pub(crate) enum Reply {
     Failed(Failure),
     /// Something that does not end the build, such as a mount that stays busy.
     Warning(Failure),
+    /// Something that people may want to know.
+    Detail(Detail),
     /// The first process ended and was reaped.
     Exited(Exited),
+}
+
+/// A step of setting up or taking down, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detail {
+    /// What happens.
+    Stage(String),
+    /// One of the many things that make it up, such as a mount.
+    Step(String),
 }
 
 /// What a child says while it sets up, one after another on one pipe, each in one write.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sandbox::{
-    Access, Error, Exec, Exit, ExitStatus, Identity, Isolation, Launcher, Network, Op, Plan, Program,
+    Access, Error, Exec, Exit, ExitStatus, Identity, Isolation, Launcher, Network, Notice, Op, Plan, Program,
     Resource, Step,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
@@ -143,7 +143,7 @@ fn output(launcher: &Launcher, plan: &Plan) -> (Exit, String) {
     let exit = launcher
         .run(plan)
         .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
-        .follow(&mut |bytes| output.extend_from_slice(bytes), &mut |warning| panic!("{warning}"))
+        .follow(&mut |bytes| output.extend_from_slice(bytes), &mut no_warning)
         .unwrap();
     (exit, String::from_utf8_lossy(&output).into_owned())
 }
@@ -288,7 +288,7 @@ fn nothing_outlives(launcher: &Launcher) {
             killed = true;
             kill(parent);
         },
-        &mut |warning| panic!("{warning}"),
+        &mut no_warning,
     );
     assert!(killed && matches!(ended, Err(Error::LauncherGone)), "{ended:?}");
     // What is left of a dead process has no command line.
@@ -337,6 +337,10 @@ fn many_at_once(launcher: &Launcher) {
             });
         }
     });
+}
+
+fn no_warning(notice: Notice) {
+    assert!(matches!(notice, Notice::Detail(_)), "{notice:?}");
 }
 
 fn mount_table() -> String {

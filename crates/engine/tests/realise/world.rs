@@ -140,6 +140,7 @@ fn tell(event: &Event<'_>) -> String {
         Event::Started { drv } => format!("start {}", name(drv)),
         Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
         Event::Warning { drv, text } => format!("{} warns: {text}", name(drv)),
+        Event::Detail { drv, detail } => format!("{} does {detail:?}", name(drv)),
         Event::Built { drv, .. } => format!("built {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),

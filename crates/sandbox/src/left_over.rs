@@ -1,0 +1,155 @@
+//! What is left in the host's mount table, and running, when the keeper of a build was killed.
+
+#![expect(clippy::disallowed_methods, reason = "reads the mount table and the roots of processes")]
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::error::{Error, Step};
+use crate::wire::Failure;
+
+/// A living keeper needs this long at most, with every mount busy.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Ends every process whose root is `root` or below, and undoes every mount there.
+///
+/// `root` is that of a build under [`crate::Isolation::Chroot`], or does not exist. A keeper that still
+/// cleans up is waited for.
+///
+/// # Errors
+/// [`Error::Setup`] names the first mount that cannot be undone; the others are undone all the same.
+pub fn release(root: &Path) -> Result<(), Error> {
+    release_within(root, PATIENCE).map_err(Error::from)
+}
+
+pub(crate) fn release_within(root: &Path, patience: Duration) -> Result<(), Failure> {
+    let Some(directory) = open(root)? else { return Ok(()) };
+    wait_for_owner(&directory, root, patience)?;
+    if mounts_below(root).is_empty() {
+        return Ok(());
+    }
+    // What it starts meanwhile has this root, too.
+    let start = Instant::now();
+    while end_processes(root) && start.elapsed() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    mounts_below(root).iter().rev().map(|mount| undo(mount)).fold(Ok(()), Result::and)
+}
+
+/// Becomes the owner of a root, for as long as the descriptor or a copy of it is open.
+pub(crate) fn own(root: &Path) -> Result<OwnedFd, Failure> {
+    let gone = || Failure::new(Step::OpenSource, root, Errno::NOENT);
+    let directory = open(root)?.ok_or_else(gone)?;
+    wait_for_owner(&directory, root, Duration::ZERO)?;
+    // Whoever owned it before may have removed it.
+    let stat = rustix::fs::fstat(&directory).map_err(|errno| Failure::new(Step::OpenSource, root, errno))?;
+    if stat.st_nlink > 0 { Ok(directory) } else { Err(gone()) }
+}
+
+fn open(root: &Path) -> Result<Option<OwnedFd>, Failure> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(root, flags, Mode::empty()) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(Failure::new(Step::OpenSource, root, errno)),
+    }
+}
+
+fn wait_for_owner(directory: &OwnedFd, root: &Path, patience: Duration) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::AGAIN) if start.elapsed() < patience => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(errno) => return Err(Failure::new(Step::Own, root, errno)),
+        }
+    }
+}
+
+/// Every mount at `root` or below, in the order in which they were made.
+pub(crate) fn mounts_below(root: &Path) -> Vec<PathBuf> {
+    let table = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    targets(&table).filter(|target| target.starts_with(root)).collect()
+}
+
+fn targets(table: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let target = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).map(unescape);
+    table.split(|byte| *byte == b'\n').filter_map(target)
+}
+
+/// The kernel writes blanks and backslashes of names as `\` and three octal digits.
+fn unescape(name: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.filter(|_| *first == b'\\').and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Kills every process whose root is `root` or below. True if there was one that was not dead yet.
+fn end_processes(root: &Path) -> bool {
+    let mut found = false;
+    for pid in processes() {
+        // The descriptor first: what is read afterwards is about this process, or it is dead.
+        let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let its_root = fs::read_link(format!("/proc/{}/root", pid.as_raw_nonzero()));
+        if its_root.is_ok_and(|its| its.starts_with(root)) {
+            found |= rustix::process::pidfd_send_signal(&process, Signal::KILL).is_ok();
+        }
+    }
+    found
+}
+
+/// Every process that can be seen.
+pub(crate) fn processes() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let number = |name: OsString| std::str::from_utf8(name.as_bytes()).ok()?.parse().ok();
+    entries.filter_map(|entry| Pid::from_raw(number(entry.file_name())?)).collect()
+}
+
+fn undo(mount: &Path) -> Result<(), Failure> {
+    let undone = match rustix::mount::unmount(mount, UnmountFlags::NOFOLLOW) {
+        // A stranger is in it: it disappears from the table now, and for them when they leave.
+        Err(Errno::BUSY) => rustix::mount::unmount(mount, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH),
+        other => other,
+    };
+    match undone {
+        // It went with one that was mounted twice, or whose keeper came first.
+        Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        other => other.map_err(|errno| Failure::new(Step::Unmount, mount, errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_the_mount_table_may_hold_anything() {
+        let table = b"22 1 0:21 / /proc rw - proc proc rw\n\
+                      23 1 0:22 /a /x\\040y\\134z\\011 rw shared:1 - ext4 /dev/sda rw\nnonsense\n";
+        let found: Vec<PathBuf> = targets(table).collect();
+        assert_eq!(found, [Path::new("/proc"), Path::new("/x y\\z\t")]);
+        assert_eq!(unescape(b"\\09\\1"), Path::new("\\09\\1"));
+    }
+
+    #[test]
+    fn a_root_that_is_not_there_has_left_nothing() {
+        release(Path::new("/no/such/root")).unwrap();
+    }
+}
