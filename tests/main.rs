@@ -13,6 +13,7 @@ mod derivation;
 mod doctor;
 mod escapes;
 mod failures;
+mod filter;
 mod isolation;
 mod log;
 mod nar;

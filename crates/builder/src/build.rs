@@ -182,7 +182,7 @@ impl<'a> Build<'a> {
         }
         let build_dir = self.top.path().to_owned();
         let program = self.program(&build_dir, &build_dir)?;
-        let plan = plan::open(program);
+        let plan = plan::open(self.context.settings, program);
         let made = Made { directory: &store.location().real_store, owner: None, copies: None };
         self.execute(&plan, &made, &build_dir, tell)
     }

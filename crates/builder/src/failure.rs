@@ -32,6 +32,15 @@ pub enum BuildFailure {
         /// What there is.
         has: String,
     },
+    /// There are no rules for the system calls of this architecture.
+    #[error(
+        "cannot filter the system calls of builds on `{architecture}`: there are rules for x86-64 and aarch64 only; \
+         `filter-syscalls = false` builds without the filter"
+    )]
+    NoFilter {
+        /// What this program was compiled for.
+        architecture: &'static str,
+    },
     /// Something that this version does not do.
     #[error("cannot build `{drv}`: {what} is not supported yet")]
     Unsupported {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, Exec, Identity, Isolation, Network, Op, Plan, Program, Resource};
+use sandbox::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
 use settings::Settings;
 use store_path::StorePath;
 
@@ -74,17 +74,21 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
         },
         network: view.network,
         identity,
+        filter: filter(view.settings, &view.program),
+        new_privileges: view.settings.allow_new_privileges,
         ops,
         program: Program::Exec(view.program),
     }
 }
 
 /// The plan of a build that sees the host: only its limits and its directory are its own.
-pub(crate) fn open(program: Exec) -> Plan {
+pub(crate) fn open(settings: &Settings, program: Exec) -> Plan {
     Plan {
         isolation: Isolation::None,
         network: Network::Host,
         identity: Identity { uid: UID, gid: GID, outer: None },
+        filter: filter(settings, &program),
+        new_privileges: settings.allow_new_privileges,
         ops: vec![no_core_files()],
         program: Program::Exec(program),
     }
@@ -97,6 +101,13 @@ fn identity(view: &View<'_>) -> Identity {
         (settings::Isolation::Chroot, Some((uid, gid))) => Identity { uid, gid, outer },
         _ => Identity { uid: UID, gid: GID, outer },
     }
+}
+
+fn filter(settings: &Settings, program: &Exec) -> Option<Filter> {
+    settings.filter_syscalls.then_some(Filter {
+        nested_user_namespaces: settings.nested_user_namespaces,
+        socketcall: program.personality_32,
+    })
 }
 
 fn store_ops(view: &View<'_>) -> Vec<Op> {
@@ -231,6 +242,8 @@ mod tests {
             ("build-chroot-dirs", "-/dev /etc/hosts"),
             ("build-isolation", "chroot"),
             ("sandbox-build-dir", "/tmp/work"),
+            ("nested-user-namespaces", "true"),
+            ("allow-new-privileges", "true"),
         ]);
         let hosts = bind(Path::new("/etc/hosts"), Path::new("/etc/hosts"), Access::ReadOnly);
         let plan = print(&settings, &host(vec![hosts], Some((30001, 30001))), Network::Host);

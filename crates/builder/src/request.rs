@@ -27,6 +27,7 @@ pub(crate) fn check<'a>(
 ) -> Result<Request<'a>, BuildFailure> {
     let attribute = |problem| BuildFailure::Attribute { drv: drv.clone(), problem };
     let options = derivation.options(store.store_dir()).map_err(|error| attribute(chain(&error)))?;
+    check_filter(settings, sandbox::can_filter())?;
     check_system(drv, derivation, settings)?;
     check_features(drv, &options, settings)?;
     if derivation.builder.starts_with(b"builtin:") {
@@ -47,6 +48,14 @@ pub(crate) fn check<'a>(
     }
     let outputs = known_outputs(drv, derivation)?;
     Ok(Request { drv, derivation, options, outputs })
+}
+
+/// A build that asks for the filter is never made without it.
+fn check_filter(settings: &Settings, can_filter: bool) -> Result<(), BuildFailure> {
+    if settings.filter_syscalls && !can_filter {
+        return Err(BuildFailure::NoFilter { architecture: std::env::consts::ARCH });
+    }
+    Ok(())
 }
 
 /// Returns what of that which the program is given has a zero byte: to the kernel, that is its end.
@@ -172,6 +181,16 @@ mod tests {
     use local_store::Location;
     use store_path::StoreDir;
     use test_support::Scratch;
+
+    #[test]
+    fn without_rules_for_the_machine_only_the_setting_leads_past_the_filter() {
+        let mut settings = Settings::default();
+        check_filter(&settings, true).unwrap();
+        let refusal = check_filter(&settings, false).unwrap_err().to_string();
+        assert!(refusal.contains("`filter-syscalls = false`"), "{refusal}");
+        settings.filter_syscalls = false;
+        check_filter(&settings, false).unwrap();
+    }
 
     #[test]
     fn a_build_without_isolation_needs_a_home_that_is_nowhere() {

@@ -93,6 +93,18 @@ fn advice(failure: &BuildFailure) -> Option<&'static str> {
                 "if it is meant to, let it print more with `--option max-build-log-size BYTES`; 0 is no limit"
             }
         }),
+        BuildFailure::Sandbox {
+            source: sandbox::Error::Setup { step: Step::Filter, source, .. }, ..
+        } => Some(match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "without isolation only root may filter builders that may gain privileges: \
+                 set one of `allow-new-privileges` and `filter-syscalls` to false"
+            }
+            _ => {
+                "the kernel, or the container that this runs in, takes no filter (`store doctor` says more); \
+                 `filter-syscalls = false` builds without one"
+            }
+        }),
         BuildFailure::Hash { .. } => Some("if what it got is right, put that hash into the derivation"),
         _ => None,
     }

@@ -16,6 +16,7 @@ use crate::given::{Given, Namespace};
 use crate::ids;
 use crate::plan::{Exec, Identity, Plan, Program};
 use crate::program_file;
+use crate::restrict;
 use crate::root::Root;
 use crate::sys;
 use crate::wire::{Failure, Said, encode};
@@ -73,10 +74,9 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     }
     // The change of ids has cleared it.
     die_with_parent(Signal::KILL, &channels.status)?;
-    drop_bounding_set()?;
-    drop_capabilities()?;
-    given.unprivileged = true;
-    start_program(&plan.program, &null, &channels.log, &channels.status, given)
+    drop_bounding_set(plan)?;
+    restrict::shed_capabilities(plan)?;
+    start_program(plan, &null, &channels.log, &channels.status, given)
 }
 
 /// Asks the kernel to send `signal` when the parent dies, and dies if that was already so.
@@ -132,10 +132,12 @@ pub(crate) fn give_log(log: &OwnedFd, (uid, gid): (u32, u32)) -> Result<(), Fail
         .map_err(|errno| Failure::new(Step::Descriptors, "/", errno))
 }
 
-/// Takes away what running a program could give, and forbids gaining privileges by it.
-pub(crate) fn drop_bounding_set() -> Result<(), Failure> {
+/// Takes away what running a program could give, unless the plan wants that.
+pub(crate) fn drop_bounding_set(plan: &Plan) -> Result<(), Failure> {
+    if plan.new_privileges {
+        return Ok(());
+    }
     let fail = |errno| Failure::new(Step::DropPrivileges, "/", errno);
-    rustix::thread::set_no_new_privs(true).map_err(fail)?;
     for number in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -148,22 +150,21 @@ pub(crate) fn drop_bounding_set() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Empties the capability sets of this process.
-pub(crate) fn drop_capabilities() -> Result<(), Failure> {
+/// Makes `kept` all that this process can do; no program that it runs inherits any of it.
+pub(crate) fn limit_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
     let fail = |errno| Failure::new(Step::DropPrivileges, "/", errno);
     rustix::thread::clear_ambient_capability_set().map_err(fail)?;
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(fail)
 }
 
-/// The last steps, the same for every isolation: descriptors, signals, directory, program.
+/// The last steps, the same for every isolation: descriptors, signals, directory, restrictions, program.
 pub(crate) fn start_program(
-    program: &Program,
+    plan: &Plan,
     null: &OwnedFd,
     log: &OwnedFd,
     status: &OwnedFd,
-    given: Given,
+    mut given: Given,
 ) -> Result<Infallible, Failure> {
     let fail = |errno| Failure::new(Step::Descriptors, "/", errno);
     rustix::stdio::dup2_stdin(null).map_err(fail)?;
@@ -172,8 +173,12 @@ pub(crate) fn start_program(
     sys::close_on_exec_from(3).map_err(fail)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::reset_signals();
+    if let Program::Exec(exec) = &plan.program {
+        prepare(exec)?;
+    }
+    restrict::restrict(plan, &mut given)?;
     tell(status, &Said::Ready(Box::new(given)));
-    match program {
+    match &plan.program {
         Program::Exec(exec) => execute(exec),
         Program::Function { name, input } => {
             tell(status, &Said::Runs);
@@ -182,12 +187,16 @@ pub(crate) fn start_program(
     }
 }
 
-fn execute(exec: &Exec) -> Result<Infallible, Failure> {
+/// What cannot be done, or not be seen, once system calls are filtered.
+fn prepare(exec: &Exec) -> Result<(), Failure> {
     rustix::process::chdir(&exec.directory)
         .map_err(|errno| Failure::new(Step::ChangeDirectory, &exec.directory, errno))?;
-    let fail = |errno| Failure::new(Step::Execute, &exec.path, errno);
     program_file::refuse_magic_links(&exec.path)?;
-    sys::set_personality(exec.personality_32).map_err(fail)?;
+    sys::set_personality(exec.personality_32).map_err(|errno| Failure::new(Step::Execute, &exec.path, errno))
+}
+
+fn execute(exec: &Exec) -> Result<Infallible, Failure> {
+    let fail = |errno| Failure::new(Step::Execute, &exec.path, errno);
     let path = c_string(exec.path.as_os_str().as_bytes()).map_err(fail)?;
     let args = exec.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>().map_err(fail)?;
     let env = exec

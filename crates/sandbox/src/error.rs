@@ -99,6 +99,8 @@ pub enum Step {
     BecomeUser,
     /// Give up privileges.
     DropPrivileges,
+    /// Filter system calls.
+    Filter,
     /// Arrange the descriptors.
     Descriptors,
     /// Go to the working directory.
@@ -140,6 +142,7 @@ impl fmt::Display for Step {
             Self::EnterRoot => "enter the new root at",
             Self::BecomeUser => "become the build user in",
             Self::DropPrivileges => "give up the privileges in",
+            Self::Filter => "filter the system calls below",
             Self::Descriptors => "arrange the descriptors of",
             Self::ChangeDirectory => "change to the directory",
             Self::Execute => "execute",

@@ -23,6 +23,7 @@ use crate::descendants;
 use crate::error::Step;
 use crate::given::Given;
 use crate::plan::{Isolation, Op, Plan};
+use crate::restrict;
 use crate::root;
 use crate::server::say;
 use crate::sys::{self, Cloned};
@@ -139,10 +140,9 @@ fn enter_and_run(
     if let Isolation::Chroot { root } = &plan.isolation {
         enter(root, plan, &channels.log)?;
         given.outer = plan.identity.outer;
-        given.unprivileged = true;
         child::die_with_parent(Signal::KILL, status)?;
     }
-    child::start_program(&plan.program, &null, &channels.log, status, given)
+    child::start_program(plan, &null, &channels.log, status, given)
 }
 
 fn enter(root: &Path, plan: &Plan, log: &OwnedFd) -> Result<(), Failure> {
@@ -153,11 +153,12 @@ fn enter(root: &Path, plan: &Plan, log: &OwnedFd) -> Result<(), Failure> {
     child::give_log(log, (uid, gid))?;
     rustix::process::chroot(root).map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
     rustix::process::chdir(c"/").map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
-    child::drop_bounding_set()?;
+    child::drop_bounding_set(plan)?;
     let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
     sys::drop_groups().map_err(fail)?;
+    rustix::thread::set_keep_capabilities(plan.new_privileges).map_err(fail)?;
     sys::become_ids(uid, gid).map_err(fail)?;
-    child::drop_capabilities()
+    restrict::shed_capabilities(plan)
 }
 
 /// Waits until the first process ends or nobody wants the build any more. True if it has ended.

@@ -449,6 +449,8 @@ mod tests {
             isolation: Isolation::Namespaces,
             network: Network::Loopback,
             identity: Identity { uid: 1000, gid: 100, outer: None },
+            filter: None,
+            new_privileges: false,
             ops: Vec::new(),
             program: Program::Function { name: "absent".to_owned(), input: Vec::new() },
         };

@@ -19,6 +19,10 @@ pub struct Plan {
     pub network: Network,
     /// Who the builder is, inside and outside.
     pub identity: Identity,
+    /// Which system calls it may make; `None` for all.
+    pub filter: Option<Filter>,
+    /// Whether programs may gain privileges when they are run, as setuid programs do.
+    pub new_privileges: bool,
     /// Carried out in this order.
     pub ops: Vec<Op>,
     /// Runs once every operation has succeeded.
@@ -47,6 +51,15 @@ pub enum Network {
     Loopback,
     /// The host's network.
     Host,
+}
+
+/// Which doors the filter of system calls leaves open; the rest is always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// User namespaces of the build's own, and mounts in them.
+    pub nested_user_namespaces: bool,
+    /// `socketcall`, by which programs for 32-bit x86 make sockets of any family.
+    pub socketcall: bool,
 }
 
 /// Who the builder is.
@@ -230,6 +243,16 @@ impl fmt::Display for Plan {
         match outer {
             Some((outer_uid, outer_gid)) => writeln!(f, "identity {uid}:{gid} as {outer_uid}:{outer_gid}")?,
             None => writeln!(f, "identity {uid}:{gid} as the caller")?,
+        }
+        match self.filter {
+            Some(Filter { nested_user_namespaces, socketcall }) => {
+                let nested = if nested_user_namespaces { " nested" } else { "" };
+                writeln!(f, "filter{nested}{}", if socketcall { " 32-bit" } else { "" })?;
+            }
+            None => writeln!(f, "filter none")?,
+        }
+        if self.new_privileges {
+            writeln!(f, "new privileges")?;
         }
         for op in &self.ops {
             writeln!(f, "{op}")?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Step};
 use crate::ids;
 use crate::launcher::{ExitStatus, Launcher};
-use crate::plan::{Access, Identity, Isolation, Network, Op, Plan, Program};
+use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program};
 
 /// The function that looks around from inside.
 pub(crate) const INSIDE: &str = "probe";
@@ -58,6 +58,8 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
             isolation: Isolation::Namespaces,
             network,
             identity: Identity { uid: 1000, gid: 100, outer },
+            filter: (what == FILTER).then_some(Filter { nested_user_namespaces: false, socketcall: false }),
+            new_privileges: false,
             ops,
             program: Program::Function { name: INSIDE.to_owned(), input: what.as_bytes().to_vec() },
         };
@@ -98,11 +100,13 @@ fn stages() -> Vec<(&'static str, bool, Network, Vec<Op>)> {
             Network::Host,
             vec![Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() }],
         ),
+        (FILTER, true, Network::Host, vec![]),
     ]
 }
 
 const NAMESPACES: &str = "namespaces of users, mounts, processes, messages and host name";
 const NETWORK: &str = "a network of their own with loopback";
+const FILTER: &str = "a filter of system calls";
 
 fn attempt(launcher: &Launcher, plan: &Plan) -> Result<(), Lack> {
     let exit = launcher.run(plan).and_then(|running| running.follow(&mut |_| {}, &mut |_| {}));
@@ -122,7 +126,17 @@ pub(crate) fn inside(what: &[u8]) -> i32 {
     let outside_is_gone = !Path::new("/usr").exists() && !Path::new("/etc").exists();
     let is_first = std::process::id() == 1;
     let network_is_private = what != NETWORK.as_bytes() || only_loopback();
-    if outside_is_gone && is_first && network_is_private { 0 } else { 1 }
+    let calls_are_filtered = what != FILTER.as_bytes() || setuid_is_refused();
+    if outside_is_gone && is_first && network_is_private && calls_are_filtered { 0 } else { 1 }
+}
+
+/// Tries what nothing but the filter refuses: to make a file of one's own setuid.
+fn setuid_is_refused() -> bool {
+    let set = || -> rustix::io::Result<()> {
+        let file = rustix::fs::memfd_create(c"setuid", rustix::fs::MemfdFlags::CLOEXEC)?;
+        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o4755))
+    };
+    set() == Err(rustix::io::Errno::PERM)
 }
 
 fn only_loopback() -> bool {
@@ -162,6 +176,12 @@ fn remedy(step: Step, source: &io::Error) -> String {
         }
         Step::Namespaces => {
             "inside a container: start it with a seccomp profile that allows user namespaces (Docker: --security-opt seccomp=unconfined)"
+        }
+        Step::Filter if !crate::filter::can_filter() => {
+            "build on x86-64 or aarch64, or set `filter-syscalls = false` to build without the filter"
+        }
+        Step::Filter => {
+            "inside a container: its own filter forbids `seccomp`; start it with a profile that allows it (Docker: --security-opt seccomp=unconfined); else the kernel needs CONFIG_SECCOMP_FILTER"
         }
         Step::MountProc => {
             "inside a container: /proc is masked there; start it with an unmasked one (Docker: --security-opt systempaths=unconfined)"

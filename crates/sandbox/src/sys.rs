@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "the one module of system calls; each block argues its preconditions")]
 
+mod restrict;
+
 use std::ffi::CStr;
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -10,6 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::wire::Exited;
+
+pub(crate) use restrict::{enter_scope, install_filter, landlock_version};
 
 /// Which side of [`clone3`] returned.
 pub(crate) enum Cloned {
@@ -148,17 +152,22 @@ pub(crate) fn close_from(first: u32) -> rustix::io::Result<()> {
 }
 
 /// Gives every signal its default action and unblocks all: both survive `execve` otherwise.
+///
+/// Asks the kernel itself: the C library keeps two signals for its own use and refuses to touch them.
 pub(crate) fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no handler; SIGKILL, SIGSTOP and the C library's own are refused.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    /// The kernel's number of signals, and the size of its set of them.
+    const SIGNALS: libc::c_int = 64;
+    const SET: usize = SIGNALS as usize / 8;
+    // `struct sigaction` of the kernel: handler, flags, restorer, mask; all zero is the default action.
+    let default = [0_u64; 4];
+    let none: *mut libc::c_void = std::ptr::null_mut();
+    for signal in 1..=SIGNALS {
+        // SAFETY: the kernel reads as much of the array as its structure is long, and installs no handler. SIGKILL
+        // and SIGSTOP are refused, and need nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SET) };
     }
-    // SAFETY: the set is initialised by `sigemptyset` before it is read.
-    unsafe {
-        let mut none: libc::sigset_t = zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
+    // SAFETY: the kernel reads `SET` bytes of the array: no signal.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, default.as_ptr(), none, SET) };
 }
 
 /// Brings the interface `name` up in this network namespace.

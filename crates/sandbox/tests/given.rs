@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sandbox::{
-    Access, Exec, Given, Identity, Isolation, Launcher, Namespace, Network, Op, Plan, Program, Scheme,
+    Access, Exec, Filter, Given, Identity, Isolation, Launcher, Namespace, Network, Op, Plan, Program, Scheme,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -55,7 +55,8 @@ fn look() -> String {
         text += &format!("{name} {}\n", link.display());
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    text.extend(status.lines().filter(|line| line.starts_with("NoNewPrivs")).map(|line| format!("{line}\n")));
+    let of_interest = |line: &&str| line.starts_with("NoNewPrivs") || line.starts_with("Seccomp:");
+    text.extend(status.lines().filter(of_interest).map(|line| format!("{line}\n")));
     text
 }
 
@@ -79,6 +80,8 @@ fn plan(isolation: Isolation, network: Network) -> Plan {
         isolation,
         network,
         identity: Identity { uid: 1000, gid: 100, outer: sandbox::builder_ids().unwrap() },
+        filter: Some(Filter { nested_user_namespaces: false, socketcall: false }),
+        new_privileges: false,
         ops,
         program: Program::Exec(Exec {
             path: this,
@@ -114,6 +117,8 @@ fn namespaces(launcher: &Launcher) {
     assert_eq!(given.scheme, Scheme::Namespaces);
     assert_eq!(given.namespaces, own(&seen), "{seen}");
     assert_eq!(given.unprivileged, seen.contains("NoNewPrivs:\t1"), "{seen}");
+    assert!(given.filter.is_some() && seen.contains("Seccomp:\t2"), "{seen}");
+    assert!(given.landlock.is_none_or(|version| version >= 6), "{given:?}");
     assert!(given.unprivileged);
     assert_eq!(given.network, Network::Loopback);
     assert_eq!(given.outer, sandbox::builder_ids().unwrap());
@@ -146,5 +151,15 @@ fn chroot(launcher: &Launcher) {
 fn none(launcher: &Launcher) {
     let (given, seen) = start(launcher, &plan(Isolation::None, Network::Host));
     assert_eq!((given.scheme, given.namespaces.len()), (Scheme::None, own(&seen).len()), "{seen}");
+    assert!(seen.contains("NoNewPrivs:\t1") && given.filter.is_some(), "{seen}");
+    // Root without isolation goes on being root.
+    assert_eq!(given.unprivileged, sandbox::builder_ids().unwrap().is_none());
+    let mut open = plan(Isolation::None, Network::Host);
+    (open.filter, open.new_privileges) = (None, true);
+    let (given, seen) = start(launcher, &open);
     assert!(!given.unprivileged && seen.contains("NoNewPrivs:\t0"), "{seen}");
+    assert!(
+        given.filter.is_none() && given.shortfalls().iter().any(|text| text.contains("filter")),
+        "{given:?}"
+    );
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use sandbox::{
-    Access, Error, Exec, Exit, ExitStatus, Identity, Isolation, Launcher, Network, Notice, Op, Plan, Program,
-    Resource, Step,
+    Access, Error, Exec, Exit, ExitStatus, Filter, Identity, Isolation, Launcher, Network, Notice, Op, Plan,
+    Program, Resource, Step,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -127,6 +127,8 @@ fn plan(script: &str) -> Plan {
         isolation: Isolation::Namespaces,
         network: Network::Loopback,
         identity: Identity { uid: 1000, gid: 100, outer: sandbox::builder_ids().unwrap() },
+        filter: Some(Filter { nested_user_namespaces: false, socketcall: false }),
+        new_privileges: false,
         ops,
         program: Program::Exec(Exec {
             path: path("/bin/sh"),
@@ -270,7 +272,10 @@ fn has_no_keys() {
         let _ = writeln!(std::io::stderr(), "skipped: no keyrings here");
         return;
     }
-    let (_, text) = output(&Launcher::start().unwrap(), &plan_of_this(SHOW_KEYRING));
+    let mut plan = plan_of_this(SHOW_KEYRING);
+    // Which would say that there are none.
+    plan.filter = None;
+    let (_, text) = output(&Launcher::start().unwrap(), &plan);
     let seen: i64 = text.trim().parse().unwrap();
     assert!(seen > 0 && seen != own, "{seen} is the caller's");
 }

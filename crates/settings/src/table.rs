@@ -18,6 +18,12 @@ pub struct Settings {
     pub build_chroot_dirs: ChrootDirs,
     /// `build-isolation`
     pub build_isolation: Isolation,
+    /// `filter-syscalls`
+    pub filter_syscalls: bool,
+    /// `nested-user-namespaces`
+    pub nested_user_namespaces: bool,
+    /// `allow-new-privileges`
+    pub allow_new_privileges: bool,
     /// `sandbox-shell`
     pub sandbox_shell: SandboxShell,
     /// `sandbox-build-dir`
@@ -70,6 +76,9 @@ impl Default for Settings {
             build_use_chroot: true,
             build_chroot_dirs: ChrootDirs::default(),
             build_isolation: Isolation::default(),
+            filter_syscalls: true,
+            nested_user_namespaces: false,
+            allow_new_privileges: false,
             sandbox_shell: SandboxShell::default(),
             sandbox_build_dir: PathBuf::from("/build"),
             sandbox_dev_shm_size: TmpfsSize::default(),
@@ -206,6 +215,24 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "how a build is kept apart: namespaces of its own, or a plain chroot with bind mounts (root only)",
         field: |settings| &mut settings.build_isolation,
+    },
+    Entry {
+        key: "filter-syscalls",
+        aliases: &[],
+        help: "let builds make only the system calls that they need: no setuid files, no keyrings, nothing unknown",
+        field: |settings| &mut settings.filter_syscalls,
+    },
+    Entry {
+        key: "nested-user-namespaces",
+        aliases: &[],
+        help: "let the filter pass user namespaces that builds make, and mounts in them",
+        field: |settings| &mut settings.nested_user_namespaces,
+    },
+    Entry {
+        key: "allow-new-privileges",
+        aliases: &[],
+        help: "let builders gain privileges by setuid programs; the mounts of the sandbox ignore them all the same",
+        field: |settings| &mut settings.allow_new_privileges,
     },
     Entry {
         key: "sandbox-shell",

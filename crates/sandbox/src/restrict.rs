@@ -1,0 +1,64 @@
+//! The last steps before a program runs: what a build gives up for good.
+
+use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
+
+use crate::child;
+use crate::error::Step;
+use crate::filter;
+use crate::given::Given;
+use crate::plan::{Isolation, Plan};
+use crate::sys;
+use crate::wire::Failure;
+
+/// Connecting to abstract sockets of others, and signalling others (`LANDLOCK_SCOPE_*`).
+const SCOPES: u64 = 0b11;
+
+/// The version of Landlock that has them.
+const FIRST_WITH_SCOPES: u32 = 6;
+
+/// Gives up what the builder is not to have, but for what [`restrict`] needs.
+///
+/// Where programs may gain privileges, the kernel takes a filter only from a privileged process.
+pub(crate) fn shed_capabilities(plan: &Plan) -> Result<(), Failure> {
+    if plan.new_privileges && plan.filter.is_some() {
+        child::limit_capabilities(CapabilitySet::SYS_ADMIN)
+    } else {
+        child::limit_capabilities(CapabilitySet::empty())
+    }
+}
+
+/// Forbids gaining privileges, leaves the reach of other processes, and filters system calls.
+///
+/// Nothing but `execve` and giving up what is left of the capabilities comes after it: not every call that sets
+/// a sandbox up would pass.
+pub(crate) fn restrict(plan: &Plan, given: &mut Given) -> Result<(), Failure> {
+    let fail = |errno| Failure::new(Step::DropPrivileges, "/", errno);
+    if !plan.new_privileges {
+        rustix::thread::set_no_new_privs(true).map_err(fail)?;
+    }
+    if plan.isolation != Isolation::None {
+        given.landlock = enter_scope();
+    }
+    if let Some(filter) = plan.filter {
+        let install = || -> Result<String, Errno> {
+            let compiled = filter::compiled(filter)?;
+            sys::install_filter(&compiled.program)?;
+            Ok(compiled.digest.clone())
+        };
+        given.filter = Some(install().map_err(|errno| Failure::new(Step::Filter, "/", errno))?);
+    }
+    if plan.isolation != Isolation::None {
+        child::limit_capabilities(CapabilitySet::empty())?;
+    }
+    let held = rustix::thread::capabilities(None).map_err(fail)?.permitted;
+    given.unprivileged = !plan.new_privileges && held.is_empty();
+    Ok(())
+}
+
+/// Beside the namespaces, for builds that share the host's network and its abstract sockets. As in Nix, a kernel
+/// without it is no reason to fail.
+fn enter_scope() -> Option<u32> {
+    let version = sys::landlock_version().ok().filter(|version| *version >= FIRST_WITH_SCOPES)?;
+    sys::enter_scope(SCOPES).ok().map(|()| version)
+}
