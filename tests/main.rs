@@ -23,5 +23,6 @@ mod query;
 mod scene;
 mod targets;
 mod timeouts;
+mod users;
 mod verify;
 mod workload;

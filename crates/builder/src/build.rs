@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use derivation::{Derivation, OutputName};
 use local_store::{BuildDir, LocalStore};
-use sandbox::{Exec, Exit, ExitStatus, Launcher, Network, Notice};
+use sandbox::{BuildUser, Exec, Exit, ExitStatus, Launcher, Network, Notice};
 use settings::{FodNetwork, Settings};
 use store_path::{PathInfo, StorePath};
 
@@ -16,10 +16,10 @@ use crate::failure::BuildFailure;
 use crate::host::Host;
 use crate::log::{Keep, Log};
 use crate::outputs::{self, Made};
-use crate::plan::{self, View};
+use crate::plan::{self, Outside, View};
 use crate::request::{self, Request};
 use crate::rewrite::Rewrites;
-use crate::{attributes, build_dir, graph, limits};
+use crate::{attributes, build_dir, graph, limits, user};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ pub fn build(
     let wanted: BTreeSet<StorePath> = paths.iter().cloned().collect();
     let valid = context.store.valid_among(&wanted).map_err(failed)?;
     let usage = match valid.len() < wanted.len() {
-        true => Some(Build::new(context, &request, valid)?.run(tell)?),
+        true => Some(Build::new(context, &request, valid, tell)?.run(tell)?),
         false => None,
     };
     let lost = |source| BuildFailure::Store { drv: drv.clone(), source };
@@ -103,6 +103,8 @@ struct Build<'a> {
     valid: BTreeSet<StorePath>,
     top: BuildDir,
     rewrites: Rewrites,
+    /// As root, whom the builder is outside its sandbox, and no other one meanwhile.
+    user: Option<BuildUser>,
 }
 
 impl<'a> Build<'a> {
@@ -110,14 +112,20 @@ impl<'a> Build<'a> {
         context: &'a Context<'a>,
         request: &'a Request<'a>,
         valid: BTreeSet<StorePath>,
+        tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Self, BuildFailure> {
         let inputs = request::input_closure(request, context.store)?;
+        let user = user::take(context, request.drv, tell)?;
         let top = context
             .store
             .make_build_dir(context.settings.build_dir.as_deref())
             .map_err(|source| BuildFailure::BuildDir { drv: request.drv.clone(), source })?;
         let rewrites = Rewrites::of(request.derivation, context.store.store_dir());
-        Ok(Self { context, request, inputs, valid, top, rewrites })
+        Ok(Self { context, request, inputs, valid, top, rewrites, user })
+    }
+
+    fn user_ids(&self) -> Option<(u32, u32)> {
+        self.user.as_ref().map(BuildUser::ids)
     }
 
     fn is_isolated(&self) -> bool {
@@ -131,14 +139,14 @@ impl<'a> Build<'a> {
     fn run_isolated(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
         let Context { store, settings, host, .. } = self.context;
         let is_chroot = settings.build_isolation == settings::Isolation::Chroot;
-        if is_chroot && host.builder_ids.is_none() {
+        if is_chroot && self.user.is_none() {
             return Err(BuildFailure::ChrootNeedsRoot);
         }
         let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
-        let scratch = store.make_scratch(self.request.drv, host.builder_ids).map_err(failed)?;
+        let scratch = store.make_scratch(self.request.drv, self.user_ids()).map_err(failed)?;
         let build_dir = self.top.path().join("build");
         let tmp = self.top.path().join("tmp");
-        build_dir::make_dir(&build_dir, 0o700, host.builder_ids)?;
+        build_dir::make_dir(&build_dir, 0o700, self.user_ids())?;
         build_dir::make_dir(&tmp, 0o1777, None)?;
         if is_chroot {
             build_dir::make_dir(&scratch.root(), 0o755, None)?;
@@ -154,6 +162,7 @@ impl<'a> Build<'a> {
             tmp: &tmp,
             root: &scratch.root(),
             host,
+            user: self.user.as_ref().map(|user| Outside { ids: user.ids(), groups: user.groups() }),
             network: self.network(),
             program,
         });
@@ -163,7 +172,7 @@ impl<'a> Build<'a> {
         let is_alone = plan.network == Network::Loopback && !is_chroot;
         let made = Made {
             directory: &scratch.store(),
-            owner: host.builder_ids.map(|ids| ids.0),
+            owner: self.user_ids().map(|ids| ids.0),
             copies: (!is_alone).then_some(scratch.path()),
         };
         self.execute(&plan, &made, &build_dir, tell)
@@ -200,7 +209,7 @@ impl<'a> Build<'a> {
         let derivation = self.request.derivation;
         let environment = self.environment(inside)?;
         for (name, contents) in &environment.files {
-            build_dir::write_file(&build_dir.join(name), contents, self.context.host.builder_ids)?;
+            build_dir::write_file(&build_dir.join(name), contents, self.user_ids())?;
         }
         let builder = self.rewrites.apply(&derivation.builder);
         let name = builder.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
@@ -277,7 +286,8 @@ impl<'a> Build<'a> {
             lines: settings.log_lines,
         });
         let sandbox = |source| BuildFailure::Sandbox { drv: self.request.drv.clone(), source };
-        let running = launcher.run(plan).map_err(sandbox)?.within(limits::allowance(settings));
+        let running =
+            launcher.run_as(plan, self.user.as_ref()).map_err(sandbox)?.within(limits::allowance(settings));
         let teller = RefCell::new(&mut *tell);
         let exit = running.follow(
             &mut |bytes| {

@@ -63,6 +63,17 @@ pub enum BuildFailure {
         /// Why not, and what to do.
         reason: String,
     },
+    /// The builder would be in groups of the caller, which was forbidden.
+    #[error(
+        "cannot build `{drv}`: its builder would keep the caller's groups {groups:?}, which only root can drop and \
+         `require-drop-supplementary-groups = true` forbids; run as a user without further groups, or as root"
+    )]
+    KeepsGroups {
+        /// The derivation.
+        drv: StorePath,
+        /// The groups.
+        groups: Vec<u32>,
+    },
     /// `build-isolation = chroot` was asked for by an ordinary user.
     #[error(
         "cannot build with `build-isolation = chroot` as an ordinary user: only root may bind and chroot; \

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, HostFile, Op};
+use sandbox::{Access, BuildUsers, HostFile, Op, UserChoice};
 use settings::{ChrootDir, SandboxShell, Settings};
 
 /// What builds get from the host.
@@ -17,8 +17,8 @@ pub struct Host {
     pub(crate) network_files: Vec<Op>,
     /// Variables that a fixed-output build may ask for (`impureEnvVars`).
     pub(crate) environment: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Who builders are outside their sandbox, as root.
-    pub(crate) builder_ids: Option<(u32, u32)>,
+    /// Whom builders may be outside their sandbox, as root.
+    pub(crate) users: Option<BuildUsers>,
     /// Processors that one build may use: the setting `cores`, or all of them.
     pub(crate) cores: usize,
 }
@@ -80,9 +80,18 @@ impl Host {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             cores => cores,
         };
-        let builder_ids = if settings.build_use_chroot { sandbox::builder_ids()? } else { None };
+        let users = if settings.build_use_chroot { BuildUsers::find(&user_choice(settings))? } else { None };
         let binds = binds.into_values().collect();
-        Ok(Self { binds, network_files: network_files(), environment, builder_ids, cores })
+        Ok(Self { binds, network_files: network_files(), environment, users, cores })
+    }
+}
+
+fn user_choice(settings: &Settings) -> UserChoice<'_> {
+    UserChoice {
+        group: settings.build_users_group.as_deref().unwrap_or_default(),
+        allocate: settings.auto_allocate_uids,
+        first: settings.start_id,
+        count: settings.id_count,
     }
 }
 

@@ -41,6 +41,7 @@ mod outputs;
 mod plan;
 mod request;
 mod rewrite;
+mod user;
 
 pub use build::{Built, Context, Message, build};
 pub use failure::BuildFailure;

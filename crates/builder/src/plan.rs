@@ -35,10 +35,20 @@ pub(crate) struct View<'a> {
     /// Becomes the root under `build-isolation = chroot`.
     pub(crate) root: &'a Path,
     pub(crate) host: &'a Host,
+    /// Whom the builder is outside, as root.
+    pub(crate) user: Option<Outside<'a>>,
     /// Whether the build shares the host's network.
     pub(crate) network: Network,
     /// What runs; its directory and path are those inside.
     pub(crate) program: Exec,
+}
+
+/// Whom a builder is outside its sandbox.
+#[derive(Clone, Copy)]
+pub(crate) struct Outside<'a> {
+    pub(crate) ids: (u32, u32),
+    /// Further groups.
+    pub(crate) groups: &'a [u32],
 }
 
 /// The plan of an isolated build.
@@ -55,7 +65,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
         ops.push(Op::Proc { target: "/proc".into() });
         ops.push(Op::ReadOnly { target: "/proc/sys".into() });
     }
-    ops.extend(etc_ops(&view, identity));
+    ops.extend(etc_ops(&view, &identity));
     ops.extend_from_slice(&view.host.binds);
     // After the last entry: a user may bind something below it.
     if !is_listed(&view, Path::new("/etc")) {
@@ -86,7 +96,7 @@ pub(crate) fn open(settings: &Settings, program: Exec) -> Plan {
     Plan {
         isolation: Isolation::None,
         network: Network::Host,
-        identity: Identity { uid: UID, gid: GID, outer: None },
+        identity: Identity::one(UID, GID, None),
         filter: filter(settings, &program),
         new_privileges: settings.allow_new_privileges,
         ops: vec![no_core_files()],
@@ -96,11 +106,13 @@ pub(crate) fn open(settings: &Settings, program: Exec) -> Plan {
 
 /// Without a user namespace, the builder sees the ids that it has on the host.
 fn identity(view: &View<'_>) -> Identity {
-    let outer = view.host.builder_ids;
-    match (view.settings.build_isolation, outer) {
-        (settings::Isolation::Chroot, Some((uid, gid))) => Identity { uid, gid, outer },
-        _ => Identity { uid: UID, gid: GID, outer },
-    }
+    let outer = view.user.map(|user| user.ids);
+    let (uid, gid) = match (view.settings.build_isolation, outer) {
+        (settings::Isolation::Chroot, Some(ids)) => ids,
+        _ => (UID, GID),
+    };
+    let groups = view.user.map(|user| user.groups.to_vec()).unwrap_or_default();
+    Identity { groups, ..Identity::one(uid, gid, outer) }
 }
 
 fn filter(settings: &Settings, program: &Exec) -> Option<Filter> {
@@ -142,7 +154,7 @@ fn device_ops(settings: &Settings) -> Vec<Op> {
     ops
 }
 
-fn etc_ops(view: &View<'_>, Identity { uid, gid, .. }: Identity) -> Vec<Op> {
+fn etc_ops(view: &View<'_>, Identity { uid, gid, .. }: &Identity) -> Vec<Op> {
     let home = view.settings.sandbox_build_dir.display();
     let passwd = format!(
         "root:x:0:0:Nix build user:{home}:/noshell\n\
@@ -190,10 +202,10 @@ mod tests {
 
     use super::*;
 
-    fn host(binds: Vec<Op>, builder_ids: Option<(u32, u32)>) -> Host {
+    fn host(binds: Vec<Op>) -> Host {
         let network_files =
             vec![bind(Path::new("/etc/resolv.conf"), Path::new("/etc/resolv.conf"), Access::ReadOnly)];
-        Host { binds, network_files, environment: BTreeMap::new(), builder_ids, cores: 2 }
+        Host { binds, network_files, environment: BTreeMap::new(), users: None, cores: 2 }
     }
 
     fn settings(changes: &[(&str, &str)]) -> Settings {
@@ -204,7 +216,7 @@ mod tests {
         settings
     }
 
-    fn print(settings: &Settings, host: &Host, network: Network) -> String {
+    fn print(settings: &Settings, host: &Host, network: Network, user: Option<Outside<'_>>) -> String {
         let inputs = ["00000000000000000000000000000000-dash", "11111111111111111111111111111111-source"];
         let program = Exec {
             path: "/nix/store/00000000000000000000000000000000-dash/bin/dash".into(),
@@ -223,6 +235,7 @@ mod tests {
             tmp: Path::new("/srv/nix/var/nix/builds/nix-1-0/tmp"),
             root: Path::new("/srv/nix/var/nix/builds/nix-1-0/root"),
             host,
+            user,
             network,
             program,
         };
@@ -232,7 +245,7 @@ mod tests {
     #[test]
     fn without_any_configuration() {
         let shell = bind(Path::new("/usr/bin/busybox"), Path::new("/bin/sh"), Access::ReadOnly);
-        let plan = print(&settings(&[]), &host(vec![shell], None), Network::Loopback);
+        let plan = print(&settings(&[]), &host(vec![shell]), Network::Loopback, None);
         test_support::check("plans/default.txt", plan);
     }
 
@@ -245,8 +258,9 @@ mod tests {
             ("nested-user-namespaces", "true"),
             ("allow-new-privileges", "true"),
         ]);
+        let user = Outside { ids: (30001, 30001), groups: &[108] };
         let hosts = bind(Path::new("/etc/hosts"), Path::new("/etc/hosts"), Access::ReadOnly);
-        let plan = print(&settings, &host(vec![hosts], Some((30001, 30001))), Network::Host);
+        let plan = print(&settings, &host(vec![hosts]), Network::Host, Some(user));
         test_support::check("plans/chosen.txt", plan);
     }
 }

@@ -57,7 +57,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     given.own_keyring = new_session()?;
     rustix::process::umask(Mode::empty());
     if plan.identity.outer.is_none() {
-        ids::map_self(plan.identity, channels.caller)?;
+        ids::map_self(&plan.identity, channels.caller)?;
     }
     let mut root = Root::mount()?;
     for op in &plan.ops {
@@ -66,7 +66,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     let null = open_null()?;
     root.enter()?;
     if plan.identity.outer.is_some() {
-        enter_user_namespace(plan.identity, channels)?;
+        enter_user_namespace(&plan.identity, channels)?;
         given.namespaces.insert(Namespace::User);
         given.outer = plan.identity.outer;
         // They belong to the namespaces that the user namespace of the builder is below.
@@ -112,10 +112,10 @@ pub(crate) fn open_null() -> Result<OwnedFd, Failure> {
 
 /// As root, everything was made with root's rights outside; the builder gets a user namespace below
 /// which none of it belongs to, so that no capability it may gain there reaches the mounts.
-fn enter_user_namespace(identity: Identity, channels: &Channels) -> Result<(), Failure> {
+fn enter_user_namespace(identity: &Identity, channels: &Channels) -> Result<(), Failure> {
     let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
     identity.outer.map_or(Ok(()), |outer| give_log(&channels.log, outer))?;
-    sys::drop_groups().map_err(fail)?;
+    sys::set_groups(&identity.groups).map_err(fail)?;
     sys::new_user_namespace().map_err(fail)?;
     tell(&channels.status, &Said::WantsMaps);
     let mut answer = [0];

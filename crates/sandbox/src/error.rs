@@ -45,6 +45,24 @@ pub enum Error {
          map at least 65536 ids into this container, or run as an ordinary user"
     )]
     NoBuilderIds,
+    /// The group of build users is not what it should be.
+    #[error(
+        "cannot take users for builders from the group `{group}` (setting `build-users-group`): it {problem}"
+    )]
+    BuildGroup {
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A user cannot be reserved for a build.
+    #[error("cannot reserve a user for a builder: cannot lock `{}`", path.display())]
+    UserLock {
+        /// The lock file, or the directory it should be in.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// uid 0 without the privileges of root.
     #[error(
         "cannot isolate a build: this process is uid 0 but lacks {missing}, as in a container started without it; \
@@ -117,6 +135,8 @@ pub enum Step {
     Own,
     /// Start the process that ends builds when their launcher is killed.
     Leash,
+    /// Kill what an earlier build left running.
+    KillLeftOvers,
 }
 
 impl fmt::Display for Step {
@@ -151,6 +171,7 @@ impl fmt::Display for Step {
             Self::RemoveDir => "remove the directory",
             Self::Leash => "start the process that guards the builds of",
             Self::Own => "have, as another process uses it, the root",
+            Self::KillLeftOvers => "kill what an earlier build has left running in",
         })
     }
 }

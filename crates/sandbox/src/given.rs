@@ -169,7 +169,7 @@ mod tests {
         Plan {
             isolation,
             network,
-            identity: Identity { uid: 1000, gid: 100, outer: None },
+            identity: Identity::one(1000, 100, None),
             filter: None,
             new_privileges: false,
             ops: Vec::new(),

@@ -155,7 +155,7 @@ fn enter(root: &Path, plan: &Plan, log: &OwnedFd) -> Result<(), Failure> {
     rustix::process::chdir(c"/").map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
     child::drop_bounding_set(plan)?;
     let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
-    sys::drop_groups().map_err(fail)?;
+    sys::set_groups(&plan.identity.groups).map_err(fail)?;
     rustix::thread::set_keep_capabilities(plan.new_privileges).map_err(fail)?;
     sys::become_ids(uid, gid).map_err(fail)?;
     restrict::shed_capabilities(plan)

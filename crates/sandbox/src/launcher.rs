@@ -37,6 +37,7 @@ use crate::error::Error;
 use crate::given::Given;
 use crate::left_over;
 use crate::plan::{Isolation, Plan};
+use crate::users::{BuildUser, BuildUsers, Ids};
 use crate::wire::{self, Detail, Exited, Reply};
 
 /// The one argument of the launcher; other programs refuse it instead of doing their usual work.
@@ -45,7 +46,13 @@ pub(crate) const ARGUMENT: &str = "--launch-builds";
 /// What the launcher says first.
 pub(crate) const HELLO: &[u8] = b"store launcher 1";
 
-/// More descriptors than any message carries.
+/// Asks for a build.
+const BUILD: &[u8] = b"build";
+
+/// Asks for a build, before which whatever its user runs is to be killed.
+pub(crate) const SWEEP: &[u8] = b"sweep and build";
+
+/// As many descriptors as any message carries.
 pub(crate) const MOST_FDS: usize = 4;
 
 /// Reads of the log in a row; more than a pipe holds, whatever its size.
@@ -110,6 +117,44 @@ impl Launcher {
     /// [`Error::Setup`] names the step and the path that failed; then nothing ran. [`Error::NotALauncher`]
     /// if the program's `main` does not begin as [`Launcher::start`] says.
     pub fn run(&self, plan: &Plan) -> Result<Running, Error> {
+        self.run_as(plan, None)
+    }
+
+    /// Takes a user for one build, and waits while other builds have them all; `on_wait` hears of that once.
+    ///
+    /// # Errors
+    /// As [`BuildUsers::try_take`], and [`Error::LauncherGone`] after [`Launcher::stop`].
+    pub fn take_user(
+        &self,
+        users: &BuildUsers,
+        ids: Ids,
+        on_wait: &mut dyn FnMut(),
+    ) -> Result<BuildUser, Error> {
+        let mut waits = false;
+        loop {
+            if let Some(user) = users.try_take(ids)? {
+                return Ok(user);
+            }
+            if !std::mem::replace(&mut waits, true) {
+                on_wait();
+            }
+            // Locks of files cannot be waited for several at a time.
+            let mut gone = [PollFd::from_borrowed_fd(self.control(), PollFlags::empty())];
+            let a_while = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            match poll(&mut gone, Some(&a_while)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Err(Error::LauncherGone),
+                Err(errno) => return Err(talk(errno)),
+            }
+        }
+    }
+
+    /// Like [`Launcher::run`], for a plan whose identity outside is that of `user`: no other build has it until
+    /// this one has ended, also when this process dies first.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`].
+    pub fn run_as(&self, plan: &Plan, user: Option<&BuildUser>) -> Result<Running, Error> {
         if !self.is_launcher.get_or_init(|| self.says_hello()) {
             return Err(Error::NotALauncher);
         }
@@ -117,8 +162,10 @@ impl Launcher {
         let (log, their_log) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(talk)?;
         rustix::fs::fcntl_setfl(&log, OFlags::NONBLOCK).map_err(talk)?;
         let file = plan_file(plan).map_err(talk)?;
-        let fds = [file.as_fd(), their_log.as_fd(), their_reply.as_fd()];
-        send(self.control(), b"build", &fds).map_err(|errno| match errno {
+        let mut fds = vec![file.as_fd(), their_log.as_fd(), their_reply.as_fd()];
+        fds.extend(user.map(BuildUser::lock));
+        let request = if user.is_some_and(BuildUser::has_left_overs) { SWEEP } else { BUILD };
+        send(self.control(), request, &fds).map_err(|errno| match errno {
             Errno::PIPE | Errno::CONNRESET => Error::LauncherGone,
             errno => talk(errno),
         })?;
@@ -448,7 +495,7 @@ mod tests {
         let plan = Plan {
             isolation: Isolation::Namespaces,
             network: Network::Loopback,
-            identity: Identity { uid: 1000, gid: 100, outer: None },
+            identity: Identity::one(1000, 100, None),
             filter: None,
             new_privileges: false,
             ops: Vec::new(),

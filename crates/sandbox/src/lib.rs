@@ -15,6 +15,7 @@
 //! assert_eq!(op.to_string(), "bind ro /input from /data/input");
 //! ```
 
+mod accounts;
 mod allowance;
 mod child;
 mod chroot;
@@ -35,7 +36,9 @@ mod program_file;
 mod restrict;
 mod root;
 mod server;
+mod sweep;
 mod sys;
+mod users;
 mod wire;
 
 pub use allowance::{Allowance, Overrun};
@@ -43,10 +46,10 @@ pub use error::{Error, Step};
 pub use filter::can_filter;
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
-pub use ids::builder_ids;
 pub use launcher::{Exit, ExitStatus, Launcher, Notice, Running};
 pub use left_over::release;
 pub use plan::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
 pub use probe::{Finding, Lack, probe};
 pub use server::launcher_main;
+pub use users::{BuildUser, BuildUsers, Ids, RANGE, UserChoice, kept_groups};
 pub use wire::Detail;

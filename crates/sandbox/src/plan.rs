@@ -63,7 +63,7 @@ pub struct Filter {
 }
 
 /// Who the builder is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// User id that the builder sees for itself.
     pub uid: u32,
@@ -71,6 +71,17 @@ pub struct Identity {
     pub gid: u32,
     /// Ids outside, as root; `None` when the caller is an ordinary user, who can only be itself.
     pub outer: Option<(u32, u32)>,
+    /// How many users and groups there are from these on, in the sandbox and outside.
+    pub count: u32,
+    /// Further groups outside, which the builder sees as `nogroup`; as root only.
+    pub groups: Vec<u32>,
+}
+
+impl Identity {
+    /// One user in one group.
+    pub fn one(uid: u32, gid: u32, outer: Option<(u32, u32)>) -> Self {
+        Self { uid, gid, outer, count: 1, groups: Vec::new() }
+    }
 }
 
 /// Whether a bind mount may be written through.
@@ -239,11 +250,7 @@ impl fmt::Display for Plan {
             Network::Loopback => writeln!(f, "network loopback")?,
             Network::Host => writeln!(f, "network host")?,
         }
-        let Identity { uid, gid, outer } = self.identity;
-        match outer {
-            Some((outer_uid, outer_gid)) => writeln!(f, "identity {uid}:{gid} as {outer_uid}:{outer_gid}")?,
-            None => writeln!(f, "identity {uid}:{gid} as the caller")?,
-        }
+        writeln!(f, "{}", self.identity)?;
         match self.filter {
             Some(Filter { nested_user_namespaces, socketcall }) => {
                 let nested = if nested_user_namespaces { " nested" } else { "" };
@@ -258,6 +265,20 @@ impl fmt::Display for Plan {
             writeln!(f, "{op}")?;
         }
         writeln!(f, "{}", self.program)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "identity {}:{} as ", self.uid, self.gid)?;
+        match self.outer {
+            Some((uid, gid)) => write!(f, "{uid}:{gid}")?,
+            None => f.write_str("the caller")?,
+        }
+        if self.count > 1 {
+            write!(f, " with {} ids", self.count)?;
+        }
+        self.groups.iter().try_for_each(|group| write!(f, " and group {group}"))
     }
 }
 

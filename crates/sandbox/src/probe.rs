@@ -10,9 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Step};
-use crate::ids;
 use crate::launcher::{ExitStatus, Launcher};
 use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program};
+use crate::users::{BuildUser, BuildUsers, Ids, UserChoice};
 
 /// The function that looks around from inside.
 pub(crate) const INSIDE: &str = "probe";
@@ -44,12 +44,11 @@ pub struct Lack {
 pub fn probe() -> Result<Vec<Finding>, Error> {
     let launcher = Launcher::start()?;
     let finding = |what, required, lack| Finding { what, required, lack };
-    let outer = match ids::builder_ids() {
-        Ok(outer) => outer,
+    let user = match take_user(&launcher) {
+        Ok(user) => user,
         Err(error) => {
-            let lack =
-                Lack { cause: error.to_string(), remedy: "run `store` as an ordinary user".to_owned() };
-            return Ok(vec![finding("an id for builders", true, Some(lack))]);
+            let remedy = "mend that, or run `store` as an ordinary user".to_owned();
+            return Ok(vec![finding("an id for builders", true, Some(Lack { remedy, ..explain(&error) }))]);
         }
     };
     let mut findings = vec![finding("an id for builders", true, None)];
@@ -57,13 +56,13 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
         let plan = Plan {
             isolation: Isolation::Namespaces,
             network,
-            identity: Identity { uid: 1000, gid: 100, outer },
+            identity: Identity::one(1000, 100, user.as_ref().map(BuildUser::ids)),
             filter: (what == FILTER).then_some(Filter { nested_user_namespaces: false, socketcall: false }),
             new_privileges: false,
             ops,
             program: Program::Function { name: INSIDE.to_owned(), input: what.as_bytes().to_vec() },
         };
-        findings.push(finding(what, required, attempt(&launcher, &plan).err()));
+        findings.push(finding(what, required, attempt(&launcher, &plan, user.as_ref()).err()));
     }
     findings.push(finding("a shell for builders (`sandbox-shell`)", false, shell_lack()));
     Ok(findings)
@@ -108,8 +107,16 @@ const NAMESPACES: &str = "namespaces of users, mounts, processes, messages and h
 const NETWORK: &str = "a network of their own with loopback";
 const FILTER: &str = "a filter of system calls";
 
-fn attempt(launcher: &Launcher, plan: &Plan) -> Result<(), Lack> {
-    let exit = launcher.run(plan).and_then(|running| running.follow(&mut |_| {}, &mut |_| {}));
+/// As root, the user that builds get unless settings say otherwise.
+fn take_user(launcher: &Launcher) -> Result<Option<BuildUser>, Error> {
+    match BuildUsers::find(&UserChoice::default())? {
+        Some(users) => launcher.take_user(&users, Ids::One, &mut || {}).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn attempt(launcher: &Launcher, plan: &Plan, user: Option<&BuildUser>) -> Result<(), Lack> {
+    let exit = launcher.run_as(plan, user).and_then(|running| running.follow(&mut |_| {}, &mut |_| {}));
     match exit {
         Ok(exit) if exit.status == ExitStatus::Code(0) => Ok(()),
         Ok(exit) => Err(Lack {

@@ -17,10 +17,11 @@ use crate::error::Step;
 use crate::given::Given;
 use crate::ids;
 use crate::keeper;
-use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
+use crate::launcher::{ARGUMENT, HELLO, SWEEP, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
 use crate::plan::{Isolation, Network, Plan};
+use crate::sweep;
 use crate::sys::{self, Cloned};
 use crate::wire::{self, Failure, Reply, Said};
 
@@ -89,7 +90,17 @@ struct Build {
     given: Option<Box<Given>>,
     /// The program runs and that was told.
     started: bool,
+    user: Option<User>,
     plan: Plan,
+}
+
+/// The user that a build has for itself, also when `store` dies before the build.
+struct User {
+    /// Locked, as long as this is open anywhere.
+    #[expect(dead_code, reason = "is there to be open")]
+    lock: OwnedFd,
+    /// Whether what it runs before the build is to be killed.
+    sweeps: bool,
 }
 
 /// What [`Server::turn`] found ready for one build.
@@ -162,20 +173,31 @@ impl Server {
         if length == 0 {
             return false;
         }
-        if let Ok([plan, log, reply]) = <[OwnedFd; 3]>::try_from(fds)
-            && let Err(failure) = self.start(plan, log, &reply)
-        {
-            say(reply.as_fd(), &Reply::Failed(failure));
+        let mut fds = fds.into_iter();
+        if let (Some(plan), Some(log), Some(reply)) = (fds.next(), fds.next(), fds.next()) {
+            let user = fds.next().map(|lock| User { lock, sweeps: buffer[..length] == *SWEEP });
+            if let Err(failure) = self.start(plan, log, &reply, user) {
+                say(reply.as_fd(), &Reply::Failed(failure));
+            }
         }
         true
     }
 
-    fn start(&mut self, plan: OwnedFd, log: OwnedFd, reply: &OwnedFd) -> Result<(), Failure> {
+    fn start(
+        &mut self,
+        plan: OwnedFd,
+        log: OwnedFd,
+        reply: &OwnedFd,
+        user: Option<User>,
+    ) -> Result<(), Failure> {
         let fail = |errno| Failure::new(Step::Namespaces, "/", errno);
         if self.leash.is_none() {
             self.hold_all().map_err(|errno| Failure::new(Step::Leash, "/", errno))?;
         }
         let plan = read_plan(&plan).map_err(fail)?;
+        if user.as_ref().is_some_and(|user| user.sweeps) {
+            kill_user(&plan)?;
+        }
         let (status, their_status) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
         rustix::fs::fcntl_setfl(&status, OFlags::NONBLOCK).map_err(fail)?;
         let (mapped, go_on) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
@@ -210,6 +232,7 @@ impl Server {
                     abandoned: false,
                     given: None,
                     started: false,
+                    user,
                     plan,
                 };
                 // One that was killed meanwhile is replaced, with all of them.
@@ -292,7 +315,7 @@ impl Build {
     fn heard(&mut self, said: Said) {
         match said {
             Said::WantsMaps => {
-                if let Err(failure) = ids::map_child(self.pid, self.plan.identity) {
+                if let Err(failure) = ids::map_child(self.pid, &self.plan.identity) {
                     self.fail(failure);
                 } else if let Some(go_on) = &self.go_on {
                     // Should it have died meanwhile, that shows on its pidfd.
@@ -354,6 +377,14 @@ impl Build {
         self.root().map_or(Ok(()), |root| left_over::release_within(root, Duration::from_secs(1)))
     }
 
+    /// A process namespace takes everything along; without one, something may have left the keeper's care.
+    fn sweep_after(&self) -> Result<(), Failure> {
+        match (&self.user, &self.plan.isolation) {
+            (None, _) | (_, Isolation::Namespaces) => Ok(()),
+            _ => kill_user(&self.plan),
+        }
+    }
+
     /// Reaps the ended child. False if it was not the end after all.
     fn reap(&mut self, ours: &[i32]) -> bool {
         // What it said before it ended comes first.
@@ -363,7 +394,7 @@ impl Build {
             unheard -= 1;
         }
         let Ok((_, exited)) = sys::wait4(self.pid) else { return false };
-        if let Err(failure) = self.clean_up(ours) {
+        if let Err(failure) = self.clean_up(ours).and_then(|()| self.sweep_after()) {
             say(self.reply.as_fd(), &Reply::Warning(failure));
         }
         if !self.failed {
@@ -378,6 +409,12 @@ impl Build {
 /// Says something about a build. Nobody may be listening any more.
 pub(crate) fn say(reply: BorrowedFd<'_>, what: &Reply) {
     let _ = send(reply, &wire::encode(what), &[]);
+}
+
+/// Kills what the user of a build runs, which was locked for it.
+fn kill_user(plan: &Plan) -> Result<(), Failure> {
+    let Some((uid, gid)) = plan.identity.outer else { return Ok(()) };
+    sweep::kill(uid, gid, plan.identity.count)
 }
 
 fn read_plan(file: &OwnedFd) -> rustix::io::Result<Plan> {

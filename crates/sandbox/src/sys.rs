@@ -190,10 +190,19 @@ pub(crate) fn new_user_namespace() -> rustix::io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }
 }
 
-/// Drops all supplementary groups.
-pub(crate) fn drop_groups() -> rustix::io::Result<()> {
-    // SAFETY: a count of zero reads nothing through the pointer.
-    let result = unsafe { libc::setgroups(0, std::ptr::null()) };
+/// Makes these the supplementary groups, and no others.
+pub(crate) fn set_groups(groups: &[u32]) -> rustix::io::Result<()> {
+    // SAFETY: the kernel reads as many ids as the slice has.
+    let result = unsafe { libc::setgroups(groups.len(), groups.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Kills every process that this one may signal, save itself and the first of its process namespace.
+///
+/// Whoever calls this is a user of its own: what it may signal is then what that user runs.
+pub(crate) fn kill_all_others() -> rustix::io::Result<()> {
+    // SAFETY: the call takes integers only.
+    let result = unsafe { libc::kill(-1, libc::SIGKILL) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 

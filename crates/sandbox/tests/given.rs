@@ -6,11 +6,23 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use sandbox::{
-    Access, Exec, Filter, Given, Identity, Isolation, Launcher, Namespace, Network, Op, Plan, Program, Scheme,
+    Access, BuildUser, BuildUsers, Exec, Filter, Given, Identity, Ids, Isolation, Launcher, Namespace,
+    Network, Op, Plan, Program, Scheme, UserChoice,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
+
+/// As root, the user of every build here, which this process has to itself.
+fn builder_ids() -> Option<(u32, u32)> {
+    static USER: OnceLock<Option<BuildUser>> = OnceLock::new();
+    let take = || {
+        let users = BuildUsers::find(&UserChoice { allocate: true, ..UserChoice::default() }).unwrap()?;
+        users.try_take(Ids::One).unwrap()
+    };
+    USER.get_or_init(take).as_ref().map(BuildUser::ids)
+}
 
 /// With this argument this program is the builder, and prints what it is in.
 const LOOK: &str = "--look";
@@ -79,7 +91,7 @@ fn plan(isolation: Isolation, network: Network) -> Plan {
     Plan {
         isolation,
         network,
-        identity: Identity { uid: 1000, gid: 100, outer: sandbox::builder_ids().unwrap() },
+        identity: Identity::one(1000, 100, builder_ids()),
         filter: Some(Filter { nested_user_namespaces: false, socketcall: false }),
         new_privileges: false,
         ops,
@@ -121,7 +133,7 @@ fn namespaces(launcher: &Launcher) {
     assert!(given.landlock.is_none_or(|version| version >= 6), "{given:?}");
     assert!(given.unprivileged);
     assert_eq!(given.network, Network::Loopback);
-    assert_eq!(given.outer, sandbox::builder_ids().unwrap());
+    assert_eq!(given.outer, builder_ids());
 }
 
 fn host_network(launcher: &Launcher) {
@@ -132,7 +144,7 @@ fn host_network(launcher: &Launcher) {
 }
 
 fn chroot(launcher: &Launcher) {
-    if sandbox::builder_ids().unwrap().is_none() {
+    if builder_ids().is_none() {
         println!("skipped: isolation by chroot needs root");
         return;
     }
@@ -153,7 +165,7 @@ fn none(launcher: &Launcher) {
     assert_eq!((given.scheme, given.namespaces.len()), (Scheme::None, own(&seen).len()), "{seen}");
     assert!(seen.contains("NoNewPrivs:\t1") && given.filter.is_some(), "{seen}");
     // Root without isolation goes on being root.
-    assert_eq!(given.unprivileged, sandbox::builder_ids().unwrap().is_none());
+    assert_eq!(given.unprivileged, builder_ids().is_none());
     let mut open = plan(Isolation::None, Network::Host);
     (open.filter, open.new_privileges) = (None, true);
     let (given, seen) = start(launcher, &open);

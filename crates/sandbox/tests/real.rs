@@ -5,10 +5,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use sandbox::{
-    Access, Error, Exec, Exit, ExitStatus, Filter, Identity, Isolation, Launcher, Network, Notice, Op, Plan,
-    Program, Resource, Step,
+    Access, BuildUser, BuildUsers, Error, Exec, Exit, ExitStatus, Filter, Identity, Ids, Isolation, Launcher,
+    Network, Notice, Op, Plan, Program, Resource, Step, UserChoice,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -92,6 +93,16 @@ fn run(test: fn(&Launcher)) -> Result<(), libtest_mimic::Failed> {
     Ok(())
 }
 
+/// As root, the user of every build here, which this process has to itself.
+fn builder_ids() -> Option<(u32, u32)> {
+    static USER: OnceLock<Option<BuildUser>> = OnceLock::new();
+    let take = || {
+        let users = BuildUsers::find(&UserChoice { allocate: true, ..UserChoice::default() }).unwrap()?;
+        users.try_take(Ids::One).unwrap()
+    };
+    USER.get_or_init(take).as_ref().map(BuildUser::ids)
+}
+
 fn path(text: &str) -> PathBuf {
     PathBuf::from(text)
 }
@@ -126,7 +137,7 @@ fn plan(script: &str) -> Plan {
     Plan {
         isolation: Isolation::Namespaces,
         network: Network::Loopback,
-        identity: Identity { uid: 1000, gid: 100, outer: sandbox::builder_ids().unwrap() },
+        identity: Identity::one(1000, 100, builder_ids()),
         filter: Some(Filter { nested_user_namespaces: false, socketcall: false }),
         new_privileges: false,
         ops,
@@ -179,12 +190,7 @@ fn cannot_write(launcher: &Launcher) {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.join("input")).unwrap();
     std::fs::write(scratch.join("input/file"), "x").unwrap();
-    std::os::unix::fs::chown(
-        scratch.join("input/file"),
-        sandbox::builder_ids().unwrap().map(|ids| ids.0),
-        None,
-    )
-    .unwrap();
+    std::os::unix::fs::chown(scratch.join("input/file"), builder_ids().map(|ids| ids.0), None).unwrap();
     let mut plan = plan(
         "for f in /input/new /input/file /new /proc/sys/kernel/hostname /proc/sys/vm/overcommit_memory; do \
          (: >>$f) 2>/dev/null && echo wrote $f; done; : > /tmp/ok && echo done",
@@ -244,7 +250,7 @@ fn dropping_kills(launcher: &Launcher) {
     let scratch = Scratch::new();
     let mut plan = plan("echo $$ > /out/pid; while :; do : dropped; done");
     let at = plan.ops.len() - 1;
-    std::os::unix::fs::chown(scratch.path(), sandbox::builder_ids().unwrap().map(|ids| ids.0), None).unwrap();
+    std::os::unix::fs::chown(scratch.path(), builder_ids().map(|ids| ids.0), None).unwrap();
     plan.ops.insert(
         at,
         Op::Bind {
@@ -353,7 +359,7 @@ fn mount_table() -> String {
 }
 
 fn chroot_undoes(launcher: &Launcher) {
-    if sandbox::builder_ids().unwrap().is_none() {
+    if builder_ids().is_none() {
         let _ = writeln!(std::io::stderr(), "skipped: isolation by chroot is for root");
         return;
     }

@@ -54,6 +54,16 @@ pub struct Settings {
     pub max_build_log_size: usize,
     /// `fod-network`
     pub fod_network: FodNetwork,
+    /// `build-users-group`
+    pub build_users_group: Option<String>,
+    /// `auto-allocate-uids`
+    pub auto_allocate_uids: bool,
+    /// `start-id`
+    pub start_id: u32,
+    /// `id-count`
+    pub id_count: u32,
+    /// `require-drop-supplementary-groups`
+    pub require_drop_supplementary_groups: bool,
     /// `fsync-metadata`
     pub fsync_metadata: bool,
     /// `fsync-store-paths`
@@ -94,6 +104,11 @@ impl Default for Settings {
             max_silent_time: 0,
             max_build_log_size: 0,
             fod_network: FodNetwork::default(),
+            build_users_group: Some("nixbld".to_owned()),
+            auto_allocate_uids: false,
+            start_id: 0x3400_0000,
+            id_count: 128 * 65_536,
+            require_drop_supplementary_groups: false,
             fsync_metadata: true,
             fsync_store_paths: true,
             use_sqlite_wal: true,
@@ -323,6 +338,36 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "the network of fixed-output builds: loopback only, or the host's",
         field: |settings| &mut settings.fod_network,
+    },
+    Entry {
+        key: "build-users-group",
+        aliases: &[],
+        help: "as root, the group whose members builders run as, one each; where `nixbld` has none, and when empty, ids that no account holds",
+        field: |settings| &mut settings.build_users_group,
+    },
+    Entry {
+        key: "auto-allocate-uids",
+        aliases: &[],
+        help: "as root, let builders run as ids that no account holds, whatever `build-users-group` says",
+        field: |settings| &mut settings.auto_allocate_uids,
+    },
+    Entry {
+        key: "start-id",
+        aliases: &[],
+        help: "the first of the ids that builders get without an account, in blocks of 65536",
+        field: |settings| &mut settings.start_id,
+    },
+    Entry {
+        key: "id-count",
+        aliases: &[],
+        help: "how many such ids there are",
+        field: |settings| &mut settings.id_count,
+    },
+    Entry {
+        key: "require-drop-supplementary-groups",
+        aliases: &[],
+        help: "refuse to build where builders would keep the caller's supplementary groups, as an ordinary user's do",
+        field: |settings| &mut settings.require_drop_supplementary_groups,
     },
     Entry {
         key: "fsync-metadata",

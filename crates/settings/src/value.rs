@@ -81,6 +81,41 @@ impl Value for usize {
     }
 }
 
+impl Value for u32 {
+    fn kind(&self) -> &'static str {
+        "number"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        *self = number(text)?.try_into().map_err(|_| ValueError::NotANumber)?;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Option<String> {
+    fn kind(&self) -> &'static str {
+        "word or nothing"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        let mut words = text.split_ascii_whitespace().map(str::to_owned);
+        let word = words.next();
+        if words.next().is_some() {
+            return Err(ValueError::NotOneWord);
+        }
+        *self = word;
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.clone().unwrap_or_default()
+    }
+}
+
 impl Value for PathBuf {
     fn kind(&self) -> &'static str {
         "path"

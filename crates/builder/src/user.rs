@@ -1,0 +1,24 @@
+//! Whom a builder is outside its sandbox.
+
+use sandbox::{BuildUser, Ids};
+use store_path::StorePath;
+
+use crate::build::{Context, Message};
+use crate::failure::BuildFailure;
+
+/// As root, takes a user for one build; waits while other builds have them all.
+pub(crate) fn take(
+    context: &Context<'_>,
+    drv: &StorePath,
+    tell: &mut dyn FnMut(Message<'_>),
+) -> Result<Option<BuildUser>, BuildFailure> {
+    if context.settings.require_drop_supplementary_groups && !sandbox::kept_groups().is_empty() {
+        return Err(BuildFailure::KeepsGroups { drv: drv.clone(), groups: sandbox::kept_groups() });
+    }
+    let Some(users) = &context.host.users else { return Ok(None) };
+    let wait = &mut || {
+        tell(Message::Warning("every user for builders is in use; waiting until a build ends".to_owned()));
+    };
+    let taken = context.launcher.take_user(users, Ids::One, wait);
+    taken.map(Some).map_err(|source| BuildFailure::Sandbox { drv: drv.clone(), source })
+}
