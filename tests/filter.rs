@@ -1,6 +1,10 @@
 //! The filter of system calls, tried from inside a build by a program that makes them itself.
 
-use crate::scene::{Scene, shell_derivation};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::Command;
+
+use crate::scene::{Scene, derivation, is_root, say, shell_derivation};
 
 /// Prints a line for each call: its name and the number of its error, or 0.
 const PROBE: &str = include_str!("../fixtures/cli/system-calls.c");
@@ -41,11 +45,10 @@ fn assert_answers(seen: &[(String, String)], wanted: &[(&str, &str)]) {
     }
 }
 
-#[test]
-fn nobody_makes_a_setuid_file_by_whichever_call() {
-    let seen = seen(&Scene::new(), "setuid", &[]);
-    assert!(seen.len() >= 20, "{seen:?}");
-    for (what, how) in &seen {
+/// Asserts that no way to make a setuid file led anywhere, and that the ways are many.
+fn assert_no_setuid(seen: &[(String, String)]) {
+    assert!(seen.len() >= 17, "{seen:?}");
+    for (what, how) in seen {
         let wanted = match what.split_whitespace().next().unwrap() {
             "plain" => "ok",
             "x32" | "openat2" => "ENOSYS",
@@ -55,6 +58,35 @@ fn nobody_makes_a_setuid_file_by_whichever_call() {
     }
     let by_32_bit_code = seen.iter().filter(|(what, _)| what.starts_with("i386 ")).count();
     assert!(cfg!(not(target_arch = "x86_64")) || by_32_bit_code >= 7, "{seen:?}");
+}
+
+#[test]
+fn nobody_makes_a_setuid_file_by_whichever_call() {
+    assert_no_setuid(&seen(&Scene::new(), "setuid", &[]));
+}
+
+#[test]
+fn nobody_does_under_chroot_either() {
+    if !is_root() {
+        say("skipped: isolation by chroot is for root");
+        return;
+    }
+    assert_no_setuid(&seen(&Scene::new(), "setuid", &["--option", "build-isolation", "chroot"]));
+}
+
+/// The kernel takes a filter from who may gain privileges only where it has some; they are gone afterwards.
+#[test]
+fn who_may_gain_privileges_is_filtered_all_the_same() {
+    let isolations: &[&str] = if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] };
+    for isolation in isolations {
+        let options = ["--option", "allow-new-privileges", "true", "--option", "build-isolation", isolation];
+        assert_no_setuid(&seen(&Scene::new(), "setuid", &options));
+        let look = "while read -r name value; do case $name in NoNew*|CapPrm*|CapEff*|CapAmb*) echo $name $value;; \
+                    esac; done < /proc/self/status > $out";
+        let none = "0000000000000000";
+        let wanted = format!("CapPrm: {none}\nCapEff: {none}\nCapAmb: {none}\nNoNewPrivs: 0\n");
+        assert_eq!(Scene::new().script(look, &options), wanted, "{isolation}");
+    }
 }
 
 #[test]
@@ -177,7 +209,7 @@ fn every_signal_has_its_default_action() {
     let build = ["build", "--no-link", "--option", "build-chroot-dirs", &shown, &file];
     let ignoring = scene.c_program("ignoring", IGNORING);
     let store = scene.command(&build);
-    let mut command = std::process::Command::new(ignoring);
+    let mut command = Command::new(ignoring);
     command.arg(store.get_program()).args(store.get_args()).current_dir(scene.path("")).env_clear();
     command.envs(store.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().unwrap();
@@ -201,3 +233,62 @@ int main(int count, char **words) {
     return 1;
 }
 ";
+
+/// As in a container that lets nobody filter.
+#[test]
+fn without_the_filter_nothing_is_built_unless_a_setting_says_so() {
+    let scene = Scene::new();
+    let probe = scene.c_program("probe", PROBE);
+    let run = |arguments: &[&str]| {
+        let store = scene.command(arguments);
+        let mut command = Command::new(&probe);
+        command.arg("without-filters").arg(store.get_program()).args(store.get_args());
+        command.env_clear().envs(store.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.current_dir(scene.path("")).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.code(), said)
+    };
+    let build = ["build", "--no-link", &derivation("hello")];
+    let (code, said) = run(&build);
+    assert_eq!(code, Some(100), "{said}");
+    assert!(
+        said.contains("cannot filter the system calls") && said.contains("`filter-syscalls = false`"),
+        "{said}"
+    );
+    let (code, said) = run(&["doctor"]);
+    assert_eq!(code, Some(11), "{said}");
+    assert!(
+        said.contains("missing  a filter of system calls") && said.contains("seccomp=unconfined"),
+        "{said}"
+    );
+    let (code, said) = run(&[&build[..], &["--option", "filter-syscalls", "false"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+}
+
+/// A builder on the host's network could otherwise reach whoever listens there, and be handed descriptors.
+#[test]
+fn abstract_sockets_of_the_host_are_out_of_reach() {
+    let scene = Scene::new();
+    let probe = scene.c_program("probe", PROBE);
+    let output = Command::new(&probe).arg("landlock").output().unwrap();
+    let version: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    if version < 6 {
+        say(&format!("skipped: scopes need version 6 of Landlock, this kernel has {version} (-1: none)"));
+        return;
+    }
+    let name = format!("store-test-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let script = format!(
+        "echo $(/probe abstract {name}); [ \"$(/probe abstract {name})\" = 'abstract 1' ] && echo > $out"
+    );
+    let json = shell_derivation("fixed", &script).replace(
+        "\"out\": {}",
+        // SHA-256 of one line end.
+        "\"out\": { \"hashAlgo\": \"sha256\", \"hash\": \
+         \"01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b\" }",
+    );
+    let file = scene.write("fixed.json", json);
+    let shown = format!("/dev /proc /probe={probe}");
+    let options = ["--option", "build-chroot-dirs", &shown, "--option", "fod-network", "host"];
+    scene.ok(&[&["build", "--no-link", &file], &options[..]].concat());
+}
