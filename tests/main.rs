@@ -7,6 +7,7 @@
 
 mod add;
 mod build;
+mod chroot;
 mod config;
 mod delete;
 mod derivation;
@@ -15,10 +16,12 @@ mod escapes;
 mod failures;
 mod filter;
 mod isolation;
+mod kills;
 mod log;
 mod nar;
 mod path_info;
 mod peer;
+mod processes;
 mod query;
 mod scene;
 mod targets;

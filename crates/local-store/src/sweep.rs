@@ -70,6 +70,9 @@ pub(crate) fn remove_left_over(path: &Path) -> Result<(), Error> {
 
 /// Removes a directory in which a build without a mount namespace may have left mounts, and those first.
 fn release_and_remove(path: &Path) -> Result<(), Error> {
+    if path.extension().is_some_and(|extension| extension == "chroot") {
+        sandbox::end_builds_with(path);
+    }
     sandbox::release(&root_in(path)).map_err(|source| Error::Release { path: path.to_owned(), source })?;
     remove_tree(path)
 }

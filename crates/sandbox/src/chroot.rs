@@ -18,7 +18,7 @@ use crate::plan::{Access, Op, relative};
 use crate::root::Root;
 use crate::wire::{Detail, Failure};
 
-/// How often a busy mount is tried again, a second apart.
+/// How often busy mounts are tried again, a second apart: all together, as one that is busy keeps those below it.
 const RETRIES: u32 = 10;
 
 /// A furnished root. [`Chroot::undo`] takes it apart; so does dropping it, which cannot report.
@@ -75,17 +75,18 @@ impl Chroot {
 
     fn take_apart(&mut self, tell: &mut dyn FnMut(Detail)) -> Vec<Failure> {
         let mut failures = Vec::new();
-        if let Some(root) = self.root.take() {
+        if let Some(mut root) = self.root.take() {
             // What was made for mounts could not be removed otherwise.
             failures.extend(root.make_writable().err());
+            let mut retries = RETRIES;
             while let Some(mount) = self.mounts.pop() {
                 tell(Detail::Step(format!("unmount {}", mount.target.display())));
-                failures.extend(mount.undo(&root));
+                failures.extend(mount.undo(&root, &mut retries));
             }
             // Its descriptor keeps the last mount busy.
             drop(root);
             tell(Detail::Step(format!("unmount {}", self.path.display())));
-            failures.extend(unmount(&self.path, &self.path, RETRIES).err());
+            failures.extend(unmount(&self.path, &self.path, &mut retries).err());
         }
         failures
     }
@@ -114,9 +115,9 @@ impl BindMount {
         Self { target: target.to_owned(), created }
     }
 
-    fn undo(self, root: &Root) -> Vec<Failure> {
+    fn undo(self, root: &Root, retries: &mut u32) -> Vec<Failure> {
         let mut failures = Vec::new();
-        failures.extend(self.unmount(root).err());
+        failures.extend(self.unmount(root, retries).err());
         for path in self.created.iter().rev() {
             let failed = |errno| Failure::new(Step::RemoveDir, Path::new("/").join(path), errno);
             failures.extend(remove(root, path).map_err(failed).err());
@@ -125,14 +126,14 @@ impl BindMount {
     }
 
     /// By descriptor: the builder may have put a symlink where a directory was.
-    fn unmount(&self, root: &Root) -> Result<(), Failure> {
+    fn unmount(&self, root: &Root, retries: &mut u32) -> Result<(), Failure> {
         let failed = |errno| Failure::new(Step::Unmount, &self.target, errno);
         let (parent, name) = match parent_of(root, relative(&self.target)) {
             Err(Errno::NOENT) => return Ok(()),
             other => other.map_err(failed)?,
         };
         let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name);
-        unmount(&path, &self.target, RETRIES)
+        unmount(&path, &self.target, retries)
     }
 }
 
@@ -168,13 +169,15 @@ fn open(root: &Root, path: &Path) -> Result<OwnedFd, Errno> {
 }
 
 /// Unmounts what is at `path`, known to people as `target`. What is no mount is undone already.
-fn unmount(path: &Path, target: &Path, retries: u32) -> Result<(), Failure> {
-    for left in (0..=retries).rev() {
+fn unmount(path: &Path, target: &Path, retries: &mut u32) -> Result<(), Failure> {
+    loop {
         match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW) {
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
-            Err(Errno::BUSY) if left > 0 => std::thread::sleep(Duration::from_secs(1)),
+            Err(Errno::BUSY) if *retries > 0 => {
+                *retries -= 1;
+                std::thread::sleep(Duration::from_secs(1));
+            }
             Err(errno) => return Err(Failure::new(Step::Unmount, target, errno)),
         }
     }
-    Ok(())
 }

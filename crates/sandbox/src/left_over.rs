@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the mount table and the roots of processes")]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -43,6 +43,35 @@ pub(crate) fn release_within(root: &Path, patience: Duration) -> Result<(), Fail
         std::thread::sleep(Duration::from_millis(1));
     }
     mounts_below(root).iter().rev().map(|mount| undo(mount)).fold(Ok(()), Result::and)
+}
+
+/// Ends every process in a mount namespace of a build that shows `directory`, or something in it.
+///
+/// Those are left when `store`, its launcher and what guards that were killed together, and the builder has
+/// told the kernel not to end it then. `directory` has a name that no other one has.
+pub fn end_builds_with(directory: &Path) {
+    let Some(name) = directory.file_name() else { return };
+    let own = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    for pid in processes() {
+        let number = pid.as_raw_nonzero().to_string();
+        let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let is_elsewhere = |kind| own(&number, kind).is_some_and(|its| Some(its) != own("self", kind));
+        if is_elsewhere("mnt")
+            && is_elsewhere("user")
+            && fs::read(format!("/proc/{number}/mountinfo")).is_ok_and(|table| shows(&table, name))
+        {
+            let _ = rustix::process::pidfd_send_signal(&process, Signal::KILL);
+        }
+    }
+}
+
+/// Whether a mount table has the root of a sandbox, and below it something out of a directory of that name.
+fn shows(table: &[u8], name: &OsStr) -> bool {
+    let lines = || table.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b' '));
+    let has_own_root =
+        lines().any(|mut line| line.clone().nth(4) == Some(b"/") && line.any(|field| field == b"tmpfs"));
+    let is_source = |line: &[u8]| unescape(line).components().any(|part| part.as_os_str() == name);
+    has_own_root && lines().any(|mut line| line.nth(3).is_some_and(is_source))
 }
 
 /// Becomes the owner of a root, for as long as the descriptor or a copy of it is open.
@@ -146,6 +175,16 @@ mod tests {
         let found: Vec<PathBuf> = targets(table).collect();
         assert_eq!(found, [Path::new("/proc"), Path::new("/x y\\z\t")]);
         assert_eq!(unescape(b"\\09\\1"), Path::new("\\09\\1"));
+    }
+
+    #[test]
+    fn only_the_table_of_a_sandbox_shows_a_build() {
+        let name = OsStr::new("x.drv.chroot");
+        let source = "26 25 8:1 /nix/store/x.drv.chroot/store /nix/store rw - ext4 /dev/sda1 rw\n";
+        let sandbox = format!("25 20 0:30 / / ro,nosuid - tmpfs tmpfs rw\n{source}");
+        let host = format!("25 20 8:1 / / rw - ext4 /dev/sda1 rw\n{source}");
+        assert!(shows(sandbox.as_bytes(), name));
+        assert!(!shows(host.as_bytes(), name) && !shows(sandbox.as_bytes(), OsStr::new("drv.chroot")));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use filter::can_filter;
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
 pub use launcher::{Exit, ExitStatus, Launcher, Notice, Running};
-pub use left_over::release;
+pub use left_over::{end_builds_with, release};
 pub use plan::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
 pub use probe::{Finding, Lack, probe};
 pub use server::launcher_main;

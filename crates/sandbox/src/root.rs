@@ -66,8 +66,9 @@ impl Root {
         self.fd.as_fd()
     }
 
-    /// Takes back that the root itself is read-only.
-    pub(crate) fn make_writable(&self) -> Result<(), Failure> {
+    /// Takes back that the root itself is read-only, and keeps no mount in it busy.
+    pub(crate) fn make_writable(&mut self) -> Result<(), Failure> {
+        self.last_parent = None;
         let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into();
         sys::clear_mount_attributes(&self.fd, read_only).map_err(at(Step::ReadOnly, Path::new("/")))
     }
