@@ -32,11 +32,12 @@ pub fn release(root: &Path) -> Result<(), Error> {
 }
 
 pub(crate) fn release_within(root: &Path, patience: Duration) -> Result<(), Failure> {
-    let Some(directory) = open(root)? else { return Ok(()) };
-    wait_for_owner(&directory, root, patience)?;
+    let Some(owned) = own_within(root, patience)? else { return Ok(()) };
     if mounts_below(root).is_empty() {
         return Ok(());
     }
+    // It may be what is mounted over the root, which it would keep busy. Nobody owns what is mounted already.
+    drop(owned);
     // What it starts meanwhile has this root, too.
     let start = Instant::now();
     while end_processes(root) && start.elapsed() < patience {
@@ -77,11 +78,26 @@ fn shows(table: &[u8], name: &OsStr) -> bool {
 /// Becomes the owner of a root, for as long as the descriptor or a copy of it is open.
 pub(crate) fn own(root: &Path) -> Result<OwnedFd, Failure> {
     let gone = || Failure::new(Step::OpenSource, root, Errno::NOENT);
-    let directory = open(root)?.ok_or_else(gone)?;
-    wait_for_owner(&directory, root, Duration::ZERO)?;
+    let directory = own_within(root, Duration::ZERO)?.ok_or_else(gone)?;
     // Whoever owned it before may have removed it.
     let stat = rustix::fs::fstat(&directory).map_err(|errno| Failure::new(Step::OpenSource, root, errno))?;
     if stat.st_nlink > 0 { Ok(directory) } else { Err(gone()) }
+}
+
+/// Waits until nobody owns the root any more. `None` if there is none.
+fn own_within(root: &Path, patience: Duration) -> Result<Option<OwnedFd>, Failure> {
+    let start = Instant::now();
+    loop {
+        // Opened anew each time: held open, the mount over it would stay busy.
+        let Some(directory) = open(root)? else { return Ok(None) };
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(directory)),
+            Err(Errno::AGAIN) if start.elapsed() < patience => {}
+            Err(errno) => return Err(Failure::new(Step::Own, root, errno)),
+        }
+        drop(directory);
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn open(root: &Path) -> Result<Option<OwnedFd>, Failure> {
@@ -90,19 +106,6 @@ fn open(root: &Path) -> Result<Option<OwnedFd>, Failure> {
         Ok(directory) => Ok(Some(directory)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(Failure::new(Step::OpenSource, root, errno)),
-    }
-}
-
-fn wait_for_owner(directory: &OwnedFd, root: &Path, patience: Duration) -> Result<(), Failure> {
-    let start = Instant::now();
-    loop {
-        match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::AGAIN) if start.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(errno) => return Err(Failure::new(Step::Own, root, errno)),
-        }
     }
 }
 
