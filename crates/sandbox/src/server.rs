@@ -14,13 +14,14 @@ use rustix::process::{Pid, Signal};
 
 use crate::child::{self, Channels};
 use crate::error::Step;
+use crate::filter;
 use crate::given::Given;
 use crate::ids;
 use crate::keeper;
 use crate::launcher::{ARGUMENT, HELLO, SWEEP, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
-use crate::plan::{Isolation, Network, Plan};
+use crate::plan::{Filter, Isolation, Network, Plan};
 use crate::sweep;
 use crate::sys::{self, Cloned};
 use crate::wire::{self, Failure, Reply, Said};
@@ -47,6 +48,8 @@ fn serve() {
     if send(control.as_fd(), HELLO, &[]).is_err() {
         return;
     }
+    // While the caller makes its plan; a child that needs another filter compiles it itself.
+    let _ = filter::compiled(Filter { nested_user_namespaces: false, socketcall: false });
     let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // What a killed keeper leaves running is found as a child of this process.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));

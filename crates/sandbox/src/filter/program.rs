@@ -1,11 +1,14 @@
 //! Makes a classic BPF program of rules: what the kernel runs before each system call.
 //!
 //! The number is found by halving the range that is left, so a call costs some ten instructions; where no argument
-//! is looked at, the kernel works out once that the answer is always the same, and does not ask again.
+//! is looked at, the kernel works out once that the answer is always the same, and does not ask again. Installing
+//! a program costs by its length, in every build: jumps share the instructions that they lead to.
+
+use std::collections::HashMap;
 
 use libc::sock_filter;
 
-use super::rules::{Answer, Rule, UNKNOWN};
+use super::rules::{Answer, Condition, Rule, UNKNOWN};
 
 /// One architecture's calls, in the order of their numbers.
 pub(super) struct Calls<'a> {
@@ -22,117 +25,142 @@ const ARGUMENTS: u32 = 16;
 
 /// The program that answers the calls of these architectures and kills whatever makes any other.
 pub(super) fn program(architectures: &[Calls<'_>]) -> Vec<sock_filter> {
-    let mut program = vec![load(ARCHITECTURE)];
-    for calls in architectures {
-        let mut block = vec![load(NUMBER)];
-        block.extend(search(&intervals(&calls.rules)));
-        program.extend(unless(libc::BPF_JEQ, calls.audit, block.len()));
-        program.append(&mut block);
+    let mut code = Backwards::default();
+    let mut other = code.give(libc::SECCOMP_RET_KILL_PROCESS);
+    for calls in architectures.iter().rev() {
+        code.search(&intervals(&calls.rules));
+        let known = code.statement(load(NUMBER));
+        other = code.branch(libc::BPF_JEQ, calls.audit, known, other);
     }
-    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS));
-    program
+    code.statement(load(ARCHITECTURE));
+    code.instructions.reverse();
+    code.instructions
 }
 
-/// Cuts the numbers from 0 on into ranges with one answer each: where it begins, and the code for it.
-fn intervals(rules: &[(u32, &[Rule])]) -> Vec<(u32, Vec<sock_filter>)> {
-    let mut intervals: Vec<(u32, Vec<sock_filter>)> = Vec::new();
-    let mut add = |start, code: Vec<sock_filter>| {
-        if !intervals.last().is_some_and(|(_, last)| same(last, &code)) {
-            intervals.push((start, code));
+/// Cuts the numbers from 0 on into ranges with the same rules: where each begins, and what they are.
+fn intervals<'a>(rules: &[(u32, &'a [Rule])]) -> Vec<(u32, &'a [Rule])> {
+    let mut intervals: Vec<(u32, &[Rule])> = Vec::new();
+    let mut add = |start, rules: &'a [Rule]| {
+        if intervals.last().is_none_or(|(_, last)| *last != rules) {
+            intervals.push((start, rules));
         }
     };
     let mut next = 0;
     for (number, rules) in rules {
         if *number > next {
-            add(next, vec![give(UNKNOWN)]);
+            add(next, &[]);
         }
-        add(*number, decide(rules));
+        add(*number, rules);
         next = number + 1;
     }
-    add(next, vec![give(UNKNOWN)]);
+    add(next, &[]);
     intervals
 }
 
-fn same(one: &[sock_filter], other: &[sock_filter]) -> bool {
-    let fields = |code: &sock_filter| (code.code, code.jt, code.jf, code.k);
-    one.iter().map(fields).eq(other.iter().map(fields))
+/// A program from its end on: jumps lead forwards only, so what they lead to is made first.
+#[derive(Default)]
+struct Backwards {
+    instructions: Vec<sock_filter>,
+    /// The foremost instruction that ends the program with a value.
+    ends: HashMap<u32, Place>,
 }
 
-/// The code that finds the range of the loaded number.
-fn search(intervals: &[(u32, Vec<sock_filter>)]) -> Vec<sock_filter> {
-    if let [(_, code)] = intervals {
-        return code.clone();
+/// An instruction, by how many stand behind it.
+type Place = usize;
+
+/// How far a branch leads.
+const REACH: usize = u8::MAX as usize;
+
+impl Backwards {
+    fn statement(&mut self, statement: sock_filter) -> Place {
+        self.instructions.push(statement);
+        self.instructions.len() - 1
     }
-    let (low, high) = intervals.split_at(intervals.len() / 2);
-    let low = search(low);
-    let mut code = if_below(high[0].0, low.len());
-    code.extend(low);
-    code.extend(search(high));
-    code
-}
 
-/// The code that answers by the arguments. Rules after one without conditions are never reached.
-fn decide(rules: &[Rule]) -> Vec<sock_filter> {
-    let mut code = Vec::new();
-    for rule in rules {
-        let mut tests: Vec<sock_filter> = Vec::new();
-        for condition in rule.conditions.iter().rev() {
-            let length = tests.len() as u8 + 1;
-            // What is left of this rule after the test: the other tests and the answer.
-            let (jt, jf) = if condition.equal { (0, length) } else { (length, 0) };
-            tests.insert(0, sock_filter { code: jump(libc::BPF_JEQ), jt, jf, k: condition.value });
-            if condition.mask != u32::MAX {
-                tests.insert(0, statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, condition.mask));
+    /// The instruction that ends the program with `value`, which may stand there already.
+    fn give(&mut self, value: u32) -> Place {
+        match self.ends.get(&value) {
+            Some(place) if self.reaches(*place) => *place,
+            _ => {
+                let place = self.statement(plain(libc::BPF_RET | libc::BPF_K, value));
+                self.ends.insert(value, place);
+                place
             }
-            tests.insert(0, load(ARGUMENTS + 8 * u32::from(condition.argument)));
-        }
-        code.extend(tests);
-        code.push(give(rule.answer));
-        if rule.conditions.is_empty() {
-            return code;
         }
     }
-    code.push(give(UNKNOWN));
-    code
-}
 
-fn give(answer: Answer) -> sock_filter {
-    let value = match answer {
-        Answer::Allow => libc::SECCOMP_RET_ALLOW,
-        Answer::Error(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
-    };
-    statement(libc::BPF_RET | libc::BPF_K, value)
+    fn answer(&mut self, answer: Answer) -> Place {
+        self.give(match answer {
+            Answer::Allow => libc::SECCOMP_RET_ALLOW,
+            Answer::Error(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        })
+    }
+
+    /// Whether a branch leads there, also when its other way needs a stepping stone.
+    fn reaches(&self, place: Place) -> bool {
+        self.instructions.len() + 1 - place <= REACH
+    }
+
+    /// `place`, or a stepping stone to it where a branch would not reach it.
+    fn near(&mut self, place: Place) -> Place {
+        if self.reaches(place) {
+            return place;
+        }
+        let target = self.instructions[place];
+        if target.code == (libc::BPF_RET | libc::BPF_K) as u16 {
+            return self.give(target.k);
+        }
+        let distance = self.instructions.len() - place - 1;
+        self.statement(plain(libc::BPF_JMP | libc::BPF_JA, distance as u32))
+    }
+
+    /// Compares what is loaded with `value`.
+    fn branch(&mut self, test: u32, value: u32, yes: Place, no: Place) -> Place {
+        let (yes, no) = (self.near(yes), self.near(no));
+        let distance = |place: Place| (self.instructions.len() - place - 1) as u8;
+        let code = (libc::BPF_JMP | test | libc::BPF_K) as u16;
+        let branch = sock_filter { code, jt: distance(yes), jf: distance(no), k: value };
+        self.statement(branch)
+    }
+
+    /// The code that finds the range of the loaded number.
+    fn search(&mut self, intervals: &[(u32, &[Rule])]) -> Place {
+        if let [(_, rules)] = intervals {
+            return self.decide(rules);
+        }
+        let (low, high) = intervals.split_at(intervals.len() / 2);
+        let above = self.search(high);
+        let below = self.search(low);
+        self.branch(libc::BPF_JGE, high[0].0, above, below)
+    }
+
+    /// The code that answers by the arguments.
+    fn decide(&mut self, rules: &[Rule]) -> Place {
+        let mut otherwise = self.answer(UNKNOWN);
+        for rule in rules.iter().rev() {
+            let mut met = self.answer(rule.answer);
+            for condition in rule.conditions.iter().rev() {
+                met = self.test(condition, met, otherwise);
+            }
+            otherwise = met;
+        }
+        otherwise
+    }
+
+    fn test(&mut self, condition: &Condition, met: Place, otherwise: Place) -> Place {
+        let (yes, no) = if condition.equal { (met, otherwise) } else { (otherwise, met) };
+        self.branch(libc::BPF_JEQ, condition.value, yes, no);
+        if condition.mask != u32::MAX {
+            self.statement(plain(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, condition.mask));
+        }
+        self.statement(load(ARGUMENTS + 8 * u32::from(condition.argument)))
+    }
 }
 
 fn load(offset: u32) -> sock_filter {
-    statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
+    plain(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset)
 }
 
-/// Goes on with the next `length` instructions if the loaded value meets the test, else jumps over them.
-fn unless(test: u32, value: u32, length: usize) -> Vec<sock_filter> {
-    match u8::try_from(length) {
-        Ok(jf) => vec![sock_filter { code: jump(test), jt: 0, jf, k: value }],
-        // Only the unconditional jump reaches that far.
-        Err(_) => vec![sock_filter { code: jump(test), jt: 1, jf: 0, k: value }, far(length)],
-    }
-}
-
-/// Goes on with the next `length` instructions if the loaded value is below `value`, else jumps over them.
-fn if_below(value: u32, length: usize) -> Vec<sock_filter> {
-    match u8::try_from(length) {
-        Ok(jt) => vec![sock_filter { code: jump(libc::BPF_JGE), jt, jf: 0, k: value }],
-        Err(_) => vec![sock_filter { code: jump(libc::BPF_JGE), jt: 0, jf: 1, k: value }, far(length)],
-    }
-}
-
-fn far(length: usize) -> sock_filter {
-    statement(libc::BPF_JMP | libc::BPF_JA, length as u32)
-}
-
-fn jump(test: u32) -> u16 {
-    (libc::BPF_JMP | test | libc::BPF_K) as u16
-}
-
-fn statement(code: u32, k: u32) -> sock_filter {
+fn plain(code: u32, k: u32) -> sock_filter {
     sock_filter { code: code as u16, jt: 0, jf: 0, k }
 }

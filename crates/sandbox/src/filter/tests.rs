@@ -440,7 +440,7 @@ fn unknown_numbers_are_absent_and_unknown_architectures_deadly() {
 #[test]
 fn a_call_costs_few_instructions_and_most_are_asked_about_once() {
     let program = compile(X86_64, CLOSED);
-    assert!(program.len() < 1500, "{} instructions", program.len());
+    assert!(program.len() < 500, "{} instructions", program.len());
     let rules = rules::rules(CLOSED).unwrap();
     for (name, numbers) in rules::syscalls().unwrap() {
         let Some(number) = numbers[0] else { continue };
