@@ -48,7 +48,7 @@ fn serve() {
     if send(control.as_fd(), HELLO, &[]).is_err() {
         return;
     }
-    // While the caller makes its plan; a child that needs another filter compiles it itself.
+    // The usual one, while the caller makes its plan.
     let _ = filter::compiled(Filter { nested_user_namespaces: false, socketcall: false });
     let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     // What a killed keeper leaves running is found as a child of this process.
@@ -206,6 +206,8 @@ impl Server {
         let (mapped, go_on) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
         let our_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let channels = Channels { status: their_status, mapped, log, caller: self.caller };
+        // Here, so that further builds need not; why it fails is for the child to say.
+        let _ = plan.filter.map(filter::compiled);
         let namespaces = self.namespaces(&plan);
         let given = Given::born(&plan, namespaces);
         match sys::clone3(namespaces) {
