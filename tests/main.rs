@@ -17,6 +17,7 @@ mod failures;
 mod filter;
 mod isolation;
 mod kills;
+mod limits;
 mod log;
 mod nar;
 mod path_info;

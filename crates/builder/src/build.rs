@@ -322,7 +322,10 @@ impl<'a> Build<'a> {
             (ExitStatus::Code(0), Some((output, path))) => {
                 BuildFailure::NoOutput { drv, output, path: store.store_dir().print(&path), log_tail, kept }
             }
-            (status, _) => BuildFailure::Builder { drv, status, log_tail, kept },
+            (status, _) => match exit.out_of_memory {
+                Some(memory) => BuildFailure::OutOfMemory { drv, memory, log_tail, kept },
+                None => BuildFailure::Builder { drv, status, log_tail, kept },
+            },
         })
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use sandbox::{ExitStatus, Overrun};
+use sandbox::{ExitStatus, OutOfMemory, Overrun};
 use store_path::{Hash, StorePath};
 
 /// Why a build did not give its outputs. Nothing of it was registered.
@@ -140,6 +140,21 @@ pub enum BuildFailure {
         /// Where its build directory was kept.
         kept: Option<PathBuf>,
     },
+    /// The builder failed, and processes of it were killed since it had used up its memory.
+    #[error(
+        "the builder of `{drv}` ran out of memory: its limit is {} (setting `max-build-memory`), its peak was {}",
+        mebibytes(memory.limit), mebibytes(memory.peak)
+    )]
+    OutOfMemory {
+        /// The derivation.
+        drv: StorePath,
+        /// What it had and used.
+        memory: OutOfMemory,
+        /// The last lines it printed.
+        log_tail: Vec<String>,
+        /// Where its build directory was kept.
+        kept: Option<PathBuf>,
+    },
     /// The builder said that it succeeded, but an output is not there.
     #[error("the builder of `{drv}` did not make its output `{output}` at `{path}`")]
     NoOutput {
@@ -220,6 +235,7 @@ impl BuildFailure {
     pub fn log_tail(&self) -> &[String] {
         match self {
             Self::Builder { log_tail, .. }
+            | Self::OutOfMemory { log_tail, .. }
             | Self::Overran { log_tail, .. }
             | Self::NoOutput { log_tail, .. } => log_tail,
             _ => &[],
@@ -229,11 +245,21 @@ impl BuildFailure {
     /// Where the build directory was kept, under `keep-failed`.
     pub fn kept(&self) -> Option<&PathBuf> {
         match self {
-            Self::Builder { kept, .. } | Self::Overran { kept, .. } | Self::NoOutput { kept, .. } => {
-                kept.as_ref()
-            }
+            Self::Builder { kept, .. }
+            | Self::OutOfMemory { kept, .. }
+            | Self::Overran { kept, .. }
+            | Self::NoOutput { kept, .. } => kept.as_ref(),
             _ => None,
         }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    const MEBIBYTE: u64 = 1 << 20;
+    if bytes % MEBIBYTE == 0 {
+        format!("{} MiB", bytes / MEBIBYTE)
+    } else {
+        format!("{:.1} MiB", bytes as f64 / MEBIBYTE as f64)
     }
 }
 

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, BuildUsers, HostFile, Op, UserChoice};
+use sandbox::{Access, BuildUsers, HostFile, Op, Unlimited, UserChoice};
 use settings::{ChrootDir, SandboxShell, Settings};
+
+use crate::limits;
 
 /// What builds get from the host.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Host {
     pub(crate) environment: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whom builders may be outside their sandbox, as root.
     pub(crate) users: Option<BuildUsers>,
+    /// What is limited less than the settings want.
+    pub(crate) unlimited: Vec<Unlimited>,
     /// Processors that one build may use: the setting `cores`, or all of them.
     pub(crate) cores: usize,
 }
@@ -54,9 +58,9 @@ pub enum HostError {
          install `busybox-static`, or set `sandbox-shell` to a shell or to `none`"
     )]
     NoShell,
-    /// Builders cannot be told apart from root.
-    #[error("cannot isolate builds")]
-    Ids {
+    /// Builders cannot have users of their own, or the limits that are wanted.
+    #[error("cannot give builds what the settings promise")]
+    Sandbox {
         /// Why not.
         #[from]
         source: sandbox::Error,
@@ -81,8 +85,16 @@ impl Host {
             cores => cores,
         };
         let users = if settings.build_use_chroot { BuildUsers::find(&user_choice(settings))? } else { None };
+        let unlimited = limits::limits(settings).enforcement()?.unlimited();
         let binds = binds.into_values().collect();
-        Ok(Self { binds, network_files: network_files(), environment, users, cores })
+        Ok(Self { binds, network_files: network_files(), environment, users, cores, unlimited })
+    }
+}
+
+impl Host {
+    /// What is limited less than the settings want, in a sentence each, to be told once.
+    pub fn shortfalls(&self) -> impl Iterator<Item = String> + '_ {
+        self.unlimited.iter().map(|one| format!("the {} is not limited: {}", one.what, one.why))
     }
 }
 

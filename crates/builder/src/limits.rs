@@ -2,8 +2,23 @@
 
 use std::time::Duration;
 
-use sandbox::{Allowance, Overrun};
-use settings::Settings;
+use sandbox::{Allowance, Cgroups, Limits, Overrun};
+use settings::{Settings, UseCgroups};
+
+/// What a build may use of the machine; zero in a setting is no limit.
+pub(crate) fn limits(settings: &Settings) -> Limits {
+    let limited = |limit: usize| (limit > 0).then_some(limit as u64);
+    Limits {
+        cgroups: match settings.use_cgroups {
+            UseCgroups::Auto => Cgroups::Auto,
+            UseCgroups::Always => Cgroups::Always,
+            UseCgroups::Never => Cgroups::Never,
+        },
+        memory: limited(settings.max_build_memory),
+        pids: limited(settings.max_build_pids),
+        cpu_weight: settings.build_cpu_weight.get(),
+    }
+}
 
 /// What a builder may use; zero in a setting is no limit.
 pub(crate) fn allowance(settings: &Settings) -> Allowance {

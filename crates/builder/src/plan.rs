@@ -8,6 +8,7 @@ use settings::Settings;
 use store_path::StorePath;
 
 use crate::host::Host;
+use crate::limits;
 
 /// The user that every builder is, as it sees itself.
 const UID: u32 = 1000;
@@ -84,6 +85,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
         },
         network: view.network,
         identity,
+        limits: limits::limits(view.settings),
         filter: filter(view.settings, &view.program),
         new_privileges: view.settings.allow_new_privileges,
         ops,
@@ -97,6 +99,7 @@ pub(crate) fn open(settings: &Settings, program: Exec) -> Plan {
         isolation: Isolation::None,
         network: Network::Host,
         identity: Identity::one(UID, GID, None),
+        limits: limits::limits(settings),
         filter: filter(settings, &program),
         new_privileges: settings.allow_new_privileges,
         ops: vec![no_core_files()],
@@ -205,7 +208,14 @@ mod tests {
     fn host(binds: Vec<Op>) -> Host {
         let network_files =
             vec![bind(Path::new("/etc/resolv.conf"), Path::new("/etc/resolv.conf"), Access::ReadOnly)];
-        Host { binds, network_files, environment: BTreeMap::new(), users: None, cores: 2 }
+        Host {
+            binds,
+            network_files,
+            environment: BTreeMap::new(),
+            users: None,
+            cores: 2,
+            unlimited: Vec::new(),
+        }
     }
 
     fn settings(changes: &[(&str, &str)]) -> Settings {

@@ -68,6 +68,9 @@ pub fn realise(
         return Ok(Report { realised: plan.promised().cloned().collect(), ..Report::default() });
     }
     let host = Host::look(context.settings, context.environment.clone())?;
+    // Of all builds, and told once.
+    let drv = &plan.builds[0].drv;
+    host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
     let Context { store, launcher, settings, stop, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host };
     match stop {

@@ -14,6 +14,7 @@ use crate::error::Step;
 use crate::functions;
 use crate::given::{Given, Namespace};
 use crate::ids;
+use crate::limits::Bounds;
 use crate::plan::{Exec, Identity, Plan, Program};
 use crate::program_file;
 use crate::restrict;
@@ -31,6 +32,8 @@ pub(crate) struct Channels {
     pub(crate) log: OwnedFd,
     /// Effective user and group id of the launcher, in its own user namespace.
     pub(crate) caller: (u32, u32),
+    /// What the build may use.
+    pub(crate) bounds: Bounds,
 }
 
 /// Sets up the sandbox and runs the program in it. Never returns.
@@ -54,6 +57,9 @@ pub(crate) fn tell(status: &OwnedFd, said: &Said) {
 
 fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infallible, Failure> {
     die_with_parent(Signal::KILL, &channels.status)?;
+    if channels.bounds.enter()? && sys::new_cgroup_namespace().is_ok() {
+        given.namespaces.insert(Namespace::Cgroup);
+    }
     given.own_keyring = new_session()?;
     rustix::process::umask(Mode::empty());
     if plan.identity.outer.is_none() {
@@ -74,6 +80,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     }
     // The change of ids has cleared it.
     die_with_parent(Signal::KILL, &channels.status)?;
+    channels.bounds.enforcement.limit_process()?;
     drop_bounding_set(plan)?;
     restrict::shed_capabilities(plan)?;
     start_program(plan, &null, &channels.log, &channels.status, given)

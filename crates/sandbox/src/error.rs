@@ -63,6 +63,16 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A limit is wanted that nothing here can enforce.
+    #[error("cannot limit the {what} of builds (setting `{setting}`): {remedy}")]
+    Limit {
+        /// What was to be limited.
+        what: &'static str,
+        /// The setting that wants it.
+        setting: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// uid 0 without the privileges of root.
     #[error(
         "cannot isolate a build: this process is uid 0 but lacks {missing}, as in a container started without it; \
@@ -137,6 +147,8 @@ pub enum Step {
     Leash,
     /// Kill what an earlier build left running.
     KillLeftOvers,
+    /// Make, enter or remove a control group.
+    Cgroup,
 }
 
 impl fmt::Display for Step {
@@ -171,6 +183,7 @@ impl fmt::Display for Step {
             Self::RemoveDir => "remove the directory",
             Self::Leash => "start the process that guards the builds of",
             Self::Own => "have, as another process uses it, the root",
+            Self::Cgroup => "use the control group",
             Self::KillLeftOvers => "kill what an earlier build has left running in",
         })
     }

@@ -170,6 +170,7 @@ mod tests {
             isolation,
             network,
             identity: Identity::one(1000, 100, None),
+            limits: crate::Limits::default(),
             filter: None,
             new_privileges: false,
             ops: Vec::new(),

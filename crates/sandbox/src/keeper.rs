@@ -133,6 +133,7 @@ fn enter_and_run(
 ) -> Result<Infallible, Failure> {
     child::die_with_parent(Signal::KILL, status)?;
     let null = child::open_null()?;
+    channels.bounds.enter()?;
     given.own_keyring = child::new_session()?;
     for op in &plan.ops {
         root::apply_limit(op)?;
@@ -142,6 +143,7 @@ fn enter_and_run(
         given.outer = plan.identity.outer;
         child::die_with_parent(Signal::KILL, status)?;
     }
+    channels.bounds.enforcement.limit_process()?;
     child::start_program(plan, &null, &channels.log, status, given)
 }
 
@@ -174,7 +176,14 @@ fn wait_for_end(process: &OwnedFd, wanted: &OwnedFd) -> rustix::io::Result<bool>
 
 /// Kills every process of the build, and those it had left to this one; returns how `first` ended.
 fn end_all(first: i32, has_ended: bool) -> Exited {
-    let mut result = Exited { status: libc::SIGKILL, user_micros: 0, system_micros: 0, peak_bytes: 0 };
+    let mut result = Exited {
+        status: libc::SIGKILL,
+        user_micros: 0,
+        system_micros: 0,
+        peak_bytes: 0,
+        written_bytes: 0,
+        out_of_memory: None,
+    };
     let mut others = Exited { ..result };
     if !has_ended || children().iter().any(|child| child.as_raw_nonzero().get() != first) {
         descendants::kill();

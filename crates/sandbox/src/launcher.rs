@@ -245,8 +245,22 @@ pub struct Exit {
     pub user_time: Duration,
     /// Time its processes spent in the kernel.
     pub system_time: Duration,
-    /// Most memory that one of its processes had resident, in bytes.
+    /// Most memory that one of its processes had resident, in bytes; all of them together, with what they had in
+    /// file systems in memory, where a control group of memory counts it.
     pub peak_memory_bytes: u64,
+    /// What its processes wrote to disks, in bytes.
+    pub written_bytes: u64,
+    /// Set if processes of it were killed, since all together had used up their memory.
+    pub out_of_memory: Option<OutOfMemory>,
+}
+
+/// How much memory a build may use that had not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// What it may use, in bytes.
+    pub limit: u64,
+    /// The most it used at one time, in bytes.
+    pub peak: u64,
 }
 
 /// Exit status or signal.
@@ -391,6 +405,8 @@ impl From<Exited> for Exit {
             user_time: Duration::from_micros(exited.user_micros),
             system_time: Duration::from_micros(exited.system_micros),
             peak_memory_bytes: exited.peak_bytes,
+            written_bytes: exited.written_bytes,
+            out_of_memory: exited.out_of_memory.map(|limit| OutOfMemory { limit, peak: exited.peak_bytes }),
         }
     }
 }
@@ -496,6 +512,7 @@ mod tests {
             isolation: Isolation::Namespaces,
             network: Network::Loopback,
             identity: Identity::one(1000, 100, None),
+            limits: crate::Limits::default(),
             filter: None,
             new_privileges: false,
             ops: Vec::new(),

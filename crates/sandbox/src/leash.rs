@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, Signal};
 
+use crate::cgroup::Hierarchies;
 use crate::launcher::{receive_packet, send};
 use crate::left_over;
 use crate::sys::{self, Cloned};
@@ -125,5 +126,12 @@ fn end(held: &[Held]) {
             // What it cannot undo is left to the next start.
             let _ = left_over::release(root);
         }
+    }
+    if !held.is_empty() {
+        // A group is there until the last of its processes has ended.
+        for held in held {
+            let _ = poll(&mut [PollFd::new(&held.process, PollFlags::IN)], Some(&patience));
+        }
+        Hierarchies::find().sweep();
     }
 }

@@ -17,6 +17,7 @@
 
 mod accounts;
 mod allowance;
+mod cgroup;
 mod child;
 mod chroot;
 mod descendants;
@@ -30,6 +31,7 @@ mod keeper;
 mod launcher;
 mod leash;
 mod left_over;
+mod limits;
 mod plan;
 mod probe;
 mod program_file;
@@ -46,8 +48,9 @@ pub use error::{Error, Step};
 pub use filter::can_filter;
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
-pub use launcher::{Exit, ExitStatus, Launcher, Notice, Running};
+pub use launcher::{Exit, ExitStatus, Launcher, Notice, OutOfMemory, Running};
 pub use left_over::{end_builds_with, release};
+pub use limits::{Cgroups, Enforcement, Limits};
 pub use plan::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
 pub use probe::{Finding, Lack, probe};
 pub use server::launcher_main;

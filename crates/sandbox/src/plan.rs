@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::wire::byte_path;
 
 /// One build's surroundings and what runs in them.
@@ -19,6 +20,8 @@ pub struct Plan {
     pub network: Network,
     /// Who the builder is, inside and outside.
     pub identity: Identity,
+    /// What it may use.
+    pub limits: Limits,
     /// Which system calls it may make; `None` for all.
     pub filter: Option<Filter>,
     /// Whether programs may gain privileges when they are run, as setuid programs do.
@@ -251,6 +254,7 @@ impl fmt::Display for Plan {
             Network::Host => writeln!(f, "network host")?,
         }
         writeln!(f, "{}", self.identity)?;
+        write!(f, "{}", self.limits)?;
         match self.filter {
             Some(Filter { nested_user_namespaces, socketcall }) => {
                 let nested = if nested_user_namespaces { " nested" } else { "" };

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Step};
 use crate::launcher::{ExitStatus, Launcher};
+use crate::limits::Limits;
 use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program};
 use crate::users::{BuildUser, BuildUsers, Ids, UserChoice};
 
@@ -57,6 +58,7 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
             isolation: Isolation::Namespaces,
             network,
             identity: Identity::one(1000, 100, user.as_ref().map(BuildUser::ids)),
+            limits: Limits::default(),
             filter: (what == FILTER).then_some(Filter { nested_user_namespaces: false, socketcall: false }),
             new_privileges: false,
             ops,
@@ -64,8 +66,29 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
         };
         findings.push(finding(what, required, attempt(&launcher, &plan, user.as_ref()).err()));
     }
+    findings.extend(limits().map(|what| finding(what, false, None)));
     findings.push(finding("a shell for builders (`sandbox-shell`)", false, shell_lack()));
     Ok(findings)
+}
+
+/// How builds can be limited here. None does by default, so nothing of it is lacking.
+fn limits() -> impl Iterator<Item = &'static str> {
+    let can = |limits: Limits| limits.enforcement().is_ok_and(|by| by.unlimited().is_empty());
+    let memory = can(Limits { memory: Some(1), ..Limits::default() });
+    let processor = can(Limits { cpu_weight: Some(100), ..Limits::default() });
+    [
+        if memory {
+            "memory of builds can be limited (`max-build-memory`), by control groups"
+        } else {
+            "memory of builds can be limited (`max-build-memory`) for each process only: no control group is writable"
+        },
+        if processor {
+            "processor time of builds can be weighted (`build-cpu-weight`), by control groups"
+        } else {
+            "processor time of builds cannot be weighted (`build-cpu-weight`): no control group is writable"
+        },
+    ]
+    .into_iter()
 }
 
 /// What is tried, each with the one before it: the first lack is the one to mend first.

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
 
+use crate::cgroup::{Cgroup, Hierarchies};
 use crate::child::{self, Channels};
 use crate::error::Step;
 use crate::filter;
@@ -21,6 +22,7 @@ use crate::keeper;
 use crate::launcher::{ARGUMENT, HELLO, SWEEP, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
+use crate::limits::{Bounds, Limits};
 use crate::plan::{Filter, Isolation, Network, Plan};
 use crate::sweep;
 use crate::sys::{self, Cloned};
@@ -54,7 +56,8 @@ fn serve() {
     // What a killed keeper leaves running is found as a child of this process.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let cgroups = has_cgroup_namespaces();
-    let mut server = Server { control, builds: Vec::new(), leash: Leash::start().ok(), caller, cgroups };
+    let leash = Leash::start().ok();
+    let mut server = Server { control, builds: Vec::new(), leash, caller, cgroups, hierarchies: None };
     while server.turn() {}
     server.kill_all();
 }
@@ -74,6 +77,8 @@ struct Server {
     leash: Option<Leash>,
     caller: (u32, u32),
     cgroups: bool,
+    /// Where control groups can be made, once that was asked for.
+    hierarchies: Option<Hierarchies>,
 }
 
 /// One forked child.
@@ -94,6 +99,7 @@ struct Build {
     /// The program runs and that was told.
     started: bool,
     user: Option<User>,
+    bounds: Bounds,
     plan: Plan,
 }
 
@@ -205,11 +211,16 @@ impl Server {
         rustix::fs::fcntl_setfl(&status, OFlags::NONBLOCK).map_err(fail)?;
         let (mapped, go_on) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
         let our_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
-        let channels = Channels { status: their_status, mapped, log, caller: self.caller };
         // Here, so that further builds need not; why it fails is for the child to say.
         let _ = plan.filter.map(filter::compiled);
-        let namespaces = self.namespaces(&plan);
-        let given = Given::born(&plan, namespaces);
+        let bounds = self.bounds(&plan.limits)?;
+        let channels = Channels { status: their_status, mapped, log, caller: self.caller, bounds };
+        // The namespace of control groups is entered when those of the build are.
+        let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
+        let namespaces = self.namespaces(&plan) & !later;
+        let mut given = Given::born(&plan, namespaces);
+        given.limits = channels.bounds.enforcement.limited();
+        given.unlimited = channels.bounds.enforcement.unlimited();
         match sys::clone3(namespaces) {
             Err(error) => Err(fail(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
             Ok(Cloned::Child) => {
@@ -238,6 +249,7 @@ impl Server {
                     given: None,
                     started: false,
                     user,
+                    bounds: channels.bounds,
                     plan,
                 };
                 // One that was killed meanwhile is replaced, with all of them.
@@ -246,6 +258,20 @@ impl Server {
                 Ok(())
             }
         }
+    }
+
+    /// Makes what enforces the limits of a build.
+    fn bounds(&mut self, limits: &Limits) -> Result<Bounds, Failure> {
+        if limits.are_none() {
+            return Ok(Bounds::default());
+        }
+        let hierarchies = self.hierarchies.get_or_insert_with(Hierarchies::find);
+        let enforcement = limits.enforced_within(hierarchies)?;
+        let cgroup = match enforcement.groups.is_empty() {
+            true => None,
+            false => Some(Cgroup::make(hierarchies, &enforcement.groups)?),
+        };
+        Ok(Bounds { enforcement, cgroup })
     }
 
     /// The namespaces that the child is born into, as `CLONE_NEW*` flags.
@@ -289,6 +315,7 @@ impl Server {
         for build in &self.builds {
             let _ = sys::wait4(build.pid);
             let _ = build.clean_up(&ours);
+            let _ = build.bounds.remove();
         }
     }
 }
@@ -398,7 +425,11 @@ impl Build {
             self.hear_child();
             unheard -= 1;
         }
-        let Ok((_, exited)) = sys::wait4(self.pid) else { return false };
+        let Ok((_, mut exited)) = sys::wait4(self.pid) else { return false };
+        self.bounds.count(&mut exited);
+        if let Err(failure) = self.bounds.remove() {
+            say(self.reply.as_fd(), &Reply::Warning(failure));
+        }
         if let Err(failure) = self.clean_up(ours).and_then(|()| self.sweep_after()) {
             say(self.reply.as_fd(), &Reply::Warning(failure));
         }

@@ -82,6 +82,9 @@ pub(crate) fn wait4(pid: i32) -> rustix::io::Result<(i32, Exited)> {
                 user_micros: micros(usage.ru_utime),
                 system_micros: micros(usage.ru_stime),
                 peak_bytes: usage.ru_maxrss as u64 * 1024,
+                // In blocks of this size, whatever the disk has.
+                written_bytes: usage.ru_oublock as u64 * 512,
+                out_of_memory: None,
             };
             return Ok((reaped, exited));
         }
@@ -182,6 +185,12 @@ pub(crate) fn interface_up(socket: impl AsFd, name: &CStr) -> rustix::io::Result
     let result =
         unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Makes the control groups that this (one-threaded) process is in the roots of all that it sees.
+pub(crate) fn new_cgroup_namespace() -> rustix::io::Result<()> {
+    // SAFETY: a cgroup namespace changes what is shown only; no descriptor table is unshared.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }
 }
 
 /// Moves this (one-threaded) process into a new user namespace, where it has every capability.

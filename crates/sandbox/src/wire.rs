@@ -95,6 +95,9 @@ pub(crate) struct Exited {
     pub(crate) user_micros: u64,
     pub(crate) system_micros: u64,
     pub(crate) peak_bytes: u64,
+    pub(crate) written_bytes: u64,
+    /// The limit of memory that processes were killed for.
+    pub(crate) out_of_memory: Option<u64>,
 }
 
 /// Encodes a message; in memory that cannot fail.

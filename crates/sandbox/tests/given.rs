@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use sandbox::{
-    Access, BuildUser, BuildUsers, Exec, Filter, Given, Identity, Ids, Isolation, Launcher, Namespace,
-    Network, Op, Plan, Program, Scheme, UserChoice,
+    Access, BuildUser, BuildUsers, Exec, Filter, Given, Identity, Ids, Isolation, Launcher, Limits,
+    Namespace, Network, Op, Plan, Program, Scheme, UserChoice,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -92,6 +92,7 @@ fn plan(isolation: Isolation, network: Network) -> Plan {
         isolation,
         network,
         identity: Identity::one(1000, 100, builder_ids()),
+        limits: Limits::default(),
         filter: Some(Filter { nested_user_namespaces: false, socketcall: false }),
         new_privileges: false,
         ops,

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use sandbox::{
     Access, BuildUser, BuildUsers, Error, Exec, Exit, ExitStatus, Filter, Identity, Ids, Isolation, Launcher,
-    Network, Notice, Op, Plan, Program, Resource, Step, UserChoice,
+    Limits, Network, Notice, Op, Plan, Program, Resource, Step, UserChoice,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -138,6 +138,7 @@ fn plan(script: &str) -> Plan {
         isolation: Isolation::Namespaces,
         network: Network::Loopback,
         identity: Identity::one(1000, 100, builder_ids()),
+        limits: Limits::default(),
         filter: Some(Filter { nested_user_namespaces: false, socketcall: false }),
         new_privileges: false,
         ops,

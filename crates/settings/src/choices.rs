@@ -98,6 +98,65 @@ impl fmt::Display for FodNetwork {
     }
 }
 
+/// When builds are put into control groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UseCgroups {
+    /// When a limit needs them.
+    #[default]
+    Auto,
+    /// Always; where that cannot be, nothing is built.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl UseCgroups {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "true" => Ok(Self::Always),
+            "false" => Ok(Self::Never),
+            _ => Err(ValueError::NotAChoice { expected: "`auto`, `true` or `false`" }),
+        }
+    }
+}
+
+impl fmt::Display for UseCgroups {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Auto => "auto",
+            Self::Always => "true",
+            Self::Never => "false",
+        })
+    }
+}
+
+/// A share of processor time, in the range of the kernel; 0 is none of one's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuWeight(u16);
+
+impl CpuWeight {
+    const MOST: usize = 10_000;
+
+    /// Returns the weight, if there is one.
+    pub fn get(self) -> Option<u64> {
+        (self.0 > 0).then_some(self.0.into())
+    }
+
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match number(text) {
+            Ok(weight) if weight <= Self::MOST => Ok(Self(weight as u16)),
+            _ => Err(ValueError::NotAChoice { expected: "a whole number from 0 to 10000" }),
+        }
+    }
+}
+
+impl fmt::Display for CpuWeight {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
 /// How many builds run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxJobs {

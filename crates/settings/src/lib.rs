@@ -31,7 +31,7 @@ mod nearest;
 mod table;
 mod value;
 
-pub use choices::{FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize};
+pub use choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};
 pub use layer::{Line, Origin, Source, parse};

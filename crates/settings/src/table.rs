@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::choices::{FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize};
+use crate::choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
 use crate::layer::Origin;
@@ -62,6 +62,14 @@ pub struct Settings {
     pub start_id: u32,
     /// `id-count`
     pub id_count: u32,
+    /// `use-cgroups`
+    pub use_cgroups: UseCgroups,
+    /// `max-build-memory`
+    pub max_build_memory: usize,
+    /// `max-build-pids`
+    pub max_build_pids: usize,
+    /// `build-cpu-weight`
+    pub build_cpu_weight: CpuWeight,
     /// `require-drop-supplementary-groups`
     pub require_drop_supplementary_groups: bool,
     /// `fsync-metadata`
@@ -108,6 +116,10 @@ impl Default for Settings {
             auto_allocate_uids: false,
             start_id: 0x3400_0000,
             id_count: 128 * 65_536,
+            use_cgroups: UseCgroups::default(),
+            max_build_memory: 0,
+            max_build_pids: 0,
+            build_cpu_weight: CpuWeight::default(),
             require_drop_supplementary_groups: false,
             fsync_metadata: true,
             fsync_store_paths: true,
@@ -362,6 +374,30 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "how many such ids there are",
         field: |settings| &mut settings.id_count,
+    },
+    Entry {
+        key: "use-cgroups",
+        aliases: &[],
+        help: "put builds into control groups: where a limit needs them, always (which measures all processes together), or never",
+        field: |settings| &mut settings.use_cgroups,
+    },
+    Entry {
+        key: "max-build-memory",
+        aliases: &[],
+        help: "how many bytes of memory one build may use, each process where there are no control groups; 0 for no limit",
+        field: |settings| &mut settings.max_build_memory,
+    },
+    Entry {
+        key: "max-build-pids",
+        aliases: &[],
+        help: "how many processes and threads one build may have; 0 for no limit",
+        field: |settings| &mut settings.max_build_pids,
+    },
+    Entry {
+        key: "build-cpu-weight",
+        aliases: &[],
+        help: "the share of processor time of one build, from 1 to 10000, beside 100 of others; 0 for the same as others",
+        field: |settings| &mut settings.build_cpu_weight,
     },
     Entry {
         key: "require-drop-supplementary-groups",

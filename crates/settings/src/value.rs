@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::choices::{FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize};
+use crate::choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
 
@@ -240,4 +240,6 @@ value! {
     FodNetwork: "none or host",
     MaxJobs: "number or auto",
     TmpfsSize: "size",
+    UseCgroups: "auto, true or false",
+    CpuWeight: "0 to 10000",
 }

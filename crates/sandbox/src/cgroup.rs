@@ -1,0 +1,420 @@
+//! Control groups of builds: found where `store` may make them, one set for each build, removed after it.
+//!
+//! A group is its maker's as long as that holds a lock on its directory. The kernel lets go of the lock with the
+//! process, and of the processes in the group with the build; what remains is an empty directory that nobody
+//! has locked, and that whoever makes groups beside it next removes.
+
+#![expect(clippy::disallowed_methods, reason = "control groups are directories")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::event::Timespec;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Step;
+use crate::wire::Failure;
+
+/// What the names of our groups begin with.
+const PREFIX: &str = "store-build-";
+
+/// A kind of resource that control groups limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Controller {
+    Memory,
+    Pids,
+    Cpu,
+}
+
+impl Controller {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "processes",
+            Self::Cpu => "weight of processor time",
+        }
+    }
+
+    pub(crate) fn setting(self) -> &'static str {
+        match self {
+            Self::Memory => "max-build-memory",
+            Self::Pids => "max-build-pids",
+            Self::Cpu => "build-cpu-weight",
+        }
+    }
+
+    pub(crate) fn unit(self) -> &'static str {
+        if self == Self::Memory { " bytes" } else { "" }
+    }
+
+    fn kernel_name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    /// The files that hold a limit, and what to write; those that are marked need not exist.
+    fn settings(self, version: Version, limit: u64) -> Vec<(&'static str, String, bool)> {
+        let text = limit.to_string();
+        match (self, version) {
+            (Self::Memory, Version::Two) => vec![
+                ("memory.max", text, true),
+                ("memory.swap.max", "0".to_owned(), false),
+                ("memory.oom.group", "1".to_owned(), false),
+            ],
+            (Self::Memory, Version::One) => vec![
+                ("memory.limit_in_bytes", text.clone(), true),
+                ("memory.memsw.limit_in_bytes", text, false),
+            ],
+            (Self::Pids, _) => vec![("pids.max", text, true)],
+            (Self::Cpu, Version::Two) => vec![("cpu.weight", text, true)],
+            // 1024 is what everybody has.
+            (Self::Cpu, Version::One) => {
+                vec![("cpu.shares", (limit * 1024 / 100).clamp(2, 262_144).to_string(), true)]
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// Where groups for builds can be made.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hierarchies {
+    /// A directory for each controller that there is one for.
+    found: Vec<(Controller, Version, PathBuf)>,
+}
+
+impl Hierarchies {
+    /// Looks where this process is and whether it may make groups there.
+    pub(crate) fn find() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let (mounts, own) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+        let usable = |controller, version, place: &Path| match version {
+            Version::One => is_writable(place),
+            Version::Two => is_writable(place) && delegates(place, controller),
+        };
+        Self::among(&mounts, &own, &usable)
+    }
+
+    fn among(mounts: &str, own: &str, usable: &dyn Fn(Controller, Version, &Path) -> bool) -> Self {
+        let mut found = Vec::new();
+        for controller in [Controller::Memory, Controller::Pids, Controller::Cpu] {
+            let places = mounts.lines().flat_map(|mount| places(mount, own, controller));
+            let place = { places }.find(|(version, place)| usable(controller, *version, place));
+            found.extend(place.map(|(version, place)| (controller, version, place)));
+        }
+        Self { found }
+    }
+
+    /// Removes the groups whose makers are dead.
+    pub(crate) fn sweep(&self) {
+        self.found.iter().for_each(|(.., place)| sweep(place));
+    }
+
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        self.found.iter().any(|(found, ..)| *found == controller)
+    }
+}
+
+/// The directories that a line of mountinfo offers for a controller, best first.
+fn places(mount: &str, own: &str, controller: Controller) -> Vec<(Version, PathBuf)> {
+    let Some((before, after)) = mount.split_once(" - ") else { return Vec::new() };
+    let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
+    let (Some(root), Some(at)) = (before.next(), before.next()) else { return Vec::new() };
+    let (kind, options) = (after.next(), after.nth(1).unwrap_or_default());
+    let has = |list: &str, name| list.split(',').any(|word| word == name);
+    let version = match kind {
+        Some("cgroup2") => Version::Two,
+        Some("cgroup") if has(options, controller.kernel_name()) => Version::One,
+        _ => return Vec::new(),
+    };
+    let path = own.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let is_it = match version {
+            Version::One => has(controllers, controller.kernel_name()),
+            Version::Two => controllers.is_empty(),
+        };
+        is_it.then_some(path)
+    });
+    let below = path.and_then(|path| Path::new(path).strip_prefix(root).ok()).unwrap_or(Path::new(""));
+    let own = Path::new(at).join(below);
+    // A group that has processes has no limited groups below it (version 2), so one beside it will do too.
+    let beside = (version == Version::Two && own != Path::new(at)).then(|| own.parent().map(Path::to_owned));
+    std::iter::once(own).chain(beside.flatten()).map(|place| (version, place)).collect()
+}
+
+fn is_writable(place: &Path) -> bool {
+    let may = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    may(place) && may(&place.join("cgroup.procs"))
+}
+
+/// Whether groups below `place` have the controller, or have it from now on.
+fn delegates(place: &Path, controller: Controller) -> bool {
+    let control = place.join("cgroup.subtree_control");
+    let has = || {
+        let enabled = fs::read_to_string(&control).unwrap_or_default();
+        enabled.split_whitespace().any(|name| name == controller.kernel_name())
+    };
+    has() || fs::write(&control, format!("+{}", controller.kernel_name())).is_ok() && has()
+}
+
+/// The groups of one build. Dropping it leaves them to be removed by the next who makes some.
+pub(crate) struct Cgroup {
+    groups: Vec<Group>,
+}
+
+struct Group {
+    path: PathBuf,
+    version: Version,
+    controllers: Vec<(Controller, Option<u64>)>,
+    /// Locked.
+    #[expect(dead_code, reason = "is there to be open")]
+    directory: File,
+    /// A process that writes 0 there is in the group.
+    procs: OwnedFd,
+}
+
+/// What the groups of a build have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// The most memory at one time, in bytes.
+    pub(crate) peak: Option<u64>,
+    /// The limit of memory, if processes were killed for it.
+    pub(crate) out_of_memory: Option<u64>,
+}
+
+impl Cgroup {
+    /// Makes groups with these limits, after removing those of the dead.
+    pub(crate) fn make(
+        hierarchies: &Hierarchies,
+        wanted: &[(Controller, Option<u64>)],
+    ) -> Result<Self, Failure> {
+        // Process numbers are not unique among those who see a tree of groups.
+        let source = Path::new("/proc/sys/kernel/random/uuid");
+        let name = fs::read_to_string(source).map_err(failed(Step::Cgroup, source))?;
+        let name = name.trim();
+        let mut made = Self { groups: Vec::new() };
+        for (controller, limit) in wanted {
+            let place = hierarchies.found.iter().find(|(found, ..)| found == controller);
+            let Some((_, version, parent)) = place else {
+                return Err(Failure::new(Step::Limit, controller.name(), Errno::NOTSUP));
+            };
+            let path = parent.join(format!("{PREFIX}{name}"));
+            if !made.groups.iter().any(|group| group.path == path) {
+                sweep(parent);
+                let group = Group::make(&path, *version).map_err(failed(Step::Cgroup, &path));
+                made.groups.push(group.inspect_err(|_| drop(fs::remove_dir(&path)))?);
+            }
+            let group = made.groups.iter_mut().find(|group| group.path == path).expect("it was just made");
+            group.controllers.push((*controller, *limit));
+            for (file, text, is_needed) in limit.map_or(Vec::new(), |to| controller.settings(*version, to)) {
+                let written = write(&path.join(file), &text);
+                if let (Err(error), true) = (written, is_needed) {
+                    let failure = failed(Step::Limit, &path.join(file))(error);
+                    made.groups.iter().for_each(|group| drop(fs::remove_dir(&group.path)));
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// Moves this process into them.
+    pub(crate) fn enter(&self) -> Result<(), Failure> {
+        self.groups.iter().try_for_each(|group| {
+            let entered = rustix::io::write(&group.procs, b"0").map(drop);
+            entered.map_err(|errno| Failure::new(Step::Cgroup, &group.path, errno))
+        })
+    }
+
+    /// What was counted until now.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for group in &self.groups {
+            let Some((_, limit)) = group.controllers.iter().find(|(one, _)| *one == Controller::Memory)
+            else {
+                continue;
+            };
+            let (peak, events) = match group.version {
+                Version::One => ("memory.max_usage_in_bytes", "memory.oom_control"),
+                Version::Two => ("memory.peak", "memory.events"),
+            };
+            let read = |file| fs::read_to_string(group.path.join(file)).unwrap_or_default();
+            usage.peak = read(peak).trim().parse().ok();
+            let kills = counter(&read(events), "oom_kill").unwrap_or_default();
+            usage.out_of_memory = limit.filter(|_| kills > 0);
+        }
+        usage
+    }
+
+    /// Kills what is still in the groups, and removes them.
+    pub(crate) fn remove(&self) -> Result<(), Failure> {
+        self.groups.iter().try_for_each(|group| {
+            remove(&group.path).map_err(|errno| Failure::new(Step::Cgroup, &group.path, errno))
+        })
+    }
+}
+
+impl Group {
+    fn make(path: &Path, version: Version) -> io::Result<Self> {
+        loop {
+            fs::create_dir(path)?;
+            let directory = File::open(path)?;
+            rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+            // Whoever swept it away before it was locked took it for a dead one's.
+            let is_there = fs::metadata(path).is_ok_and(|now| {
+                directory.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino()))
+            });
+            if is_there {
+                let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?.into();
+                return Ok(Self {
+                    path: path.to_owned(),
+                    version,
+                    controllers: Vec::new(),
+                    directory,
+                    procs,
+                });
+            }
+        }
+    }
+}
+
+fn failed(step: Step, path: &Path) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::new(step, path, Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// The number behind a word at the beginning of a line.
+fn counter(text: &str, word: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Files of control groups exist or not; none is ever made.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Removes the groups in `parent` whose makers are dead. What cannot be removed is left to the next.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if is_ours && let Ok(directory) = File::open(entry.path()) {
+            let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+            let _ = locked.and_then(|()| remove(&entry.path()));
+        }
+    }
+}
+
+/// Kills every process in a group and removes it.
+fn remove(path: &Path) -> Result<(), Errno> {
+    /// Processes that end are in their group until the last moment.
+    const MOST_TRIES: usize = 200;
+    for _ in 0..MOST_TRIES {
+        match rustix::fs::rmdir(path) {
+            Err(Errno::BUSY) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            other => return other,
+        }
+        if write(&path.join("cgroup.kill"), "1").is_err() {
+            let processes = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+            for pid in processes.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        let _ = rustix::event::poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 }));
+    }
+    Err(Errno::BUSY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_support::Scratch;
+
+    const ONE: &str = "31 28 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+                       32 28 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                       33 28 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+    const OWN: &str = "4:memory:/a/b\n3:cpu,cpuacct:/\n1:name=systemd:/x\n0::/u/own\n";
+
+    #[test]
+    fn version_one_is_below_the_own_group() {
+        let found = Hierarchies::among(ONE, OWN, &|_, version, _| version == Version::One);
+        let memory = (Controller::Memory, Version::One, PathBuf::from("/sys/fs/cgroup/memory/a/b"));
+        let cpu = (Controller::Cpu, Version::One, PathBuf::from("/sys/fs/cgroup/cpu,cpuacct"));
+        assert_eq!(found.found, [memory, cpu]);
+        assert!(!found.has(Controller::Pids));
+    }
+
+    #[test]
+    fn version_two_is_below_the_own_group_or_beside_it() {
+        let two = |usable: &dyn Fn(Controller, Version, &Path) -> bool| Hierarchies::among(ONE, OWN, usable);
+        let below = two(&|_, version, _| version == Version::Two);
+        assert_eq!(below.found[1].2, Path::new("/sys/fs/cgroup/unified/u/own"));
+        let beside = two(&|_, version, place| version == Version::Two && !place.ends_with("own"));
+        assert_eq!(beside.found[1].2, Path::new("/sys/fs/cgroup/unified/u"));
+        // In a container that sees a part of the tree.
+        let part = ONE.replace("0:29 / ", "0:29 /u ");
+        let part = Hierarchies::among(&part, OWN, &|_, version, _| version == Version::Two);
+        assert_eq!(part.found[0].2, Path::new("/sys/fs/cgroup/unified/own"));
+        assert_eq!(Hierarchies::among("", OWN, &|_, _, _| true), Hierarchies::default());
+        assert_eq!(Hierarchies::among("a b - cgroup\nx\n", "", &|_, _, _| true), Hierarchies::default());
+    }
+
+    #[test]
+    fn limits_are_written_as_each_version_wants_them() {
+        let cpu = |version, weight| Controller::Cpu.settings(version, weight)[0].clone();
+        assert_eq!(cpu(Version::One, 100), ("cpu.shares", "1024".to_owned(), true));
+        assert_eq!(cpu(Version::One, 10_000), ("cpu.shares", "102400".to_owned(), true));
+        assert_eq!(cpu(Version::Two, 50), ("cpu.weight", "50".to_owned(), true));
+        let memory = Controller::Memory.settings(Version::Two, 5);
+        assert_eq!(memory[0], ("memory.max", "5".to_owned(), true));
+        assert!(memory.iter().any(|(file, text, _)| *file == "memory.oom.group" && text == "1"));
+    }
+
+    #[test]
+    fn counters_are_whole_words() {
+        let text = "oom 7\noom_kill_disable 0\noom_kill 3\n";
+        assert_eq!(counter(text, "oom_kill"), Some(3));
+        assert_eq!(counter("oom_kill x\n", "oom_kill"), None);
+    }
+
+    /// A tree of plain files takes limits as a real one does.
+    #[test]
+    fn a_delegated_tree_of_version_two() {
+        let scratch = Scratch::new();
+        let control = scratch.join("cgroup.subtree_control");
+        fs::write(scratch.join("cgroup.procs"), "").unwrap();
+        fs::write(&control, "cpu pids\n").unwrap();
+        assert!(is_writable(scratch.path()) && delegates(scratch.path(), Controller::Pids));
+        assert!(
+            !is_writable(&scratch.join("absent")) && !delegates(&scratch.join("absent"), Controller::Pids)
+        );
+    }
+
+    #[test]
+    fn only_groups_of_the_dead_are_swept() {
+        let scratch = Scratch::new();
+        let (living, dead) = (scratch.join("store-build-1"), scratch.join("store-build-2"));
+        let foreign = scratch.join("other");
+        for path in [&living, &dead, &foreign] {
+            fs::create_dir(path).unwrap();
+        }
+        let lock = File::open(&living).unwrap();
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        sweep(scratch.path());
+        assert!(living.exists() && foreign.exists() && !dead.exists());
+    }
+}
