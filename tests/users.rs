@@ -240,3 +240,96 @@ fn groups_that_cannot_be_dropped_are_refused_on_demand() {
         assert_eq!(run.code, Some(0), "{}", run.stderr);
     }
 }
+
+/// What a container needs: other users, a mount namespace, a root to write to.
+const CONTAINER: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static void tell(const char *what, int failed) { printf("%s %s\n", what, failed ? "no" : "yes"); }
+int main(int count, char **words) {
+    char path[4096];
+    tell("root", getuid() != 0 || getgid() != 0);
+    mkdir(words[1], 0755);
+    snprintf(path, sizeof path, "%s/file", words[1]);
+    close(open(path, O_CREAT | O_WRONLY, 0644));
+    tell("chown", chown(path, 1234, 65535));
+    tell("chown beyond", chown(path, 65536, 0));
+    int status, pid = fork();
+    if (pid == 0) _exit(setgid(4321) || setuid(4321));
+    waitpid(pid, &status, 0);
+    tell("setuid", status);
+    tell("etc", mkdir("/etc/new", 0755));
+    tell("root directory", mkdir("/new", 0755));
+    tell("sys", access("/sys/class/net/lo", F_OK));
+    tell("sys writable", access("/sys/kernel", W_OK));
+    pid = fork();
+    if (pid == 0) _exit(unshare(CLONE_NEWNS) || mount("x", "/new", "tmpfs", 0, 0));
+    waitpid(pid, &status, 0);
+    tell("mount", status);
+    tell("remount of the host", mount(0, "/proc/sys", 0, MS_REMOUNT | MS_BIND, 0));
+    fflush(stdout);
+    return 0;
+}
+"#;
+
+fn range_derivation(script: &str) -> String {
+    shell_derivation("range", script)
+        .replace(r#""env": {}"#, r#""env": { "requiredSystemFeatures": "uid-range" }"#)
+}
+
+#[test]
+fn a_build_may_have_many_users() {
+    let groups = format!("builders:x:{}:b1\n", own_ids() + 40);
+    let Some(host) = Host::new("65536 users", &[("b1", own_ids() + 41)], &groups) else { return };
+    let program = host.scene.c_program("container", CONTAINER);
+    let first = own_ids() + 20 * BLOCK;
+    let (shown, start) = (format!("/dev /proc /container={program}"), first.to_string());
+    let script = "/container $out > said; read -r inner outer count < /proc/self/uid_map; \
+                  while read -r line; do echo $line; done < said; echo $inner $outer $count; \
+                  while read -r line; do echo $line; done < /etc/passwd";
+    let file = host.scene.write("range.json", range_derivation(script));
+    let options = ["--option", "build-chroot-dirs", &shown, "--option", "start-id", &start];
+    let group = ["--option", "build-users-group", "builders"];
+    let run = host.run(&[&["build", "--no-link", "-L", &file][..], &options, &group].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let has = |line: &str| {
+        assert!(run.stderr.lines().any(|said| said.ends_with(line)), "no `{line}`: {}", run.stderr)
+    };
+    for line in [
+        "root yes",
+        "chown yes",
+        "chown beyond no",
+        "setuid yes",
+        "etc yes",
+        "root directory yes",
+        "sys yes",
+        "sys writable no",
+        "mount yes",
+        "remount of the host no",
+        "nixbld:x:0:0:Nix build user:/build:/noshell",
+    ] {
+        has(line);
+    }
+    has(&format!("0 {first} 65536"));
+    let output = fs::metadata(host.scene.real(run.stdout.trim()).join("file")).unwrap();
+    assert_eq!((output.uid(), output.gid(), output.mode() & 0o7777), (0, 0, 0o444));
+}
+
+#[test]
+fn many_users_are_refused_where_there_are_none() {
+    let scene = Scene::new();
+    let file = scene.write("range.json", range_derivation("echo x > $out"));
+    let arguments = ["build", "--no-link", &file];
+    let (options, remedy): (&[&str], _) = match is_root() {
+        true => (&["--option", "id-count", "0"], "`id-count`"),
+        false => (&[], "run as root"),
+    };
+    let said = scene.fails(100, &[&arguments[..], options].concat());
+    assert!(said.contains("uid-range") && said.contains(remedy), "{said}");
+}

@@ -69,7 +69,7 @@ pub fn build(
     derivation: &Derivation,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
-    let request = request::check(drv, derivation, context.store, context.settings)?;
+    let request = request::check(drv, derivation, context)?;
     let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
     let paths: Vec<StorePath> = request.outputs.values().cloned().collect();
     let _lock = match context.store.try_lock(&paths).map_err(failed)? {
@@ -115,7 +115,7 @@ impl<'a> Build<'a> {
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Self, BuildFailure> {
         let inputs = request::input_closure(request, context.store)?;
-        let user = user::take(context, request.drv, tell)?;
+        let user = user::take(context, request, tell)?;
         let top = context
             .store
             .make_build_dir(context.settings.build_dir.as_deref())
@@ -163,6 +163,7 @@ impl<'a> Build<'a> {
             root: &scratch.root(),
             host,
             user: self.user.as_ref().map(|user| Outside { ids: user.ids(), groups: user.groups() }),
+            ids: self.request.ids(),
             network: self.network(),
             program,
         });
@@ -172,7 +173,7 @@ impl<'a> Build<'a> {
         let is_alone = plan.network == Network::Loopback && !is_chroot;
         let made = Made {
             directory: &scratch.store(),
-            owner: self.user_ids().map(|ids| ids.0),
+            owner: self.user_ids().map(|(uid, _)| uid..=uid + (self.request.ids().count() - 1)),
             copies: (!is_alone).then_some(scratch.path()),
         };
         self.execute(&plan, &made, &build_dir, tell)

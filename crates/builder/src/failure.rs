@@ -63,6 +63,14 @@ pub enum BuildFailure {
         /// Why not, and what to do.
         reason: String,
     },
+    /// It requires many users (`uid-range`).
+    #[error("cannot build `{drv}` here: it requires 65536 users (system feature `uid-range`), and {reason}")]
+    UidRange {
+        /// The derivation.
+        drv: StorePath,
+        /// Why they cannot be had, and what to do.
+        reason: &'static str,
+    },
     /// The builder would be in groups of the caller, which was forbidden.
     #[error(
         "cannot build `{drv}`: its builder would keep the caller's groups {groups:?}, which only root can drop and \

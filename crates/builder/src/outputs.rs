@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +22,7 @@ pub(crate) struct Made<'a> {
     /// The directory that was the store directory for the builder.
     pub(crate) directory: &'a Path,
     /// The user outside that must own what is in it; `None` when it is the caller.
-    pub(crate) owner: Option<u32>,
+    pub(crate) owner: Option<RangeInclusive<u32>>,
     /// Where outputs are copied to first, if the builder could pass an open file of theirs to a process that
     /// outlives it, and which could then change what is valid.
     pub(crate) copies: Option<&'a Path>,
@@ -59,7 +60,7 @@ pub(crate) fn keep(
     let mut infos = BTreeMap::new();
     for (name, path) in &request.outputs {
         let (tree, kept) = (made.path(path), made.kept(path));
-        local_store::canonicalise(&tree, made.owner, &mut inodes).map_err(failed)?;
+        local_store::canonicalise(&tree, made.owner.clone(), &mut inodes).map_err(failed)?;
         if kept != tree {
             local_store::copy_tree(&tree, &kept).map_err(failed)?;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
+use sandbox::{Access, Exec, Filter, Identity, Ids, Isolation, Network, Op, Plan, Program, Resource};
 use settings::Settings;
 use store_path::StorePath;
 
@@ -38,6 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) host: &'a Host,
     /// Whom the builder is outside, as root.
     pub(crate) user: Option<Outside<'a>>,
+    /// How many users it wants.
+    pub(crate) ids: Ids,
     /// Whether the build shares the host's network.
     pub(crate) network: Network,
     /// What runs; its directory and path are those inside.
@@ -69,15 +71,15 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
     ops.extend(etc_ops(&view, &identity));
     ops.extend_from_slice(&view.host.binds);
     // After the last entry: a user may bind something below it.
-    if !is_listed(&view, Path::new("/etc")) {
-        ops.push(Op::Dir { target: "/etc".into(), mode: 0o555 });
-    }
+    ops.extend(root_ops(&view));
     ops.push(Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() });
     if view.network == Network::Loopback {
         ops.push(Op::Loopback);
     }
     ops.push(no_core_files());
-    ops.push(Op::ReadOnly { target: "/".into() });
+    if view.ids == Ids::One {
+        ops.push(Op::ReadOnly { target: "/".into() });
+    }
     Plan {
         isolation: match view.settings.build_isolation {
             settings::Isolation::Namespaces => Isolation::Namespaces,
@@ -86,7 +88,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
         network: view.network,
         identity,
         limits: limits::limits(view.settings),
-        filter: filter(view.settings, &view.program),
+        filter: filter(view.settings, &view.program, view.ids),
         new_privileges: view.settings.allow_new_privileges,
         ops,
         program: Program::Exec(view.program),
@@ -100,7 +102,7 @@ pub(crate) fn open(settings: &Settings, program: Exec) -> Plan {
         network: Network::Host,
         identity: Identity::one(UID, GID, None),
         limits: limits::limits(settings),
-        filter: filter(settings, &program),
+        filter: filter(settings, &program, Ids::One),
         new_privileges: settings.allow_new_privileges,
         ops: vec![no_core_files()],
         program: Program::Exec(program),
@@ -115,14 +117,32 @@ fn identity(view: &View<'_>) -> Identity {
         _ => (UID, GID),
     };
     let groups = view.user.map(|user| user.groups.to_vec()).unwrap_or_default();
+    if view.ids == Ids::Range {
+        return Identity { count: view.ids.count(), groups, ..Identity::one(0, 0, outer) };
+    }
     Identity { groups, ..Identity::one(uid, gid, outer) }
 }
 
-fn filter(settings: &Settings, program: &Exec) -> Option<Filter> {
+/// What has many users runs systems in containers, which make namespaces.
+fn filter(settings: &Settings, program: &Exec, ids: Ids) -> Option<Filter> {
     settings.filter_syscalls.then_some(Filter {
-        nested_user_namespaces: settings.nested_user_namespaces,
+        nested_user_namespaces: settings.nested_user_namespaces || ids == Ids::Range,
         socketcall: program.personality_32,
     })
+}
+
+/// The root, as far as it is no mount: a builder of many users is at home in it, another one is not.
+fn root_ops(view: &View<'_>) -> Vec<Op> {
+    let etc = PathBuf::from("/etc");
+    let is_ours = !is_listed(view, &etc);
+    match (view.ids, view.user) {
+        (Ids::Range, Some(Outside { ids: (uid, gid), .. })) => {
+            let mut ops = vec![Op::Sys { target: "/sys".into() }, Op::Own { target: "/".into(), uid, gid }];
+            ops.extend(is_ours.then_some(Op::Own { target: etc, uid, gid }));
+            ops
+        }
+        _ => is_ours.then_some(Op::Dir { target: etc, mode: 0o555 }).into_iter().collect(),
+    }
 }
 
 fn store_ops(view: &View<'_>) -> Vec<Op> {
@@ -226,7 +246,13 @@ mod tests {
         settings
     }
 
-    fn print(settings: &Settings, host: &Host, network: Network, user: Option<Outside<'_>>) -> String {
+    fn print(
+        settings: &Settings,
+        host: &Host,
+        network: Network,
+        user: Option<Outside<'_>>,
+        ids: Ids,
+    ) -> String {
         let inputs = ["00000000000000000000000000000000-dash", "11111111111111111111111111111111-source"];
         let program = Exec {
             path: "/nix/store/00000000000000000000000000000000-dash/bin/dash".into(),
@@ -246,6 +272,7 @@ mod tests {
             root: Path::new("/srv/nix/var/nix/builds/nix-1-0/root"),
             host,
             user,
+            ids,
             network,
             program,
         };
@@ -255,7 +282,7 @@ mod tests {
     #[test]
     fn without_any_configuration() {
         let shell = bind(Path::new("/usr/bin/busybox"), Path::new("/bin/sh"), Access::ReadOnly);
-        let plan = print(&settings(&[]), &host(vec![shell]), Network::Loopback, None);
+        let plan = print(&settings(&[]), &host(vec![shell]), Network::Loopback, None, Ids::One);
         test_support::check("plans/default.txt", plan);
     }
 
@@ -270,7 +297,14 @@ mod tests {
         ]);
         let user = Outside { ids: (30001, 30001), groups: &[108] };
         let hosts = bind(Path::new("/etc/hosts"), Path::new("/etc/hosts"), Access::ReadOnly);
-        let plan = print(&settings, &host(vec![hosts]), Network::Host, Some(user));
+        let plan = print(&settings, &host(vec![hosts]), Network::Host, Some(user), Ids::One);
         test_support::check("plans/chosen.txt", plan);
+    }
+
+    #[test]
+    fn with_many_users() {
+        let user = Outside { ids: (0x3400_0000, 0x3400_0000), groups: &[] };
+        let plan = print(&settings(&[]), &host(vec![]), Network::Loopback, Some(user), Ids::Range);
+        test_support::check("plans/uid-range.txt", plan);
     }
 }

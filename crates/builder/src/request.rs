@@ -5,10 +5,13 @@ use std::path::Path;
 
 use derivation::{Derivation, Options, OutputName};
 use local_store::LocalStore;
-use settings::Settings;
+use sandbox::Ids;
+use settings::{Isolation, Settings};
 use store_path::StorePath;
 
+use crate::build::Context;
 use crate::failure::BuildFailure;
+use crate::host::Host;
 
 /// A derivation that can be built here.
 pub(crate) struct Request<'a> {
@@ -18,18 +21,28 @@ pub(crate) struct Request<'a> {
     pub(crate) outputs: BTreeMap<OutputName, StorePath>,
 }
 
+impl Request<'_> {
+    /// How many users it wants.
+    pub(crate) fn ids(&self) -> Ids {
+        match self.options.required_system_features.iter().any(|feature| feature == UID_RANGE) {
+            true => Ids::Range,
+            false => Ids::One,
+        }
+    }
+}
+
 /// Checks that the derivation can be built on this machine with these settings.
 pub(crate) fn check<'a>(
     drv: &'a StorePath,
     derivation: &'a Derivation,
-    store: &LocalStore,
-    settings: &Settings,
+    context: &Context<'_>,
 ) -> Result<Request<'a>, BuildFailure> {
+    let Context { store, settings, host, .. } = *context;
     let attribute = |problem| BuildFailure::Attribute { drv: drv.clone(), problem };
     let options = derivation.options(store.store_dir()).map_err(|error| attribute(chain(&error)))?;
     check_filter(settings, sandbox::can_filter())?;
     check_system(drv, derivation, settings)?;
-    check_features(drv, &options, settings)?;
+    check_features(drv, &options, settings, host)?;
     if derivation.builder.starts_with(b"builtin:") {
         let what = format!("the builder `{}`", String::from_utf8_lossy(&derivation.builder));
         return Err(BuildFailure::Unsupported { drv: drv.clone(), what });
@@ -86,8 +99,19 @@ fn check_system(drv: &StorePath, derivation: &Derivation, settings: &Settings) -
     })
 }
 
-fn check_features(drv: &StorePath, options: &Options, settings: &Settings) -> Result<(), BuildFailure> {
-    let has = |feature: &[u8]| settings.system_features.iter().any(|known| known.as_bytes() == feature);
+fn check_features(
+    drv: &StorePath,
+    options: &Options,
+    settings: &Settings,
+    host: &Host,
+) -> Result<(), BuildFailure> {
+    let is_range = |feature: &[u8]| feature == UID_RANGE;
+    if options.required_system_features.iter().any(|feature| is_range(feature)) {
+        check_range(drv, settings, host)?;
+    }
+    let has = |feature: &[u8]| {
+        is_range(feature) || settings.system_features.iter().any(|known| known.as_bytes() == feature)
+    };
     match options.required_system_features.iter().find(|feature| !has(feature)) {
         None => Ok(()),
         Some(feature) => Err(BuildFailure::Feature {
@@ -96,6 +120,25 @@ fn check_features(drv: &StorePath, options: &Options, settings: &Settings) -> Re
             has: listed(&settings.system_features),
         }),
     }
+}
+
+/// A feature that a machine has when it can give it.
+const UID_RANGE: &[u8] = b"uid-range";
+
+fn check_range(drv: &StorePath, settings: &Settings, host: &Host) -> Result<(), BuildFailure> {
+    let reason = if !settings.build_use_chroot || settings.build_isolation != Isolation::Namespaces {
+        "they need namespaces; let `build-use-chroot` be `true` and `build-isolation` be `namespaces`"
+    } else {
+        match &host.users {
+            Some(users) if users.has_ranges() => return Ok(()),
+            Some(_) => {
+                "no 65536 ids in a row are free here; let `start-id` and `id-count` name some that exist in \
+                 `/proc/self/uid_map` and that no account holds"
+            }
+            None => "only root can give them; run as root",
+        }
+    };
+    Err(BuildFailure::UidRange { drv: drv.clone(), reason })
 }
 
 fn listed(words: &[impl AsRef<str>]) -> String {

@@ -1,17 +1,18 @@
 //! Whom a builder is outside its sandbox.
 
-use sandbox::{BuildUser, Ids};
-use store_path::StorePath;
+use sandbox::BuildUser;
 
 use crate::build::{Context, Message};
 use crate::failure::BuildFailure;
+use crate::request::Request;
 
 /// As root, takes a user for one build; waits while other builds have them all.
 pub(crate) fn take(
     context: &Context<'_>,
-    drv: &StorePath,
+    request: &Request<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Option<BuildUser>, BuildFailure> {
+    let drv = request.drv;
     if context.settings.require_drop_supplementary_groups && !sandbox::kept_groups().is_empty() {
         return Err(BuildFailure::KeepsGroups { drv: drv.clone(), groups: sandbox::kept_groups() });
     }
@@ -19,6 +20,6 @@ pub(crate) fn take(
     let wait = &mut || {
         tell(Message::Warning("every user for builders is in use; waiting until a build ends".to_owned()));
     };
-    let taken = context.launcher.take_user(users, Ids::One, wait);
+    let taken = context.launcher.take_user(users, request.ids(), wait);
     taken.map(Some).map_err(|source| BuildFailure::Sandbox { drv: drv.clone(), source })
 }

@@ -1,6 +1,7 @@
 //! Canonical metadata: of all that a file system keeps about a file, a store keeps one bit.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -26,13 +27,17 @@ pub struct Inodes(HashSet<(u64, u64)>);
 /// attributes; owned by the caller. Anything but files, directories and symlinks is refused, and, when
 /// `owned_by` says who made the tree, so is what belongs to anybody else: a hard link to a foreign file
 /// must not become ours.
-pub fn canonicalise(tree: &Path, owned_by: Option<u32>, seen: &mut Inodes) -> Result<(), Error> {
+pub fn canonicalise(
+    tree: &Path,
+    owned_by: Option<RangeInclusive<u32>>,
+    seen: &mut Inodes,
+) -> Result<(), Error> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     walk(tree, &mut Canonical { owned_by, seen, user, group })
 }
 
 struct Canonical<'seen> {
-    owned_by: Option<u32>,
+    owned_by: Option<RangeInclusive<u32>>,
     seen: &'seen mut Inodes,
     user: Uid,
     group: Gid,
@@ -71,7 +76,7 @@ impl Canonical<'_> {
     fn check_owner(&mut self, node: &Node<'_>) -> Result<(), Error> {
         let owner = node.stat.st_uid;
         let is_directory = node.kind() == FileType::Directory;
-        let foreign = self.owned_by.is_some_and(|builder| builder != owner);
+        let foreign = self.owned_by.as_ref().is_some_and(|builder| !builder.contains(&owner));
         if foreign && (is_directory || !self.seen.0.contains(&id(node.stat))) {
             return Err(Error::Owner { path: node.path(), owner });
         }
@@ -160,6 +165,10 @@ mod tests {
         (metadata.mode() & 0o7777, metadata.mtime(), metadata.mtime_nsec())
     }
 
+    fn only(user: u32) -> RangeInclusive<u32> {
+        user..=user
+    }
+
     #[test]
     fn keeps_nothing_but_the_executable_bit() {
         let scratch = Scratch::new();
@@ -173,7 +182,7 @@ mod tests {
         symlink("nowhere", tree.join("dangling")).unwrap();
         set_mode(&tree.join("locked"), 0);
         let before = fs::metadata("/etc/passwd").unwrap();
-        canonicalise(&tree, Some(rustix::process::geteuid().as_raw()), &mut Inodes::default()).unwrap();
+        canonicalise(&tree, Some(only(rustix::process::geteuid().as_raw())), &mut Inodes::default()).unwrap();
         for (name, mode) in [
             ("", 0o555),
             ("locked", 0o555),
@@ -227,7 +236,7 @@ mod tests {
         let file = scratch.join("file");
         File::create(&file).unwrap();
         let own = rustix::process::geteuid().as_raw();
-        let error = canonicalise(&file, Some(own + 1), &mut Inodes::default()).unwrap_err();
+        let error = canonicalise(&file, Some(only(own + 1)), &mut Inodes::default()).unwrap_err();
         assert!(matches!(error, Error::Owner { owner, .. } if owner == own));
     }
 
@@ -243,10 +252,10 @@ mod tests {
             chown(&one, Some(builder), Some(builder)).unwrap();
         }
         let mut seen = Inodes::default();
-        canonicalise(&one, Some(builder), &mut seen).unwrap();
-        canonicalise(&two, Some(builder), &mut seen).unwrap();
+        canonicalise(&one, Some(only(builder)), &mut seen).unwrap();
+        canonicalise(&two, Some(only(builder)), &mut seen).unwrap();
         assert_eq!(fs::metadata(&two).unwrap().uid(), rustix::process::geteuid().as_raw());
-        let again = canonicalise(&two, Some(builder), &mut Inodes::default());
+        let again = canonicalise(&two, Some(only(builder)), &mut Inodes::default());
         assert_eq!(again.is_err(), is_root, "a build that has not made it finds it foreign");
     }
 }

@@ -54,7 +54,7 @@ impl Chroot {
                 &host_proc
             }
             // Limits are set in the child, not in this process.
-            Op::Loopback | Op::HostName { .. } | Op::Limit { .. } => return Ok(()),
+            Op::Loopback | Op::HostName { .. } | Op::Limit { .. } | Op::Sys { .. } => return Ok(()),
             op => op,
         };
         match op {

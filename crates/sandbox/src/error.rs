@@ -113,6 +113,10 @@ pub enum Step {
     MountTmpfs,
     /// Mount the process file system.
     MountProc,
+    /// Mount the file system of devices.
+    MountSys,
+    /// Give to the build user.
+    GiveAway,
     /// Mount the pseudo terminals.
     MountDevPts,
     /// Bring up loopback.
@@ -166,6 +170,8 @@ impl fmt::Display for Step {
             Self::Bind => "bind",
             Self::ReadOnly => "make read-only",
             Self::MountTmpfs => "mount a file system in memory at",
+            Self::MountSys => "mount the file system of devices at",
+            Self::GiveAway => "give to the build user",
             Self::MountProc => "mount the process file system at",
             Self::MountDevPts => "mount pseudo terminals at",
             Self::Loopback => "bring up the interface",

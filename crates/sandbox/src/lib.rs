@@ -54,5 +54,5 @@ pub use limits::{Cgroups, Enforcement, Limits};
 pub use plan::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
 pub use probe::{Finding, Lack, probe};
 pub use server::launcher_main;
-pub use users::{BuildUser, BuildUsers, Ids, RANGE, UserChoice, kept_groups};
+pub use users::{BuildUser, BuildUsers, Ids, UserChoice, kept_groups};
 pub use wire::Detail;

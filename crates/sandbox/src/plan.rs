@@ -163,6 +163,22 @@ pub enum Op {
         #[serde(with = "byte_path")]
         target: PathBuf,
     },
+    /// Mounts the devices of the build's own network namespace, read-only; the host's others are seen too.
+    Sys {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+    },
+    /// Gives what is already at `target` to a user and a group of the host.
+    Own {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// Makes what is already at `target` read-only, with everything below it except other mounts.
     ReadOnly {
         /// Where.
@@ -315,6 +331,8 @@ impl fmt::Display for Op {
             Self::Proc { target } => write!(f, "proc {}", target.display()),
             Self::DevPts { target } => write!(f, "devpts {}", target.display()),
             Self::ReadOnly { target } => write!(f, "read-only {}", target.display()),
+            Self::Sys { target } => write!(f, "sys {}", target.display()),
+            Self::Own { target, uid, gid } => write!(f, "own {} {uid}:{gid}", target.display()),
             Self::Loopback => f.write_str("loopback up"),
             Self::HostName { host, domain } => write!(f, "host name {host} {domain}"),
             Self::Limit { resource: Resource::Core, soft, hard } => {

@@ -45,8 +45,8 @@ pub struct Lack {
 pub fn probe() -> Result<Vec<Finding>, Error> {
     let launcher = Launcher::start()?;
     let finding = |what, required, lack| Finding { what, required, lack };
-    let user = match take_user(&launcher) {
-        Ok(user) => user,
+    let (user, has_ranges) = match take_user(&launcher) {
+        Ok(taken) => taken,
         Err(error) => {
             let remedy = "mend that, or run `store` as an ordinary user".to_owned();
             return Ok(vec![finding("an id for builders", true, Some(Lack { remedy, ..explain(&error) }))]);
@@ -66,6 +66,7 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
         };
         findings.push(finding(what, required, attempt(&launcher, &plan, user.as_ref()).err()));
     }
+    findings.push(finding(ranges(has_ranges), false, None));
     findings.extend(limits().map(|what| finding(what, false, None)));
     findings.push(finding("a shell for builders (`sandbox-shell`)", false, shell_lack()));
     Ok(findings)
@@ -131,10 +132,22 @@ const NETWORK: &str = "a network of their own with loopback";
 const FILTER: &str = "a filter of system calls";
 
 /// As root, the user that builds get unless settings say otherwise.
-fn take_user(launcher: &Launcher) -> Result<Option<BuildUser>, Error> {
+fn take_user(launcher: &Launcher) -> Result<(Option<BuildUser>, bool), Error> {
     match BuildUsers::find(&UserChoice::default())? {
-        Some(users) => launcher.take_user(&users, Ids::One, &mut || {}).map(Some),
-        None => Ok(None),
+        Some(users) => {
+            let user = launcher.take_user(&users, Ids::One, &mut || {})?;
+            Ok((Some(user), users.has_ranges()))
+        }
+        None => Ok((None, false)),
+    }
+}
+
+/// Few builds want that, so nothing is lacking without it.
+fn ranges(are_there: bool) -> &'static str {
+    if are_there {
+        "builds can have 65536 users (`uid-range`)"
+    } else {
+        "builds cannot have 65536 users (`uid-range`): only root can give them, where so many ids are free"
     }
 }
 

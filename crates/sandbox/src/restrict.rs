@@ -21,7 +21,9 @@ const FIRST_WITH_SCOPES: u32 = 6;
 ///
 /// Where programs may gain privileges, the kernel takes a filter only from a privileged process.
 pub(crate) fn shed_capabilities(plan: &Plan) -> Result<(), Failure> {
-    if plan.new_privileges && plan.filter.is_some() {
+    if plan.identity.count > 1 {
+        Ok(())
+    } else if plan.new_privileges && plan.filter.is_some() {
         child::limit_capabilities(CapabilitySet::SYS_ADMIN)
     } else {
         child::limit_capabilities(CapabilitySet::empty())
@@ -48,7 +50,7 @@ pub(crate) fn restrict(plan: &Plan, given: &mut Given) -> Result<(), Failure> {
         };
         given.filter = Some(install().map_err(|errno| Failure::new(Step::Filter, "/", errno))?);
     }
-    if plan.isolation != Isolation::None {
+    if plan.isolation != Isolation::None && plan.identity.count == 1 {
         child::limit_capabilities(CapabilitySet::empty())?;
     }
     let held = rustix::thread::capabilities(None).map_err(fail)?.permitted;

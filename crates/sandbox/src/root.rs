@@ -97,6 +97,15 @@ impl Root {
                 let fs = new_mount("devpts", &options, flags).map_err(at(Step::MountDevPts, target))?;
                 self.attach_dir(&fs, target, Step::MountDevPts)
             }
+            Op::Sys { target } => {
+                let flags = MountAttrFlags::MOUNT_ATTR_RDONLY
+                    | MountAttrFlags::MOUNT_ATTR_NOSUID
+                    | MountAttrFlags::MOUNT_ATTR_NODEV
+                    | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+                let fs = new_mount("sysfs", &[], flags).map_err(at(Step::MountSys, target))?;
+                self.attach_dir(&fs, target, Step::MountSys)
+            }
+            Op::Own { target, uid, gid } => self.give(target, *uid, *gid),
             Op::ReadOnly { target } => self.make_read_only(target),
             Op::Loopback => loopback_up().map_err(at(Step::Loopback, Path::new("lo"))),
             Op::HostName { host, domain } => set_names(host, domain),
@@ -199,6 +208,18 @@ impl Root {
         self.make_mount_point(target, true)?;
         let (parent, name) = self.parent_of(target)?;
         attach(fs, parent, Path::new(name)).map_err(at(step, target))
+    }
+
+    fn give(&mut self, target: &Path, uid: u32, gid: u32) -> Result<(), Failure> {
+        let (user, group) = (Some(fs::Uid::from_raw(uid)), Some(fs::Gid::from_raw(gid)));
+        let given = match target == Path::new("/") {
+            true => fs::chownat(&self.fd, c"", user, group, fs::AtFlags::EMPTY_PATH),
+            false => {
+                let (parent, name) = self.parent_of(target)?;
+                fs::chownat(parent, name, user, group, fs::AtFlags::SYMLINK_NOFOLLOW)
+            }
+        };
+        given.map_err(at(Step::GiveAway, target))
     }
 
     fn make_read_only(&mut self, target: &Path) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ use crate::accounts::{self, Accounts, Member, NoMembers};
 use crate::error::Error;
 
 /// Ids in a block, and in a sandbox that wants many.
-pub const RANGE: u32 = 65_536;
+pub(crate) const RANGE: u32 = 65_536;
 
 /// Where Nix keeps the locks, whatever store it works on.
 const STATE: &str = "/nix/var/nix";
@@ -75,6 +75,16 @@ pub enum Ids {
     One,
     /// [`RANGE`] of each (`uid-range`).
     Range,
+}
+
+impl Ids {
+    /// How many users, and how many groups.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Range => RANGE,
+        }
+    }
 }
 
 /// A user that is one build's alone, as long as this value or the build lives.
