@@ -264,7 +264,7 @@ impl BuildFailure {
 
 fn mebibytes(bytes: u64) -> String {
     const MEBIBYTE: u64 = 1 << 20;
-    if bytes % MEBIBYTE == 0 {
+    if bytes.is_multiple_of(MEBIBYTE) {
         format!("{} MiB", bytes / MEBIBYTE)
     } else {
         format!("{:.1} MiB", bytes as f64 / MEBIBYTE as f64)
