@@ -23,6 +23,7 @@ mod nar;
 mod path_info;
 mod peer;
 mod processes;
+mod purity;
 mod query;
 mod scene;
 mod targets;

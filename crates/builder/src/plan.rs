@@ -67,6 +67,8 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
     if view.settings.build_chroot_dirs.private_proc() {
         ops.push(Op::Proc { target: "/proc".into() });
         ops.push(Op::ReadOnly { target: "/proc/sys".into() });
+        // The keys of whoever calls, for whom an ordinary user's builder would pass.
+        ops.extend(["/proc/keys", "/proc/key-users"].map(|file| Op::Mask { target: file.into() }));
     }
     ops.extend(etc_ops(&view, &identity));
     ops.extend_from_slice(&view.host.binds);

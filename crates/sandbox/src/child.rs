@@ -20,6 +20,7 @@ use crate::program_file;
 use crate::restrict;
 use crate::root::Root;
 use crate::sys;
+use crate::uniform;
 use crate::wire::{Failure, Said, encode};
 
 /// Descriptors that a child is given.
@@ -65,6 +66,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     if plan.identity.outer.is_none() {
         ids::map_self(&plan.identity, channels.caller)?;
     }
+    given.inherited = uniform::apply();
     let mut root = Root::mount()?;
     for op in &plan.ops {
         root.apply(op)?;
@@ -78,6 +80,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
         // They belong to the namespaces that the user namespace of the builder is below.
         given.mounts_locked = true;
     }
+    given.inherited.extend(uniform::groups(plan.identity.gid));
     // The change of ids has cleared it.
     die_with_parent(Signal::KILL, &channels.status)?;
     channels.bounds.enforcement.limit_process()?;

@@ -58,7 +58,10 @@ impl Chroot {
             op => op,
         };
         match op {
-            Op::Bind { target, .. } | Op::Tmpfs { target, .. } | Op::DevPts { target } => {
+            Op::Bind { target, .. }
+            | Op::Tmpfs { target, .. }
+            | Op::DevPts { target }
+            | Op::Mask { target } => {
                 self.mounts.push(BindMount::at(root, target));
             }
             Op::ReadOnly { target } if target != slash => self.mounts.push(BindMount::at(root, target)),

@@ -33,6 +33,9 @@ pub struct Given {
     pub limits: Vec<Limited>,
     /// Limits that could not be had.
     pub unlimited: Vec<Unlimited>,
+    /// What it sees of the caller, who may not set it otherwise, each for people.
+    #[serde(default)]
+    pub inherited: Vec<String>,
     /// What the scheme cannot give, as [`Plan::lacks`] says it.
     pub lacks: Vec<String>,
 }
@@ -131,6 +134,7 @@ impl Given {
             outer: None,
             limits: Vec::new(),
             unlimited: Vec::new(),
+            inherited: Vec::new(),
             lacks: plan.lacks().into_iter().map(str::to_owned).collect(),
         }
     }

@@ -27,6 +27,7 @@ use crate::restrict;
 use crate::root;
 use crate::server::say;
 use crate::sys::{self, Cloned};
+use crate::uniform;
 use crate::wire::{Detail, Exited, Failure, Reply, Said};
 
 /// Runs the build and cleans up after it. Never returns.
@@ -135,6 +136,7 @@ fn enter_and_run(
     let null = child::open_null()?;
     channels.bounds.enter()?;
     given.own_keyring = child::new_session()?;
+    given.inherited = uniform::apply();
     for op in &plan.ops {
         root::apply_limit(op)?;
     }

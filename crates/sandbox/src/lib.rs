@@ -40,6 +40,7 @@ mod root;
 mod server;
 mod sweep;
 mod sys;
+mod uniform;
 mod users;
 mod wire;
 

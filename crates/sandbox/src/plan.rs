@@ -185,6 +185,12 @@ pub enum Op {
         #[serde(with = "byte_path")]
         target: PathBuf,
     },
+    /// Covers the file at `target`, if there is one, with nothing.
+    Mask {
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+    },
     /// Brings the loopback interface up.
     Loopback,
     /// Sets host and domain name.
@@ -333,6 +339,7 @@ impl fmt::Display for Op {
             Self::ReadOnly { target } => write!(f, "read-only {}", target.display()),
             Self::Sys { target } => write!(f, "sys {}", target.display()),
             Self::Own { target, uid, gid } => write!(f, "own {} {uid}:{gid}", target.display()),
+            Self::Mask { target } => write!(f, "mask {}", target.display()),
             Self::Loopback => f.write_str("loopback up"),
             Self::HostName { host, domain } => write!(f, "host name {host} {domain}"),
             Self::Limit { resource: Resource::Core, soft, hard } => {

@@ -54,20 +54,12 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
     };
     let mut findings = vec![finding("an id for builders", true, None)];
     for (what, required, network, ops) in stages() {
-        let plan = Plan {
-            isolation: Isolation::Namespaces,
-            network,
-            identity: Identity::one(1000, 100, user.as_ref().map(BuildUser::ids)),
-            limits: Limits::default(),
-            filter: (what == FILTER).then_some(Filter { nested_user_namespaces: false, socketcall: false }),
-            new_privileges: false,
-            ops,
-            program: Program::Function { name: INSIDE.to_owned(), input: what.as_bytes().to_vec() },
-        };
+        let plan = plan(what, user.as_ref(), network, ops);
         findings.push(finding(what, required, attempt(&launcher, &plan, user.as_ref()).err()));
     }
     findings.push(finding(ranges(has_ranges), false, None));
     findings.extend(limits().map(|what| finding(what, false, None)));
+    findings.push(finding(SESSION, false, session_lack(&launcher, user.as_ref())));
     findings.push(finding("a shell for builders (`sandbox-shell`)", false, shell_lack()));
     Ok(findings)
 }
@@ -90,6 +82,19 @@ fn limits() -> impl Iterator<Item = &'static str> {
         },
     ]
     .into_iter()
+}
+
+fn plan(what: &str, user: Option<&BuildUser>, network: Network, ops: Vec<Op>) -> Plan {
+    Plan {
+        isolation: Isolation::Namespaces,
+        network,
+        identity: Identity::one(1000, 100, user.map(BuildUser::ids)),
+        limits: Limits::default(),
+        filter: (what == FILTER).then_some(Filter { nested_user_namespaces: false, socketcall: false }),
+        new_privileges: false,
+        ops,
+        program: Program::Function { name: INSIDE.to_owned(), input: what.as_bytes().to_vec() },
+    }
 }
 
 /// What is tried, each with the one before it: the first lack is the one to mend first.
@@ -127,6 +132,7 @@ fn stages() -> Vec<(&'static str, bool, Network, Vec<Op>)> {
     ]
 }
 
+const SESSION: &str = "nothing of who starts them: groups, niceness, limits";
 const NAMESPACES: &str = "namespaces of users, mounts, processes, messages and host name";
 const NETWORK: &str = "a network of their own with loopback";
 const FILTER: &str = "a filter of system calls";
@@ -162,6 +168,17 @@ fn attempt(launcher: &Launcher, plan: &Plan, user: Option<&BuildUser>) -> Result
         }),
         Err(error) => Err(explain(&error)),
     }
+}
+
+/// What builds see of the caller, who may not give it up.
+fn session_lack(launcher: &Launcher, user: Option<&BuildUser>) -> Option<Lack> {
+    let plan = plan(NAMESPACES, user, Network::Host, Vec::new());
+    // That builds cannot be started is told elsewhere.
+    let given = launcher.run_as(&plan, user).ok()?.given().clone();
+    (!given.inherited.is_empty()).then(|| Lack {
+        cause: format!("builds can tell {}", given.inherited.join(", ")),
+        remedy: "call `store` from a login without them, or as root, who can set them".to_owned(),
+    })
 }
 
 /// Looks around inside the sandbox: 0 when what was promised is so.

@@ -107,6 +107,7 @@ impl Root {
             }
             Op::Own { target, uid, gid } => self.give(target, *uid, *gid),
             Op::ReadOnly { target } => self.make_read_only(target),
+            Op::Mask { target } => self.mask(target),
             Op::Loopback => loopback_up().map_err(at(Step::Loopback, Path::new("lo"))),
             Op::HostName { host, domain } => set_names(host, domain),
             Op::Limit { .. } => apply_limit(op),
@@ -240,6 +241,25 @@ impl Root {
         restrict().map_err(at(Step::ReadOnly, target))
     }
 
+    fn mask(&mut self, target: &Path) -> Result<(), Failure> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let is_on_host = self.is_on_host;
+        let (parent, name) = self.parent_of(target)?;
+        let mask = || -> rustix::io::Result<()> {
+            match open_beneath(parent, Path::new(name), OFlags::PATH) {
+                Err(Errno::NOENT) => return Ok(()),
+                other => drop(other?),
+            }
+            let null = mount::open_tree(CWD, c"/dev/null", flags)?;
+            if is_on_host {
+                sys::make_private(&null)?;
+            }
+            sys::add_mount_attributes(&null, attributes(Access::Device) | READ_ONLY, false)?;
+            attach(&null, parent, Path::new(name))
+        };
+        mask().map_err(at(Step::Bind, target))
+    }
+
     /// The directory that `target` lies in, made with those above it when absent, and its own name.
     fn parent_of<'a>(&mut self, target: &'a Path) -> Result<(BorrowedFd<'_>, &'a OsStr), Failure> {
         let path = relative(target);
@@ -274,6 +294,8 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io:
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
+
+const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
 
 fn attributes(access: Access) -> u64 {
     let flags = match access {

@@ -154,6 +154,43 @@ pub(crate) fn close_from(first: u32) -> rustix::io::Result<()> {
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Makes this process one that is scheduled like most: no policy of its own, no real-time priority.
+pub(crate) fn set_ordinary_scheduling() -> rustix::io::Result<()> {
+    // SAFETY: `sched_param` is plain integers, for which zero is the only priority of the ordinary policy.
+    let ordinary: libc::sched_param = unsafe { zeroed() };
+    // SAFETY: the structure lives through the call, which only reads it.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const ordinary) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Lets the priority of this process's input and output follow from its niceness.
+pub(crate) fn set_ordinary_io_priority() -> rustix::io::Result<()> {
+    /// From `linux/ioprio.h`; the class "none" with level 0 is 0.
+    const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: the call takes integers only.
+    let result = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Gives the flags that a process hands down to its children the values they have after booting.
+///
+/// A kernel that does not know one of them has nothing to hand down.
+pub(crate) fn reset_process_controls() {
+    let defaults: [(libc::c_int, libc::c_ulong); 4] = [
+        (libc::PR_SET_TIMERSLACK, 50_000),
+        (libc::PR_SET_THP_DISABLE, 0),
+        (libc::PR_MCE_KILL, libc::PR_MCE_KILL_CLEAR as libc::c_ulong),
+        (PR_SET_MEMORY_MERGE, 0),
+    ];
+    for (option, value) in defaults {
+        // SAFETY: these options take integers only.
+        unsafe { libc::prctl(option, value, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) };
+    }
+}
+
+/// From `linux/prctl.h`, since Linux 6.4.
+const PR_SET_MEMORY_MERGE: libc::c_int = 67;
+
 /// Gives every signal its default action and unblocks all: both survive `execve` otherwise.
 ///
 /// Asks the kernel itself: the C library keeps two signals for its own use and refuses to touch them.
