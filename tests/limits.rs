@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::scene::{Run, Scene, say, shell_derivation};
+use crate::scene::{Run, Scene, is_root, say, shell_derivation};
 
 /// A program that takes memory in pieces of a mebibyte and writes to each, in as many processes as it is told.
 const HOG: &str = r#"
@@ -255,4 +255,61 @@ fn a_killed_store_leaves_no_control_group() {
             groups(limit)
         );
     }
+}
+
+/// Fills the build directory, says so, and leaves what is kept.
+const FILL: &str = "echo text > note; mkdir sub; echo deep > sub/file; \
+                    while echo 0123456789012345678901234567890123456789012345678901234567890123; do :; done > fill 2>/dev/null; \
+                    if echo x > more 2>/dev/null; then echo no limit; else echo it is full; fi; exit 3";
+
+fn kept_dir(run: &Run) -> PathBuf {
+    let said = run.stderr.split("its build directory is kept in `").nth(1);
+    PathBuf::from(said.unwrap_or_else(|| panic!("{}", run.stderr)).split('`').next().unwrap())
+}
+
+#[test]
+fn a_full_build_directory_is_its_builds_alone_and_is_kept() {
+    let scene = Scene::new();
+    let isolations: &[&str] = if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] };
+    for isolation in isolations {
+        let options = [
+            "--keep-failed",
+            "--option",
+            "max-build-dir-size",
+            "1M",
+            "--option",
+            "build-isolation",
+            isolation,
+        ];
+        let run = build(&scene, &format!("fills-{isolation}"), FILL, &options);
+        assert_eq!(run.code, Some(100), "{}", run.stderr);
+        assert!(run.stderr.contains("it is full") && run.stderr.contains("returned 3"), "{}", run.stderr);
+        let kept = kept_dir(&run);
+        assert_eq!(fs::read_to_string(kept.join("note")).unwrap(), "text\n");
+        assert_eq!(fs::read_to_string(kept.join("sub/file")).unwrap(), "deep\n");
+        let filled = fs::metadata(kept.join("fill")).unwrap().len();
+        assert!((900_000..=1 << 20).contains(&filled), "{filled}");
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(scene.path("").to_str().unwrap()), "{mounts}");
+}
+
+#[test]
+fn files_for_the_builder_are_in_a_limited_directory_too() {
+    let scene = Scene::new();
+    let script = "read -r line < $textPath; echo $line > $out; : > $textPath; [ -w $PWD ] && [ -O $PWD ]";
+    let derivation = shell_derivation("passed", script)
+        .replace(r#""env": {}"#, r#""env": { "passAsFile": "text", "text": "as a file\n" }"#);
+    let file = scene.write("passed.json", derivation);
+    let path = scene.ok(&["build", "--no-link", &file, "--option", "max-build-dir-size", "1M"]);
+    assert_eq!(fs::read_to_string(scene.real(&path)).unwrap(), "as a file\n");
+}
+
+#[test]
+fn a_build_directory_is_limited_in_a_sandbox_only() {
+    let scene = Scene::new();
+    let options = ["--option", "build-use-chroot", "false", "--option", "max-build-dir-size", "1M"];
+    let run = build(&scene, "open", "echo x > $out", &options);
+    assert_eq!(run.code, Some(100), "{}", run.stderr);
+    assert!(run.stderr.contains("`max-build-dir-size`"), "{}", run.stderr);
 }

@@ -19,7 +19,7 @@ use crate::outputs::{self, Made};
 use crate::plan::{self, Outside, View};
 use crate::request::{self, Request};
 use crate::rewrite::Rewrites;
-use crate::{attributes, build_dir, graph, limits, user};
+use crate::{attributes, build_dir, copy_out, graph, limits, user};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -289,6 +289,7 @@ impl<'a> Build<'a> {
         let sandbox = |source| BuildFailure::Sandbox { drv: self.request.drv.clone(), source };
         let running =
             launcher.run_as(plan, self.user.as_ref()).map_err(sandbox)?.within(limits::allowance(settings));
+        let memory = running.memory().map_err(sandbox)?;
         let teller = RefCell::new(&mut *tell);
         let exit = running.follow(
             &mut |bytes| {
@@ -312,7 +313,10 @@ impl<'a> Build<'a> {
         }
         let drv = self.request.drv.clone();
         let kept = match settings.keep_failed {
-            true => Some(build_dir::keep(self.top, build_dir, &drv)?),
+            true => {
+                memory.map_or(Ok(()), |memory| copy_out::copy(&memory, build_dir))?;
+                Some(build_dir::keep(self.top, build_dir, &drv)?)
+            }
             false => None,
         };
         Err(match (exit.status, missing) {

@@ -30,6 +30,7 @@
 mod attributes;
 mod build;
 mod build_dir;
+mod copy_out;
 mod environment;
 mod failure;
 mod graph;

@@ -58,9 +58,7 @@ pub(crate) struct Outside<'a> {
 pub(crate) fn isolated(view: View<'_>) -> Plan {
     let identity = identity(&view);
     let mut ops = store_ops(&view);
-    ops.push(bind(view.tmp, Path::new("/tmp"), Access::ReadWrite));
-    // After `/tmp`, below which it may be.
-    ops.push(bind(view.build_dir, &view.settings.sandbox_build_dir, Access::ReadWrite));
+    ops.extend(work_ops(&view));
     if view.settings.build_chroot_dirs.private_dev() {
         ops.extend(device_ops(view.settings));
     }
@@ -144,6 +142,18 @@ fn root_ops(view: &View<'_>) -> Vec<Op> {
             ops
         }
         _ => is_ours.then_some(Op::Dir { target: etc, mode: 0o555 }).into_iter().collect(),
+    }
+}
+
+/// Where the build works; its directory comes after `/tmp`, below which it may be.
+fn work_ops(view: &View<'_>) -> [Op; 2] {
+    let (tmp, target) = (PathBuf::from("/tmp"), view.settings.sandbox_build_dir.clone());
+    match view.settings.max_build_dir_size {
+        0 => [bind(view.tmp, &tmp, Access::ReadWrite), bind(view.build_dir, &target, Access::ReadWrite)],
+        size => [
+            Op::Tmpfs { target: tmp, mode: 0o1777, size: Some(size.to_string()) },
+            Op::Memory { source: view.build_dir.to_owned(), target, bytes: size as u64 },
+        ],
     }
 }
 
@@ -294,6 +304,7 @@ mod tests {
             ("build-chroot-dirs", "-/dev /etc/hosts"),
             ("build-isolation", "chroot"),
             ("sandbox-build-dir", "/tmp/work"),
+            ("max-build-dir-size", "1M"),
             ("nested-user-namespaces", "true"),
             ("allow-new-privileges", "true"),
         ]);

@@ -57,6 +57,7 @@ pub(crate) fn check<'a>(
         ));
     }
     if !settings.build_use_chroot {
+        check_size(settings)?;
         check_open(store, Path::new(HOMELESS))?;
     }
     let outputs = known_outputs(drv, derivation)?;
@@ -150,6 +151,15 @@ fn listed(words: &[impl AsRef<str>]) -> String {
 
 /// The home that builds are given: a directory that no machine has.
 const HOMELESS: &str = "/homeless-shelter";
+
+fn check_size(settings: &Settings) -> Result<(), BuildFailure> {
+    if settings.max_build_dir_size == 0 {
+        return Ok(());
+    }
+    let reason =
+        "only a sandbox can limit a build directory; unset `max-build-dir-size`, or build with isolation";
+    Err(BuildFailure::Open { reason: reason.to_owned() })
+}
 
 /// Without isolation a build finds the store where its files are, and the directories of the host.
 fn check_open(store: &LocalStore, homeless: &Path) -> Result<(), BuildFailure> {

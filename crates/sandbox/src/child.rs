@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -12,8 +12,9 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::Step;
 use crate::functions;
-use crate::given::{Given, Namespace};
+use crate::given::{Given, Limited, Namespace};
 use crate::ids;
+use crate::launcher::send;
 use crate::limits::Bounds;
 use crate::plan::{Exec, Identity, Plan, Program};
 use crate::program_file;
@@ -21,7 +22,7 @@ use crate::restrict;
 use crate::root::Root;
 use crate::sys;
 use crate::uniform;
-use crate::wire::{Failure, Said, encode};
+use crate::wire::{Failure, Reply, Said, encode};
 
 /// Descriptors that a child is given.
 pub(crate) struct Channels {
@@ -33,6 +34,8 @@ pub(crate) struct Channels {
     pub(crate) log: OwnedFd,
     /// Effective user and group id of the launcher, in its own user namespace.
     pub(crate) caller: (u32, u32),
+    /// Where `store` is told what it has to keep.
+    pub(crate) reply: OwnedFd,
     /// What the build may use.
     pub(crate) bounds: Bounds,
 }
@@ -71,6 +74,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     for op in &plan.ops {
         root.apply(op)?;
     }
+    hand_over(root.take_memory(), &channels.reply, &mut given)?;
     let null = open_null()?;
     root.enter()?;
     if plan.identity.outer.is_some() {
@@ -87,6 +91,20 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     drop_bounding_set(plan)?;
     restrict::shed_capabilities(plan)?;
     start_program(plan, &null, &channels.log, &channels.status, given)
+}
+
+/// Gives `store` the build directory in memory, which would be gone with the mounts of the build.
+pub(crate) fn hand_over(memory: Option<OwnedFd>, reply: &OwnedFd, given: &mut Given) -> Result<(), Failure> {
+    let Some(memory) = memory else { return Ok(()) };
+    let stat = rustix::fs::fstatfs(&memory);
+    let bytes = stat.map_or(0, |stat| stat.f_blocks as u64 * stat.f_bsize as u64);
+    given.limits.push(Limited {
+        what: "build directory".to_owned(),
+        to: format!("{bytes} bytes"),
+        by: "file system in memory".to_owned(),
+    });
+    send(reply.as_fd(), &encode(&Reply::Memory), &[memory.as_fd()])
+        .map_err(|errno| Failure::new(Step::Descriptors, "/", errno))
 }
 
 /// Asks the kernel to send `signal` when the parent dies, and dies if that was already so.

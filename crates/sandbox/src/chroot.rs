@@ -60,6 +60,7 @@ impl Chroot {
         match op {
             Op::Bind { target, .. }
             | Op::Tmpfs { target, .. }
+            | Op::Memory { target, .. }
             | Op::DevPts { target }
             | Op::Mask { target } => {
                 self.mounts.push(BindMount::at(root, target));
@@ -68,6 +69,11 @@ impl Chroot {
             _ => {}
         }
         root.apply(op)
+    }
+
+    /// Takes what [`Op::Memory`] has mounted.
+    pub(crate) fn take_memory(&mut self) -> Option<OwnedFd> {
+        self.root.as_mut()?.take_memory()
     }
 
     /// Unmounts everything, last first, and removes what was made to mount it on. Everything is tried; what

@@ -60,7 +60,7 @@ fn tell(reply: &OwnedFd, detail: Detail) {
 fn keep(
     plan: &Plan,
     channels: &Channels,
-    given: Given,
+    mut given: Given,
     chroot: &mut Option<Chroot>,
     reply: &OwnedFd,
 ) -> Result<Exited, Failure> {
@@ -69,7 +69,9 @@ fn keep(
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(fail)?;
     if let Isolation::Chroot { root } = &plan.isolation {
         tell(reply, Detail::Stage(format!("making its root in `{}`", root.display())));
-        furnish(chroot.insert(Chroot::new(root)?), &plan.ops, reply)?;
+        let chroot = chroot.insert(Chroot::new(root)?);
+        furnish(chroot, &plan.ops, reply)?;
+        child::hand_over(chroot.take_memory(), reply, &mut given)?;
     }
     let (status, their_status) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(fail)?;
     match sys::clone3(0).map_err(|error| fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))? {

@@ -170,6 +170,7 @@ impl Launcher {
             errno => talk(errno),
         })?;
         drop((their_log, their_reply));
+        let mut memory = None;
         let mut early = Vec::new();
         loop {
             match receive(&reply)? {
@@ -190,8 +191,10 @@ impl Launcher {
                         allowance,
                         given,
                         early,
+                        memory,
                     });
                 }
+                (Reply::Memory, fd) => memory = fd,
                 (Reply::Warning(failure), _) => early.push(Notice::Warning(failure.into())),
                 (Reply::Detail(detail), _) => early.push(Notice::Detail(detail)),
                 (Reply::Failed(failure), _) => return Err(failure.into()),
@@ -221,6 +224,8 @@ pub struct Running {
     dies_with_first: bool,
     /// Where it may leave mounts on the host, should its keeper be killed.
     root: Option<PathBuf>,
+    /// What [`crate::Op::Memory`] has mounted.
+    memory: Option<OwnedFd>,
     allowance: Allowance,
     given: Given,
     /// What was told before it ran.
@@ -279,6 +284,14 @@ impl Running {
     pub fn within(mut self, allowance: Allowance) -> Self {
         self.allowance = allowance;
         self
+    }
+
+    /// What [`crate::Op::Memory`] has mounted, which is there until this is closed.
+    ///
+    /// # Errors
+    /// If there are too many descriptors.
+    pub fn memory(&self) -> Result<Option<OwnedFd>, Error> {
+        self.memory.as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose().map_err(talk)
     }
 
     /// What isolation it has.
@@ -351,7 +364,7 @@ impl Running {
                     return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
                 }
                 Some(Reply::Failed(failure)) => return Err(failure.into()),
-                Some(Reply::Started(_)) | None => {}
+                Some(Reply::Started(_) | Reply::Memory) | None => {}
             }
         }
     }

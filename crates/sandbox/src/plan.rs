@@ -151,6 +151,19 @@ pub enum Op {
         /// Limit as the kernel reads it (`50%`, `64m`); none: half of the memory.
         size: Option<String>,
     },
+    /// Mounts a file system in memory that begins as a copy of a directory of the host, which holds files only.
+    ///
+    /// It outlives the build: [`crate::Running::memory`] has it.
+    Memory {
+        /// Absolute path on the host; owner and mode are taken over, too.
+        #[serde(with = "byte_path")]
+        source: PathBuf,
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// Most bytes in it.
+        bytes: u64,
+    },
     /// Mounts the processes of the build's own process namespace.
     Proc {
         /// Where.
@@ -333,6 +346,9 @@ impl fmt::Display for Op {
             Self::Tmpfs { target, mode, size } => {
                 write!(f, "tmpfs {} {mode:04o}", target.display())?;
                 size.iter().try_for_each(|size| write!(f, " size {size}"))
+            }
+            Self::Memory { source, target, bytes } => {
+                write!(f, "memory {} from {} size {bytes}", target.display(), source.display())
             }
             Self::Proc { target } => write!(f, "proc {}", target.display()),
             Self::DevPts { target } => write!(f, "devpts {}", target.display()),

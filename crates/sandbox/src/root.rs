@@ -26,6 +26,8 @@ pub(crate) struct Root {
     is_on_host: bool,
     /// The directory that was last written to: a closure's targets share theirs.
     last_parent: Option<(PathBuf, OwnedFd)>,
+    /// What [`Op::Memory`] has mounted.
+    memory: Option<OwnedFd>,
 }
 
 /// Adds the path to a failed call.
@@ -43,7 +45,7 @@ impl Root {
         // Over the host's root: the one directory that every host has. Absolute paths go on to mean
         // the host's files, since a process's root is not looked up again.
         attach(&root, CWD, slash).map_err(at(Step::MountRoot, slash))?;
-        Ok(Self { fd: root, is_on_host: false, last_parent: None })
+        Ok(Self { fd: root, is_on_host: false, last_parent: None, memory: None })
     }
 
     /// Mounts the directory at `path` of the host over itself, where mounts below spread to nobody.
@@ -55,10 +57,24 @@ impl Root {
         attach(&root, CWD, path).map_err(at(Step::MountRoot, path))?;
         // Not before: where the mount it is in is shared, attaching it has made it so, too.
         let private = sys::make_private(&root).map_err(at(Step::PrivateMounts, path));
-        let root = Self { fd: root, is_on_host: true, last_parent: None };
+        let root = Self { fd: root, is_on_host: true, last_parent: None, memory: None };
         private.map(|()| root).inspect_err(|_| {
             let _ = mount::unmount(path, mount::UnmountFlags::DETACH);
         })
+    }
+
+    /// Takes what [`Op::Memory`] has mounted: a mount of its own, so that it keeps none here busy.
+    pub(crate) fn take_memory(&mut self) -> Option<OwnedFd> {
+        self.memory.take()
+    }
+
+    /// One more mount of the file system at `target`, attached nowhere.
+    fn another(&mut self, target: &Path) -> rustix::io::Result<OwnedFd> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let (parent, name) = self.parent_of(target).map_err(|_| Errno::NOENT)?;
+        mount::open_tree(parent, name, flags)
     }
 
     /// The directory that is the root.
@@ -83,6 +99,13 @@ impl Root {
             Op::Tmpfs { target, mode, size } => {
                 let fs = new_tmpfs(*mode, size.as_deref()).map_err(at(Step::MountTmpfs, target))?;
                 self.attach_dir(&fs, target, Step::MountTmpfs)
+            }
+            Op::Memory { source, target, bytes } => {
+                let fs = new_tmpfs(0o700, Some(&bytes.to_string())).map_err(at(Step::MountTmpfs, target))?;
+                copy_files(source, &fs).map_err(at(Step::MakeFile, source))?;
+                self.attach_dir(&fs, target, Step::MountTmpfs)?;
+                self.memory = Some(self.another(target).map_err(at(Step::MountTmpfs, target))?);
+                Ok(())
             }
             Op::Proc { target } => {
                 let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -319,6 +342,35 @@ fn new_tmpfs(mode: u32, size: Option<&str>) -> rustix::io::Result<OwnedFd> {
     let mut options = vec![("mode", mode.as_str())];
     options.extend(size.map(|size| ("size", size)));
     new_mount("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)
+}
+
+/// Copies the files of a directory of the host, with owners and modes, and those of the directory itself.
+fn copy_files(source: &Path, to: &OwnedFd) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let from = fs::open(source, flags | OFlags::DIRECTORY, Mode::empty())?;
+    for entry in fs::Dir::read_from(&from)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            let file = fs::openat(&from, entry.file_name(), flags, Mode::empty())?;
+            let made = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let copy = fs::openat(to, entry.file_name(), made, Mode::RUSR | Mode::WUSR)?;
+            while fs::sendfile(&copy, &file, None, 1 << 20)? > 0 {}
+            take_over(&file, copy.as_fd())?;
+        }
+    }
+    // The root of a new mount cannot be changed by its own descriptor, which only names it.
+    let root = fs::openat(to, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    take_over(&from, root.as_fd())
+}
+
+fn take_over(from: &OwnedFd, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let stat = fs::fstat(from)?;
+    let own = fs::fstat(to)?;
+    // As an ordinary user there is only one owner, by whom both were made.
+    if (own.st_uid, own.st_gid) != (stat.st_uid, stat.st_gid) {
+        fs::fchown(to, Some(fs::Uid::from_raw(stat.st_uid)), Some(fs::Gid::from_raw(stat.st_gid)))?;
+    }
+    fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))
 }
 
 /// Makes a file system that is mounted nowhere yet. An option with an empty value is a flag.

@@ -213,8 +213,10 @@ impl Server {
         let our_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         // Here, so that further builds need not; why it fails is for the child to say.
         let _ = plan.filter.map(filter::compiled);
+        let their_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let bounds = self.bounds(&plan.limits)?;
-        let channels = Channels { status: their_status, mapped, log, caller: self.caller, bounds };
+        let channels =
+            Channels { status: their_status, mapped, log, caller: self.caller, reply: their_reply, bounds };
         // The namespace of control groups is entered when those of the build are.
         let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
         let namespaces = self.namespaces(&plan) & !later;

@@ -16,6 +16,8 @@ use crate::given::Given;
 pub(crate) enum Reply {
     /// The program runs, with that isolation; a descriptor of its first process comes along.
     Started(Box<Given>),
+    /// A descriptor of what [`crate::Op::Memory`] has mounted comes along.
+    Memory,
     /// Setting up failed; nothing ran.
     Failed(Failure),
     /// Something that does not end the build, such as a mount that stays busy.

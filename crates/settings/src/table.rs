@@ -68,6 +68,8 @@ pub struct Settings {
     pub max_build_memory: usize,
     /// `max-build-pids`
     pub max_build_pids: usize,
+    /// `max-build-dir-size`
+    pub max_build_dir_size: usize,
     /// `build-cpu-weight`
     pub build_cpu_weight: CpuWeight,
     /// `require-drop-supplementary-groups`
@@ -119,6 +121,7 @@ impl Default for Settings {
             use_cgroups: UseCgroups::default(),
             max_build_memory: 0,
             max_build_pids: 0,
+            max_build_dir_size: 0,
             build_cpu_weight: CpuWeight::default(),
             require_drop_supplementary_groups: false,
             fsync_metadata: true,
@@ -392,6 +395,12 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "how many processes and threads one build may have; 0 for no limit",
         field: |settings| &mut settings.max_build_pids,
+    },
+    Entry {
+        key: "max-build-dir-size",
+        aliases: &[],
+        help: "how many bytes the build directory may hold, and /tmp too; both are then in memory; 0 for what the disk has",
+        field: |settings| &mut settings.max_build_dir_size,
     },
     Entry {
         key: "build-cpu-weight",
