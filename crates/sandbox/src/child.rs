@@ -97,7 +97,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
 pub(crate) fn hand_over(memory: Option<OwnedFd>, reply: &OwnedFd, given: &mut Given) -> Result<(), Failure> {
     let Some(memory) = memory else { return Ok(()) };
     let stat = rustix::fs::fstatfs(&memory);
-    let bytes = stat.map_or(0, |stat| stat.f_blocks as u64 * stat.f_bsize as u64);
+    let bytes = stat.map_or(0, |stat| stat.f_blocks * stat.f_bsize as u64);
     given.limits.push(Limited {
         what: "build directory".to_owned(),
         to: format!("{bytes} bytes"),
