@@ -1,6 +1,7 @@
 //! What a newcomer reads when something goes wrong, as transcripts.
 
 use std::fs;
+use std::process::Command;
 
 use crate::scene::{Run, Scene, derivation, has, is_root, say, shell_derivation, text};
 
@@ -202,4 +203,42 @@ fn a_disk_that_a_source_fills() {
     if let Some(run) = on_a_small_disk(&scene, &["add", &file]) {
         check(&scene, "full-disk-add", &run);
     }
+}
+
+#[test]
+fn too_few_processes_or_files_are_named_as_that() {
+    if !has("prlimit") {
+        return;
+    }
+    let scene = Scene::new();
+    let build = scene.command(&["build", "--no-link", &derivation("hello")]);
+    let limited = |limit: &str| -> Run {
+        let mut command = Command::new("prlimit");
+        command.arg(limit).arg(build.get_program()).args(build.get_args()).env("HOME", scene.path("home"));
+        command.output().unwrap().into()
+    };
+    let mut seen = 0;
+    for files in 12..40 {
+        let run = limited(&format!("--nofile={files}:{files}"));
+        assert!(!run.stderr.contains("panicked"), "{files}: {}", run.stderr);
+        if run.code == Some(0) {
+            break;
+        }
+        seen += usize::from(run.stderr.contains("`ulimit -n`"));
+    }
+    assert!(seen > 0);
+    if is_root() {
+        say("not tried: root may have any number of processes");
+        return;
+    }
+    let mut named = 0;
+    for processes in 1..30 {
+        let run = limited(&format!("--nproc={processes}"));
+        assert!(!run.stderr.contains("panicked"), "{processes}: {}", run.stderr);
+        named += usize::from(run.stderr.contains("`ulimit -u`"));
+        if run.code == Some(0) {
+            break;
+        }
+    }
+    assert!(named > 0);
 }

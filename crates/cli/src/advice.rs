@@ -4,6 +4,7 @@ use std::io;
 
 use anyhow::Error;
 use engine::{ImportError, Missing};
+use nix::errno::Errno;
 
 /// Returns a line to print after an error.
 pub(crate) fn after(error: &Error) -> Option<&'static str> {
@@ -37,12 +38,25 @@ fn about_missing(missing: &[Missing]) -> &'static str {
     "`store add FILE` puts a file there, `store add --manifest LIST` many with known paths"
 }
 
+/// Returns what to do where a limit of this process, or of its user, is in the way.
+pub(crate) fn about_limit(cause: &io::Error) -> Option<&'static str> {
+    match Errno::from_raw(cause.raw_os_error()?) {
+        Errno::EMFILE => {
+            Some("this process may not open more files: `ulimit -n` allows more, `--max-jobs` needs fewer")
+        }
+        Errno::EAGAIN => Some(
+            "this user may not have more processes and threads: `ulimit -u` allows more, `--max-jobs` needs fewer",
+        ),
+        _ => None,
+    }
+}
+
 fn about_file(cause: &io::Error) -> Option<&'static str> {
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
             "the disk is full: `store delete` removes what is not needed, `--store DIR` takes another disk",
         ),
-        _ => None,
+        _ => about_limit(cause),
     }
 }
 

@@ -9,6 +9,7 @@ use nix::sys::statvfs::statvfs;
 use sandbox::{Overrun, Step};
 use store_path::{StoreDir, StorePath};
 
+use crate::advice;
 use crate::exit::BuildFailures;
 use crate::log_line::printable;
 use crate::shell;
@@ -49,7 +50,7 @@ pub(crate) fn describe(failure: &Failure, log_command: &LogCommand) -> String {
     if let Some(kept) = failure.error.kept() {
         text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
     }
-    if let Some(advice) = advice(&failure.error) {
+    if let Some(advice) = limit(&failure.error).or_else(|| remedy(&failure.error)) {
         text.push_str(&format!("\n  {advice}"));
     }
     text
@@ -63,8 +64,14 @@ fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// Returns what to do about a limit that is in the way, if one is.
+fn limit(failure: &BuildFailure) -> Option<&'static str> {
+    let mut causes = std::iter::successors(std::error::Error::source(failure), |cause| cause.source());
+    causes.find_map(|cause| advice::about_limit(cause.downcast_ref()?))
+}
+
 /// Returns what to do about it, where that does not follow from the message.
-fn advice(failure: &BuildFailure) -> Option<&'static str> {
+fn remedy(failure: &BuildFailure) -> Option<&'static str> {
     match failure {
         BuildFailure::Sandbox {
             source: sandbox::Error::Setup { step: Step::Execute, source, .. }, ..
@@ -167,9 +174,13 @@ mod tests {
 
     #[test]
     fn a_builder_that_cannot_be_executed_is_explained() {
-        for (errno, advice) in
-            [(5, None), (2, Some("input")), (7, Some("passAsFile")), (13, Some("may be executed"))]
-        {
+        for (errno, advice) in [
+            (5, None),
+            (2, Some("input")),
+            (7, Some("passAsFile")),
+            (13, Some("may be executed")),
+            (24, Some("ulimit -n")),
+        ] {
             let source = sandbox::Error::Setup {
                 step: Step::Execute,
                 target: "/bin/sh".into(),

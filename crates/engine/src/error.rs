@@ -9,6 +9,12 @@ use store_path::StorePath;
 /// Why a plan could not be made. Then nothing was built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Not even one build can be followed.
+    #[error("cannot start a thread to build in")]
+    Threads {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Things that no derivation makes are not in the store.
     #[error("{}", told(missing))]
     Missing {

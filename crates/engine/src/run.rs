@@ -74,8 +74,8 @@ pub fn realise(
     let Context { store, launcher, settings, stop, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host };
     match stop {
-        None => Ok(run(&builder, None, &plan, on_event)),
-        Some(stop) => Ok(run(&builder, Some(&StopWatch::new(stop)?), &plan, on_event)),
+        None => run(&builder, None, &plan, on_event),
+        Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), &plan, on_event),
     }
 }
 
@@ -84,7 +84,7 @@ fn run(
     stop: Option<&StopWatch<'_>>,
     plan: &Plan,
     on_event: &mut dyn FnMut(Event<'_>),
-) -> Report {
+) -> Result<Report, Error> {
     let slots = slots(context.settings);
     let mut run = Run {
         plan,
@@ -97,18 +97,30 @@ fn run(
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let queue = Mutex::new(queue);
     thread::scope(|scope| {
-        for _ in 0..(WORKERS_PER_SLOT * slots.get()).min(plan.builds.len()) {
-            let (queue, sender) = (&queue, sender.clone());
-            scope.spawn(move || worker::work(context, plan, queue, &sender));
-        }
+        // Without it, nobody would hear that all is to stop, so it goes before any worker.
         if let Some(stop) = stop {
-            scope.spawn(move || stop.watch(context.launcher, &sender));
+            let sender = sender.clone();
+            let watch = move || stop.watch(context.launcher, &sender);
+            thread::Builder::new().spawn_scoped(scope, watch)?;
         }
         // Also when the listener panics: the scope waits for the watch.
         let _done = stop.map(StopWatch::end_on_drop);
+        for number in 0..(WORKERS_PER_SLOT * slots.get()).min(plan.builds.len()) {
+            let (queue, sender) = (&queue, sender.clone());
+            let work = move || worker::work(context, plan, queue, &sender);
+            match thread::Builder::new().spawn_scoped(scope, work) {
+                Ok(_) => {}
+                // The others do it all, if there are any.
+                Err(error) if number == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        drop(sender);
         run.drive(jobs, messages);
-    });
-    run.into_report()
+        Ok(())
+    })
+    .map_err(|source| Error::Threads { source })?;
+    Ok(run.into_report())
 }
 
 fn slots(settings: &Settings) -> NonZeroUsize {

@@ -25,7 +25,10 @@ pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(
     thread::scope(|scope| {
         for _ in 1..jobs.clamp(1, items.len().max(1)) {
             let sender = sender.clone();
-            scope.spawn(|| run(sender));
+            // Where no more threads may be started, those that are there do it all.
+            if thread::Builder::new().spawn_scoped(scope, || run(sender)).is_err() {
+                break;
+            }
         }
         run(sender);
     });
@@ -50,10 +53,12 @@ pub(crate) fn processors() -> usize {
 pub(crate) fn copy(source: &Path, target: &Path) -> Result<(Hash, u64), Error> {
     let (reader, writer) = io::pipe().map_err(Error::file("copy", source))?;
     thread::scope(|scope| {
-        let archiving = scope.spawn(move || {
+        let archive = move || {
             let mut sink = Tee { hash: HashSink::new(HashAlgorithm::Sha256), pipe: writer };
             nar::dump(source, &mut sink).map(|_| sink.hash.finish())
-        });
+        };
+        let archiving =
+            thread::Builder::new().spawn_scoped(scope, archive).map_err(Error::file("copy", source))?;
         // It is dropped at once, so that a writer without a reader ends.
         let restored = nar::restore(&mut BufReader::new(reader), target);
         let dumped = archiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

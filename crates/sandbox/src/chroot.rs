@@ -3,6 +3,8 @@
 //! Operations are carried out by [`Root`], as in a private mount namespace; what they mount belongs to
 //! guards here, and what they cannot do without namespaces is told by [`crate::Plan::lacks`].
 
+#![expect(clippy::disallowed_methods, reason = "no event says that a mount is not busy any more")]
+
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};

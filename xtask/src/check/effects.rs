@@ -16,7 +16,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ("unsafe ", &["sandbox/src/sys.rs", "sandbox/src/sys/restrict.rs"]),
     ("rusqlite", &["store-db"]),
     ("thread::spawn", &["engine"]),
-    ("thread::Builder", &["engine"]),
+    ("thread::Builder", &["engine", "local-store/src/threads.rs"]),
     ("thread::scope", &["engine", "local-store/src/threads.rs"]),
     ("env::var", &["cli"]),
     ("env::args", &["cli", "sandbox/src/server.rs"]),
