@@ -251,7 +251,7 @@ fn symlinks_planted_at_guessable_names_are_not_followed() {
     attempts.scene.ok(&["delete", &output]);
     let before = look();
     for (name, target) in [
-        (format!("{output}"), &directory),
+        (output.clone(), &directory),
         (format!("{output}.lock"), &victim),
         (format!("{drv}.chroot"), &directory),
         (format!("{output}.tmp"), &directory),

@@ -48,12 +48,14 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Kills processes, as close to each other as that can be.
+/// Kills processes as if at once: none can do anything about the death of another.
 pub(crate) fn kill(processes: &[u32]) {
-    let mut command = Command::new("kill");
-    // Some may have ended meanwhile, which it complains about.
-    command.args(["-s", "KILL"]).args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
-    command.status().unwrap();
+    for signal in ["STOP", "KILL"] {
+        let mut command = Command::new("kill");
+        // Some may have ended meanwhile, which it complains about.
+        command.args(["-s", signal]).args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
+        command.status().unwrap();
+    }
 }
 
 /// Returns every process, as its number.

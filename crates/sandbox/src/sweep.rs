@@ -57,7 +57,9 @@ fn kill_each(uid: u32, count: u32) -> rustix::io::Result<()> {
         for process in processes() {
             // Opened first, so that its number cannot become another process's in between.
             let Ok(pidfd) = rustix::process::pidfd_open(process, PidfdFlags::empty()) else { continue };
-            let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            // A process chooses its name, which need not be text.
+            let status = fs::read(format!("/proc/{process}/status")).unwrap_or_default();
+            let status = String::from_utf8_lossy(&status);
             let is_dead = status.contains("State:\tZ") || status.contains("State:\tX");
             if !is_dead && accounts::uids(&status).any(|id| ids.contains(&id)) {
                 found = true;

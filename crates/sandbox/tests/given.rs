@@ -146,7 +146,7 @@ fn host_network(launcher: &Launcher) {
 
 fn chroot(launcher: &Launcher) {
     if builder_ids().is_none() {
-        println!("skipped: isolation by chroot needs root");
+        let _ = writeln!(std::io::stderr(), "skipped: isolation by chroot needs root");
         return;
     }
     let scratch = Scratch::new();

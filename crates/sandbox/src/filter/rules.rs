@@ -125,13 +125,16 @@ fn number(text: &str) -> Option<u32> {
     digits("0o", 8).or_else(|| digits("0x", 16)).unwrap_or_else(|| text.parse().ok())
 }
 
+/// The numbers of one call.
+type Numbers = [Option<u32>; COLUMNS];
+
 /// Every known call, with its number on each architecture that has it.
-pub(super) fn syscalls() -> Result<Vec<(&'static str, [Option<u32>; COLUMNS])>, BadLine> {
+pub(super) fn syscalls() -> Result<Vec<(&'static str, Numbers)>, BadLine> {
     let lines = SYSCALLS.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| read_syscall(line).ok_or_else(|| BadLine(line.to_owned()))).collect()
 }
 
-fn read_syscall(line: &str) -> Option<(&str, [Option<u32>; COLUMNS])> {
+fn read_syscall(line: &str) -> Option<(&str, Numbers)> {
     let mut words = line.split_whitespace();
     let name = words.next()?;
     let mut numbers = [None; COLUMNS];
