@@ -18,6 +18,7 @@ mod filter;
 mod isolation;
 mod kills;
 mod limits;
+mod locks;
 mod log;
 mod nar;
 mod path_info;

@@ -13,7 +13,6 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::error::Step;
 use crate::functions;
 use crate::given::{Given, Limited, Namespace};
-use crate::ids;
 use crate::launcher::send;
 use crate::limits::Bounds;
 use crate::plan::{Exec, Identity, Plan, Program};
@@ -28,12 +27,10 @@ use crate::wire::{Failure, Reply, Said, encode};
 pub(crate) struct Channels {
     /// Where a failure is told; closed by `execve`, which says that all went well.
     pub(crate) status: OwnedFd,
-    /// As root: a byte comes out once the parent has written the id maps.
+    /// A byte comes out once the parent has written the id maps.
     pub(crate) mapped: OwnedFd,
     /// Standard output and error of the program.
     pub(crate) log: OwnedFd,
-    /// Effective user and group id of the launcher, in its own user namespace.
-    pub(crate) caller: (u32, u32),
     /// Where `store` is told what it has to keep.
     pub(crate) reply: OwnedFd,
     /// What the build may use.
@@ -66,9 +63,6 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     }
     given.own_keyring = new_session()?;
     rustix::process::umask(Mode::empty());
-    if plan.identity.outer.is_none() {
-        ids::map_self(&plan.identity, channels.caller)?;
-    }
     given.inherited = uniform::apply();
     let mut root = Root::mount()?;
     for op in &plan.ops {
@@ -77,13 +71,11 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     hand_over(root.take_memory(), &channels.reply, &mut given)?;
     let null = open_null()?;
     root.enter()?;
-    if plan.identity.outer.is_some() {
-        enter_user_namespace(&plan.identity, channels)?;
-        given.namespaces.insert(Namespace::User);
-        given.outer = plan.identity.outer;
-        // They belong to the namespaces that the user namespace of the builder is below.
-        given.mounts_locked = true;
-    }
+    enter_user_namespace(&plan.identity, channels)?;
+    given.namespaces.insert(Namespace::User);
+    given.outer = plan.identity.outer;
+    // They belong to the namespaces that the user namespace of the builder is below.
+    given.mounts_locked = true;
     given.inherited.extend(uniform::groups(plan.identity.gid));
     // The change of ids has cleared it.
     die_with_parent(Signal::KILL, &channels.status)?;
@@ -138,12 +130,14 @@ pub(crate) fn open_null() -> Result<OwnedFd, Failure> {
         .map_err(|errno| Failure::new(Step::OpenSource, "/dev/null", errno))
 }
 
-/// As root, everything was made with root's rights outside; the builder gets a user namespace below
-/// which none of it belongs to, so that no capability it may gain there reaches the mounts.
+/// Everything was made with the rights of root outside, or in the launcher's own user namespace; the builder gets one
+/// below which none of it belongs to, so that no capability it may gain there reaches the mounts.
 fn enter_user_namespace(identity: &Identity, channels: &Channels) -> Result<(), Failure> {
     let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
-    identity.outer.map_or(Ok(()), |outer| give_log(&channels.log, outer))?;
-    sys::set_groups(&identity.groups).map_err(fail)?;
+    if let Some(outer) = identity.outer {
+        give_log(&channels.log, outer)?;
+        sys::set_groups(&identity.groups).map_err(fail)?;
+    }
     sys::new_user_namespace().map_err(fail)?;
     tell(&channels.status, &Said::WantsMaps);
     let mut answer = [0];

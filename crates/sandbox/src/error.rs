@@ -89,6 +89,8 @@ pub enum Error {
 pub enum Step {
     /// Make the namespaces.
     Namespaces,
+    /// Build without namespaces after a launcher of an ordinary user has built with them.
+    LeaveNamespace,
     /// Write the map of user ids.
     MapUser,
     /// Write the map of group ids.
@@ -159,6 +161,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Namespaces => "make the namespaces of",
+            Self::LeaveNamespace => {
+                "leave, to build without isolation, the user namespace of other builds of"
+            }
             Self::MapUser => "map the user ids of",
             Self::MapGroup => "map the group ids of",
             Self::PrivateMounts => "make private the mounts below",

@@ -10,23 +10,27 @@ use rustix::io::Errno;
 
 use crate::error::Step;
 use crate::plan::Identity;
+use crate::sys;
 use crate::wire::Failure;
 
-/// As an ordinary user, inside the new user namespace: maps the identity to the caller.
+/// As an ordinary user: makes this (one-threaded) process root in a user namespace of its own, where it can make
+/// all the others that builds need, as root can on the host.
 ///
 /// `caller` was asked for before: without a map, a process reads its own ids as the overflow id.
-pub(crate) fn map_self(identity: &Identity, (uid, gid): (u32, u32)) -> Result<(), Failure> {
+pub(crate) fn enter_own((uid, gid): (u32, u32)) -> Result<(), Failure> {
+    sys::new_user_namespace().map_err(|errno| Failure::new(Step::Namespaces, "/", errno))?;
     // A group map may be written without privilege only once groups can no longer be dropped.
     write("/proc/self/setgroups", "deny", Step::MapGroup)?;
-    write("/proc/self/uid_map", &format!("{} {uid} 1", identity.uid), Step::MapUser)?;
-    write("/proc/self/gid_map", &format!("{} {gid} 1", identity.gid), Step::MapGroup)
+    write("/proc/self/uid_map", &format!("0 {uid} 1"), Step::MapUser)?;
+    write("/proc/self/gid_map", &format!("0 {gid} 1"), Step::MapGroup)
 }
 
-/// As root, for a child that has just entered its user namespace.
-pub(crate) fn map_child(pid: i32, identity: &Identity) -> Result<(), Failure> {
+/// For a child that has just entered its user namespace. Whoever is not root on the host is it here, and its
+/// builders are the caller.
+pub(crate) fn map_child(pid: i32, identity: &Identity, is_root: bool) -> Result<(), Failure> {
     let (uid, gid) = identity.outer.unwrap_or((0, 0));
     let count = identity.count;
-    if uid == 0 || gid == 0 {
+    if is_root && (uid == 0 || gid == 0) {
         return Err(Failure::new(Step::MapUser, "/", Errno::PERM));
     }
     write(format!("/proc/{pid}/uid_map"), &format!("{} {uid} {count}", identity.uid), Step::MapUser)?;

@@ -57,7 +57,9 @@ fn serve() {
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let cgroups = has_cgroup_namespaces();
     let leash = Leash::start().ok();
-    let mut server = Server { control, builds: Vec::new(), leash, caller, cgroups, hierarchies: None };
+    let own_namespace = false;
+    let mut server =
+        Server { control, builds: Vec::new(), leash, caller, own_namespace, cgroups, hierarchies: None };
     while server.turn() {}
     server.kill_all();
 }
@@ -75,7 +77,10 @@ struct Server {
     builds: Vec<Build>,
     /// `None` if it could not be started, which is tried again with each build.
     leash: Option<Leash>,
+    /// Effective user and group id on the host.
     caller: (u32, u32),
+    /// Whether this process has left the caller's user namespace, as an ordinary user's does for namespaces.
+    own_namespace: bool,
     cgroups: bool,
     /// Where control groups can be made, once that was asked for.
     hierarchies: Option<Hierarchies>,
@@ -101,6 +106,8 @@ struct Build {
     user: Option<User>,
     bounds: Bounds,
     plan: Plan,
+    /// Whether the launcher is root on the host.
+    is_root: bool,
 }
 
 /// The user that a build has for itself, also when `store` dies before the build.
@@ -170,7 +177,11 @@ impl Server {
         let ready = self
             .builds
             .iter()
-            .map(|build| Ready { ended: next(), abandoned: next(), status: build.status.is_some() && next() })
+            .map(|build| Ready {
+                ended: next(),
+                abandoned: !build.abandoned && next(),
+                status: build.status.is_some() && next(),
+            })
             .collect();
         Ok((asked, lost_leash, ready))
     }
@@ -204,6 +215,7 @@ impl Server {
             self.hold_all().map_err(|errno| Failure::new(Step::Leash, "/", errno))?;
         }
         let plan = read_plan(&plan).map_err(fail)?;
+        self.be_where(&plan)?;
         if user.as_ref().is_some_and(|user| user.sweeps) {
             kill_user(&plan)?;
         }
@@ -215,8 +227,7 @@ impl Server {
         let _ = plan.filter.map(filter::compiled);
         let their_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let bounds = self.bounds(&plan.limits)?;
-        let channels =
-            Channels { status: their_status, mapped, log, caller: self.caller, reply: their_reply, bounds };
+        let channels = Channels { status: their_status, mapped, log, reply: their_reply, bounds };
         // The namespace of control groups is entered when those of the build are.
         let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
         let namespaces = self.namespaces(&plan) & !later;
@@ -253,12 +264,31 @@ impl Server {
                     user,
                     bounds: channels.bounds,
                     plan,
+                    is_root: self.caller.0 == 0,
                 };
                 // One that was killed meanwhile is replaced, with all of them.
                 let _ = self.leash.as_ref().map(|leash| build.hold(leash));
                 self.builds.push(build);
                 Ok(())
             }
+        }
+    }
+
+    /// Enters the user namespace that an ordinary user's builds are made in. There is no way back, so what needs none
+    /// has to come from another launcher then; one that builds both ways would not know which its user wanted.
+    fn be_where(&mut self, plan: &Plan) -> Result<(), Failure> {
+        match (&plan.isolation, self.caller.0) {
+            (_, 0) => Ok(()),
+            (Isolation::Namespaces, _) if self.own_namespace => Ok(()),
+            (Isolation::Namespaces, _) => {
+                ids::enter_own(self.caller)?;
+                self.own_namespace = true;
+                Ok(())
+            }
+            (Isolation::Chroot { .. } | Isolation::None, _) if self.own_namespace => {
+                Err(Failure::new(Step::LeaveNamespace, "/", Errno::BUSY))
+            }
+            (Isolation::Chroot { .. } | Isolation::None, _) => Ok(()),
         }
     }
 
@@ -282,9 +312,6 @@ impl Server {
             return 0;
         }
         let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        if plan.identity.outer.is_none() {
-            flags |= libc::CLONE_NEWUSER;
-        }
         if plan.network == Network::Loopback {
             flags |= libc::CLONE_NEWNET;
         }
@@ -349,7 +376,7 @@ impl Build {
     fn heard(&mut self, said: Said) {
         match said {
             Said::WantsMaps => {
-                if let Err(failure) = ids::map_child(self.pid, &self.plan.identity) {
+                if let Err(failure) = ids::map_child(self.pid, &self.plan.identity, self.is_root) {
                     self.fail(failure);
                 } else if let Some(go_on) = &self.go_on {
                     // Should it have died meanwhile, that shows on its pidfd.
