@@ -55,7 +55,7 @@ impl<'a> Stubborn<'a> {
         children(self.running.id())[0]
     }
 
-    /// The child of the launcher that is no build.
+    /// The first child of the launcher that is no build; the other one keeps mounts.
     fn leash(&self) -> u32 {
         let builders: Vec<u32> = processes(&self.word).iter().map(|one| number(one)).collect();
         let holds_none = |child: &u32| {
@@ -134,11 +134,75 @@ fn a_killed_leash_is_replaced() {
     let mut build = Stubborn::start(&scene, "namespaces", "leash");
     let (launcher, first) = (build.launcher(), build.leash());
     kill(&[first]);
-    let replaced = || children(launcher).len() == 2 && !children(launcher).contains(&first);
+    let replaced = || children(launcher).len() == 3 && !children(launcher).contains(&first);
     assert!(within(Duration::from_secs(2), replaced), "{:?}", children(launcher));
     // It holds the build that was started before it.
     build.running.kill_all(&[launcher]);
     build.assert_gone();
+    assert_clean(&scene);
+}
+
+/// Builds one after the other that wait for a file each, then tell what is in their store directory.
+fn waiting_chain(scene: &Scene, word: &str, length: usize) -> String {
+    let build = |number: usize| {
+        let input = number.checked_sub(1).map(|before| format!(r#""{}": ["out"]"#, waiting_drv(before)));
+        let script = format!(
+            ": {word}; while [ ! -e /wait/{number} ]; do :; done; cd /nix/store; for f in *; do echo ${{f#*-}}; done > /build/seen; \
+             while read -r line; do echo $line; done < /build/seen > $out"
+        );
+        format!(
+            r#""{}": {{ "name": "wait-{number}", "system": "x86_64-linux", "builder": "/bin/sh",
+                 "args": ["-c", {script:?}], "env": {{}}, "inputSrcs": [], "inputDrvs": {{ {} }},
+                 "outputs": {{ "out": {{}} }} }}"#,
+            waiting_drv(number),
+            input.unwrap_or_default()
+        )
+    };
+    let all: Vec<String> = (0..length).map(build).collect();
+    scene.write("chain.json", format!("{{ {} }}", all.join(", ")))
+}
+
+/// A name for the file only.
+fn waiting_drv(number: usize) -> String {
+    format!("/nix/store/{number:032}-wait-{number}.drv")
+}
+
+#[test]
+fn builds_go_on_when_what_keeps_their_mounts_is_killed() {
+    let scene = Scene::new();
+    let word = format!("kept-{}", std::process::id());
+    let wait = scene.path("wait");
+    fs::create_dir(&wait).unwrap();
+    let file = waiting_chain(&scene, &word, 4);
+    let entries = format!("/dev /proc /wait={}", wait.display());
+    let mut running =
+        Running::start(&scene, &["build", "--no-link", "--option", "build-chroot-dirs", &entries, &file]);
+    let mut keepers = Vec::new();
+    for number in 0..4 {
+        let waits = format!("/wait/{number}");
+        let starts = || {
+            processes(&waits)
+                .iter()
+                .any(|one| !fs::read(format!("{one}/comm")).is_ok_and(|name| name == b"store-launcher\n"))
+        };
+        assert!(within(Duration::from_secs(20), starts), "build {number} does not start");
+        let launcher = children(running.id())[0];
+        let builders: Vec<u32> = processes(&word).iter().map(|one| self::number(one)).collect();
+        let mut others = children(launcher);
+        others.retain(|one| !builders.contains(one));
+        let keeper = *others.last().unwrap();
+        assert!(others.len() == 2 && !keepers.contains(&keeper), "{others:?} {keepers:?}");
+        if number % 2 == 0 {
+            kill(&[keeper]);
+            keepers.push(keeper);
+        }
+        fs::write(wait.join(number.to_string()), "").unwrap();
+    }
+    let run = running.wait();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    // Each sees its one input, not those of the builds before.
+    let seen = fs::read_to_string(scene.real(run.stdout.trim())).unwrap();
+    assert!(seen == "wait-2\n", "{seen}");
     assert_clean(&scene);
 }
 

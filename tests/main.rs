@@ -21,6 +21,7 @@ mod limits;
 mod locks;
 mod log;
 mod nar;
+mod neighbours;
 mod path_info;
 mod peer;
 mod processes;

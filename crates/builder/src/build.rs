@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use derivation::{Derivation, OutputName};
 use local_store::{BuildDir, LocalStore};
-use sandbox::{BuildUser, Exec, Exit, ExitStatus, Launcher, Network, Notice};
+use sandbox::{BuildUser, Exec, Exit, ExitStatus, Ids, Launcher, Network, Notice};
 use settings::{FodNetwork, Settings};
 use store_path::{PathInfo, StorePath};
 
@@ -143,7 +143,12 @@ impl<'a> Build<'a> {
             return Err(BuildFailure::ChrootNeedsRoot);
         }
         let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
-        let scratch = store.make_scratch(self.request.drv, self.user_ids()).map_err(failed)?;
+        let shares = self.shares();
+        let scratch = match shares {
+            true => store.take_scratch(self.request.drv, self.user_ids()),
+            false => store.make_scratch(self.request.drv, self.user_ids()),
+        };
+        let scratch = scratch.map_err(failed)?;
         let build_dir = self.top.path().join("build");
         let tmp = self.top.path().join("tmp");
         build_dir::make_dir(&build_dir, 0o700, self.user_ids())?;
@@ -157,6 +162,7 @@ impl<'a> Build<'a> {
             store_dir: store.store_dir().as_str(),
             real_store: &store.location().real_store,
             inputs: &self.inputs,
+            shares,
             scratch: &scratch.store(),
             build_dir: &build_dir,
             tmp: &tmp,
@@ -176,7 +182,24 @@ impl<'a> Build<'a> {
             owner: self.user_ids().map(|(uid, _)| uid..=uid + (self.request.ids().count() - 1)),
             copies: (!is_alone).then_some(scratch.path()),
         };
-        self.execute(&plan, &made, &build_dir, tell)
+        let shown = shares.then(|| self.inputs.clone());
+        let result = self.execute(&plan, &made, &build_dir, tell);
+        if let Some(shown) = shown {
+            store.give_back(scratch, &shown);
+        }
+        result
+    }
+
+    /// Whether the next build may have the same store directory, with what is mounted in it. Not if the builder could
+    /// do something to it that is not undone: pass it on to others, or mark it in a way that the filter forbids.
+    fn shares(&self) -> bool {
+        let Context { store, settings, .. } = self.context;
+        settings.build_isolation == settings::Isolation::Namespaces
+            && self.network() != Network::Host
+            && settings.filter_syscalls
+            && !settings.allow_new_privileges
+            && self.request.ids() == Ids::One
+            && store.can_be_mounted(&self.inputs)
     }
 
     fn run_open(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
@@ -305,6 +328,10 @@ impl<'a> Build<'a> {
         );
         let exit = exit.map_err(sandbox)?;
         let log_tail = log.finish();
+        if self.is_isolated() {
+            // Its builder may have closed it to everybody.
+            build_dir::set_mode(made.directory, 0o1775)?;
+        }
         let missing = outputs::missing(self.request, made);
         if exit.status == ExitStatus::Code(0) && missing.is_none() {
             tell(Message::Ran);

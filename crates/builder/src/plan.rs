@@ -27,6 +27,8 @@ pub(crate) struct View<'a> {
     pub(crate) real_store: &'a Path,
     /// The closure of the inputs.
     pub(crate) inputs: &'a BTreeSet<StorePath>,
+    /// Whether later builds have the same store directory, in which what is mounted stays.
+    pub(crate) shares: bool,
     /// Becomes the store directory; the outputs are made in it.
     pub(crate) scratch: &'a Path,
     /// Becomes the build directory.
@@ -159,6 +161,14 @@ fn work_ops(view: &View<'_>) -> [Op; 2] {
 
 fn store_ops(view: &View<'_>) -> Vec<Op> {
     let store_dir = Path::new(view.store_dir);
+    if view.shares {
+        return vec![Op::Gather {
+            base: view.scratch.to_owned(),
+            target: store_dir.to_owned(),
+            from: view.real_store.to_owned(),
+            names: view.inputs.iter().map(StorePath::to_string).collect(),
+        }];
+    }
     let mut ops = vec![bind(view.scratch, store_dir, Access::ReadWrite)];
     ops.extend(view.inputs.iter().map(|path| {
         let base = path.to_string();
@@ -278,6 +288,7 @@ mod tests {
             store_dir: "/nix/store",
             real_store: Path::new("/srv/nix/store"),
             inputs: &inputs.iter().map(|path| path.parse().unwrap()).collect(),
+            shares: network == Network::Loopback,
             scratch: Path::new("/srv/nix/store/hello.drv.chroot/store"),
             build_dir: Path::new("/srv/nix/var/nix/builds/nix-1-0/build"),
             tmp: Path::new("/srv/nix/var/nix/builds/nix-1-0/tmp"),

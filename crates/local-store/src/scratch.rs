@@ -1,15 +1,17 @@
 //! Where a sandboxed build puts its outputs before they are moved to their places.
 #![expect(clippy::disallowed_methods, reason = "scratch directories are on disk")]
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use store_path::StorePath;
 
 use crate::delete::remove_tree;
 use crate::error::Error;
-use crate::store::LocalStore;
+use crate::store::{LocalStore, guard};
 use crate::sweep::{claim, remove_left_over};
 
 /// The directory `<drv>.chroot` in the store directory, removed on drop.
@@ -31,7 +33,54 @@ impl LocalStore {
     /// Only its caller can enter it. The directory `store` in it can be written to by `builder`, a user and
     /// a group, or else by the caller. The caller holds the locks of the outputs, so there is no second one.
     pub fn make_scratch(&self, drv: &StorePath, builder: Option<(u32, u32)>) -> Result<Scratch, Error> {
-        let path = self.location().real_store.join(format!("{drv}.chroot"));
+        let scratch = self.make(self.location().real_store.join(format!("{drv}.chroot")))?;
+        scratch.give_to(builder)?;
+        Ok(scratch)
+    }
+
+    /// Takes a scratch directory that others had before, or makes one.
+    ///
+    /// `drv` is a temporary root, whose digest keeps collectors from it. What is mounted in it for one build can stay
+    /// for the next; [`LocalStore::give_back`] takes away what the builder put there.
+    pub fn take_scratch(&self, drv: &StorePath, builder: Option<(u32, u32)>) -> Result<Scratch, Error> {
+        let idle = guard(&self.scratches.idle).pop();
+        let fresh = || {
+            let path =
+                |unique: &str| self.location().real_store.join(format!("{}-{unique}.chroot", drv.digest()));
+            let make = |path: &Path| match fs::symlink_metadata(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+                Ok(_) => Err(std::io::ErrorKind::AlreadyExists.into()),
+            };
+            let (path, ()) = self
+                .with_unique(path, make)
+                .map_err(Error::file("look into", &self.location().real_store))?;
+            self.make(path)
+        };
+        let scratch = idle.map_or_else(fresh, Ok)?;
+        scratch.give_to(builder)?;
+        Ok(scratch)
+    }
+
+    /// Keeps a scratch directory for the next build, without all that is not named in `shown`; one that cannot be
+    /// cleaned is removed instead.
+    pub fn give_back(&self, scratch: Scratch, shown: &BTreeSet<StorePath>) {
+        if clean(&scratch.store(), shown).is_ok() {
+            guard(&self.scratches.idle).push(scratch);
+        }
+    }
+
+    /// Whether all of `paths` can be mounted: what is a symlink has to be copied for each build anew.
+    pub fn can_be_mounted(&self, paths: &BTreeSet<StorePath>) -> bool {
+        let mut known = guard(&self.scratches.no_symlinks);
+        paths.iter().all(|path| {
+            known.contains(path)
+                || fs::symlink_metadata(self.real_path(path)).is_ok_and(|metadata| !metadata.is_symlink())
+                    && known.insert(path.clone())
+        })
+    }
+
+    fn make(&self, path: PathBuf) -> Result<Scratch, Error> {
         let builds = self.location().builds();
         let mark = |unique: &str| builds.join(format!("scratch-{unique}"));
         let (mark, ()) = self
@@ -41,17 +90,40 @@ impl LocalStore {
             Scratch { _lock: make_locked(&path).inspect_err(|_| drop(fs::remove_file(&mark)))?, path, mark };
         let store = scratch.store();
         fs::create_dir(&store).map_err(Error::file("make the directory", &store))?;
-        if let Some((user, group)) = builder {
-            std::os::unix::fs::chown(&store, Some(user), Some(group))
-                .map_err(Error::file("give away", &store))?;
-        }
-        fs::set_permissions(&store, Permissions::from_mode(0o1775))
-            .map_err(Error::file("change the mode of", &store))?;
         Ok(scratch)
     }
 }
 
+/// What scratch directories leave for later builds of the same process.
+#[derive(Debug, Default)]
+pub(crate) struct Scratches {
+    idle: Mutex<Vec<Scratch>>,
+    /// Paths that are known to be files or directories. What is valid does not change.
+    no_symlinks: Mutex<HashSet<StorePath>>,
+}
+
+fn clean(store: &Path, shown: &BTreeSet<StorePath>) -> Result<(), Error> {
+    for entry in fs::read_dir(store).map_err(Error::file("list", store))? {
+        let name = entry.map_err(Error::file("list", store))?.file_name();
+        let path = name.to_str().and_then(|name| name.parse::<StorePath>().ok());
+        if !path.is_some_and(|path| shown.contains(&path)) {
+            remove_tree(&store.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 impl Scratch {
+    /// Lets nobody but its builder put something into its store directory.
+    fn give_to(&self, builder: Option<(u32, u32)>) -> Result<(), Error> {
+        let store = self.store();
+        if let Some((user, group)) = builder {
+            chown(&store, Some(user), Some(group)).map_err(Error::file("give away", &store))?;
+        }
+        fs::set_permissions(&store, Permissions::from_mode(0o1775))
+            .map_err(Error::file("change the mode of", &store))
+    }
+
     /// Returns the directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -12,6 +12,7 @@ use crate::commit::Commits;
 use crate::error::Error;
 use crate::layout;
 use crate::location::Location;
+use crate::scratch::Scratches;
 use crate::sweep;
 use crate::temp_roots::TempRoots;
 
@@ -41,6 +42,7 @@ pub struct LocalStore {
     connections: Mutex<Vec<Db>>,
     pub(crate) commits: Commits,
     pub(crate) temp_roots: Mutex<Option<TempRoots>>,
+    pub(crate) scratches: Scratches,
     /// Numbers the names of what this process makes aside.
     pub(crate) next_number: AtomicU64,
     /// What could not be swept.
@@ -59,6 +61,7 @@ impl LocalStore {
             connections: Mutex::default(),
             commits: Commits::default(),
             temp_roots: Mutex::default(),
+            scratches: Scratches::default(),
             next_number: AtomicU64::new(0),
             left_over: Vec::new(),
             _big_lock: big_lock,

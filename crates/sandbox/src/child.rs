@@ -15,7 +15,7 @@ use crate::functions;
 use crate::given::{Given, Limited, Namespace};
 use crate::launcher::send;
 use crate::limits::Bounds;
-use crate::plan::{Exec, Identity, Plan, Program};
+use crate::plan::{Exec, Identity, Op, Plan, Program};
 use crate::program_file;
 use crate::restrict;
 use crate::root::Root;
@@ -35,6 +35,8 @@ pub(crate) struct Channels {
     pub(crate) reply: OwnedFd,
     /// What the build may use.
     pub(crate) bounds: Bounds,
+    /// What an [`Op::Gather`] shows, mounted before.
+    pub(crate) gathered: Option<OwnedFd>,
 }
 
 /// Sets up the sandbox and runs the program in it. Never returns.
@@ -66,7 +68,10 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     given.inherited = uniform::apply();
     let mut root = Root::mount()?;
     for op in &plan.ops {
-        root.apply(op)?;
+        match (op, &channels.gathered) {
+            (Op::Gather { target, .. }, Some(mounts)) => root.show(mounts, target)?,
+            _ => root.apply(op)?,
+        }
     }
     hand_over(root.take_memory(), &channels.reply, &mut given)?;
     let null = open_null()?;

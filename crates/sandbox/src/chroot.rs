@@ -46,6 +46,10 @@ impl Chroot {
 
     /// Carries out one operation, if it can be had without namespaces.
     pub(crate) fn apply(&mut self, op: &Op) -> Result<(), Failure> {
+        let parts = op.parts();
+        if !parts.is_empty() {
+            return parts.iter().try_for_each(|part| self.apply(part));
+        }
         let Some(root) = &mut self.root else { return Ok(()) };
         let slash = Path::new("/");
         let host_proc;

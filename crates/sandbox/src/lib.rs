@@ -24,6 +24,7 @@ mod descendants;
 mod error;
 mod filter;
 mod functions;
+mod gather;
 mod given;
 mod host;
 mod ids;

@@ -122,6 +122,22 @@ pub enum Op {
         /// Whether an absent source is passed over.
         optional: bool,
     },
+    /// Shows a directory of the host, to be written to, and in it entries of another one, read-only.
+    ///
+    /// What one build after the other shows in the same base stays mounted from one to the next.
+    Gather {
+        /// Absolute path on the host of the directory that is shown. No two builds have it at the same time.
+        #[serde(with = "byte_path")]
+        base: PathBuf,
+        /// Where.
+        #[serde(with = "byte_path")]
+        target: PathBuf,
+        /// Absolute path on the host of the directory with the entries, none of which is a symlink.
+        #[serde(with = "byte_path")]
+        from: PathBuf,
+        /// Their names, in order.
+        names: Vec<String>,
+    },
     /// Writes a file.
     File {
         /// Where; must not exist.
@@ -277,6 +293,17 @@ impl Plan {
     }
 }
 
+impl Op {
+    /// The single mounts that an [`Op::Gather`] stands for; nothing for any other operation.
+    pub(crate) fn parts(&self) -> Vec<Self> {
+        let Self::Gather { base, target, from, names } = self else { return Vec::new() };
+        let bind = |source, target, access| Self::Bind { source, target, access, optional: false };
+        let first = bind(base.clone(), target.clone(), Access::ReadWrite);
+        let entries = names.iter().map(|name| bind(from.join(name), target.join(name), Access::ReadOnly));
+        std::iter::once(first).chain(entries).collect()
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.isolation {
@@ -336,6 +363,10 @@ impl fmt::Display for Op {
                     write!(f, " from {}", source.display())?;
                 }
                 if *optional { f.write_str(" if present") } else { Ok(()) }
+            }
+            Self::Gather { .. } => {
+                let parts: Vec<String> = self.parts().iter().map(Self::to_string).collect();
+                f.write_str(&parts.join("\n"))
             }
             Self::File { target, contents, mode } => {
                 write!(f, "file {} {mode:04o} \"{}\"", target.display(), contents.escape_ascii())

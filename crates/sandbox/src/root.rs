@@ -94,6 +94,7 @@ impl Root {
         match op {
             Op::Dir { target, mode } => self.make_dir(target, *mode),
             Op::Bind { source, target, access, optional } => self.bind(source, target, *access, *optional),
+            Op::Gather { .. } => op.parts().iter().try_for_each(|part| self.apply(part)),
             Op::File { target, contents, mode } => self.make_file(target, contents, *mode),
             Op::Symlink { target, points_at } => self.make_symlink(target, points_at),
             Op::Tmpfs { target, mode, size } => {
@@ -220,12 +221,12 @@ impl Root {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             fs::openat(parent, name, flags, Mode::from_raw_mode(0o444)).map(drop)
         };
-        match made {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(errno) => {
-                Err(Failure::new(if directory { Step::MakeDir } else { Step::MakeFile }, target, errno))
-            }
-        }
+        exists(made).map_err(at(if directory { Step::MakeDir } else { Step::MakeFile }, target))
+    }
+
+    /// Shows mounts that were made before at `target`.
+    pub(crate) fn show(&mut self, mounts: &OwnedFd, target: &Path) -> Result<(), Failure> {
+        self.attach_dir(mounts, target, Step::Bind)
     }
 
     fn attach_dir(&mut self, fs: &OwnedFd, target: &Path, step: Step) -> Result<(), Failure> {
@@ -312,6 +313,14 @@ impl Root {
     }
 }
 
+/// What was to be made and is there is as good as made.
+pub(crate) fn exists(made: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match made {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
 /// Opens without following any symlink or leaving `root`.
 fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -320,7 +329,8 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io:
 
 const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
 
-fn attributes(access: Access) -> u64 {
+/// What a mount gets with an access, as `MOUNT_ATTR_*`.
+pub(crate) fn attributes(access: Access) -> u64 {
     let flags = match access {
         Access::ReadOnly => {
             MountAttrFlags::MOUNT_ATTR_RDONLY

@@ -16,6 +16,7 @@ use crate::cgroup::{Cgroup, Hierarchies};
 use crate::child::{self, Channels};
 use crate::error::Step;
 use crate::filter;
+use crate::gather::{self, Gatherer};
 use crate::given::Given;
 use crate::ids;
 use crate::keeper;
@@ -23,7 +24,7 @@ use crate::launcher::{ARGUMENT, HELLO, SWEEP, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
 use crate::limits::{Bounds, Limits};
-use crate::plan::{Filter, Isolation, Network, Plan};
+use crate::plan::{Filter, Isolation, Network, Op, Plan};
 use crate::sweep;
 use crate::sys::{self, Cloned};
 use crate::wire::{self, Failure, Reply, Said};
@@ -58,8 +59,16 @@ fn serve() {
     let cgroups = has_cgroup_namespaces();
     let leash = Leash::start().ok();
     let own_namespace = false;
-    let mut server =
-        Server { control, builds: Vec::new(), leash, caller, own_namespace, cgroups, hierarchies: None };
+    let mut server = Server {
+        control,
+        builds: Vec::new(),
+        leash,
+        gatherer: None,
+        caller,
+        own_namespace,
+        cgroups,
+        hierarchies: None,
+    };
     while server.turn() {}
     server.kill_all();
 }
@@ -77,6 +86,8 @@ struct Server {
     builds: Vec<Build>,
     /// `None` if it could not be started, which is tried again with each build.
     leash: Option<Leash>,
+    /// Started with the first build that shows what others may show too.
+    gatherer: Option<Gatherer>,
     /// Effective user and group id on the host.
     caller: (u32, u32),
     /// Whether this process has left the caller's user namespace, as an ordinary user's does for namespaces.
@@ -226,8 +237,9 @@ impl Server {
         // Here, so that further builds need not; why it fails is for the child to say.
         let _ = plan.filter.map(filter::compiled);
         let their_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
+        let gathered = self.gather(&plan)?;
         let bounds = self.bounds(&plan.limits)?;
-        let channels = Channels { status: their_status, mapped, log, reply: their_reply, bounds };
+        let channels = Channels { status: their_status, mapped, log, reply: their_reply, bounds, gathered };
         // The namespace of control groups is entered when those of the build are.
         let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
         let namespaces = self.namespaces(&plan) & !later;
@@ -244,6 +256,7 @@ impl Server {
                         // A keeper lives as long as its build; other builds' sockets must not.
                         self.builds.clear();
                         self.leash = None;
+                        self.gatherer = None;
                         let _ = rustix::stdio::dup2_stdin(&our_reply);
                         let _ = rustix::io::dup2(&our_reply, &mut self.control);
                         keeper::run(&plan, channels, given, &our_reply)
@@ -292,6 +305,32 @@ impl Server {
         }
     }
 
+    /// What a build shows of what others have shown before; without it, the build makes its mounts itself.
+    fn gather(&mut self, plan: &Plan) -> Result<Option<OwnedFd>, Failure> {
+        let wanted = plan.ops.iter().find(|op| matches!(op, Op::Gather { .. }));
+        let Some(wanted @ Op::Gather { base, names, .. }) = wanted else { return Ok(None) };
+        if plan.isolation == Isolation::Namespaces
+            && let Some(mounts) = self.gathered(wanted)
+        {
+            return Ok(Some(mounts));
+        }
+        // What other builds had is not to be seen.
+        gather::clear(base, names).map_err(|errno| Failure::new(Step::Unmount, base, errno))?;
+        Ok(None)
+    }
+
+    fn gathered(&mut self, wanted: &Op) -> Option<OwnedFd> {
+        if let Some(gatherer) = &mut self.gatherer {
+            match gatherer.gather(wanted) {
+                Err(Errno::PIPE | Errno::CONNRESET) => self.gatherer.take().map(Gatherer::reap),
+                other => return other.ok(),
+            };
+        }
+        // The first, or the next when one was killed.
+        self.gatherer = Gatherer::start().ok();
+        self.gatherer.as_mut()?.gather(wanted).ok()
+    }
+
     /// Makes what enforces the limits of a build.
     fn bounds(&mut self, limits: &Limits) -> Result<Bounds, Failure> {
         if limits.are_none() {
@@ -324,7 +363,8 @@ impl Server {
     /// Every child that was not adopted.
     fn children(&self) -> Vec<i32> {
         let leash = self.leash.as_ref().map(|leash| leash.pid);
-        self.builds.iter().map(|build| build.pid).chain(leash).collect()
+        let gatherer = self.gatherer.as_ref().map(|gatherer| gatherer.pid);
+        self.builds.iter().map(|build| build.pid).chain(leash).chain(gatherer).collect()
     }
 
     /// Starts the leash, and gives it every build.

@@ -114,6 +114,11 @@ pub(crate) fn make_private(mount: impl AsFd) -> rustix::io::Result<()> {
     change_mount(mount, 0, 0, libc::MS_PRIVATE, true)
 }
 
+/// Adds attributes to the mount behind `mount` and to those below, and keeps what is mounted there from spreading.
+pub(crate) fn restrict_mount(mount: impl AsFd, attributes: u64) -> rustix::io::Result<()> {
+    change_mount(mount, attributes, 0, libc::MS_PRIVATE, true)
+}
+
 fn change_mount(
     mount: impl AsFd,
     add: u64,
