@@ -260,6 +260,17 @@ impl BuildFailure {
             _ => None,
         }
     }
+
+    /// Says where the build directory was kept.
+    pub(crate) fn keep_in(&mut self, place: PathBuf) {
+        match self {
+            Self::Builder { kept, .. }
+            | Self::OutOfMemory { kept, .. }
+            | Self::Overran { kept, .. }
+            | Self::NoOutput { kept, .. } => *kept = Some(place),
+            _ => {}
+        }
+    }
 }
 
 fn mebibytes(bytes: u64) -> String {

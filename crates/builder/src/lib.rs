@@ -40,9 +40,11 @@ mod limits;
 mod log;
 mod outputs;
 mod plan;
+mod prepare;
 mod request;
 mod rewrite;
 mod user;
+mod work;
 
 pub use build::{Built, Context, Message, build};
 pub use failure::BuildFailure;

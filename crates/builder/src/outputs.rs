@@ -20,7 +20,7 @@ use crate::request::Request;
 /// Where outputs were made.
 pub(crate) struct Made<'a> {
     /// The directory that was the store directory for the builder.
-    pub(crate) directory: &'a Path,
+    pub(crate) directory: PathBuf,
     /// The user outside that must own what is in it; `None` when it is the caller.
     pub(crate) owner: Option<RangeInclusive<u32>>,
     /// Where outputs are copied to first, if the builder could pass an open file of theirs to a process that
@@ -35,7 +35,7 @@ impl Made<'_> {
 
     /// What becomes valid.
     fn kept(&self, output: &StorePath) -> PathBuf {
-        self.copies.unwrap_or(self.directory).join(output.to_string())
+        self.copies.unwrap_or(&self.directory).join(output.to_string())
     }
 }
 

@@ -1,0 +1,114 @@
+//! What a builder is given, made: directories, the files in them, and a plan with a user outside.
+
+use std::path::{Path, PathBuf};
+
+use local_store::{BuildDir, Scratch};
+use sandbox::{BuildUser, Network, Plan};
+
+use crate::build::Message;
+use crate::failure::BuildFailure;
+use crate::outputs::Made;
+use crate::plan::{self, Outside};
+use crate::work::{Places, Work};
+use crate::{build_dir, user};
+
+/// Everything that a build has before it runs. Dropping it throws away what was made.
+pub(crate) struct Prepared {
+    pub(crate) plan: Plan,
+    /// Where its build directory is.
+    pub(crate) build_dir: PathBuf,
+    /// That directory, or the one it is in.
+    pub(crate) top: BuildDir,
+    /// What is its store directory; `None` if that is the host's.
+    pub(crate) scratch: Option<Scratch>,
+    /// As root, whom the builder is outside its sandbox, and no other one meanwhile.
+    pub(crate) user: Option<BuildUser>,
+    real_store: PathBuf,
+}
+
+impl Prepared {
+    /// Makes the sandbox of an isolated build. The caller holds the locks of its outputs.
+    pub(crate) fn isolated(work: &Work<'_>, tell: &mut dyn FnMut(Message<'_>)) -> Result<Self, BuildFailure> {
+        let (user, top) = Self::begin(work, tell)?;
+        let ids = user.as_ref().map(BuildUser::ids);
+        if work.is_chroot() && user.is_none() {
+            return Err(BuildFailure::ChrootNeedsRoot);
+        }
+        let failed = |source| BuildFailure::Store { drv: work.request.drv.clone(), source };
+        let (store, drv) = (work.context.store, work.request.drv);
+        let scratch = if work.shares { store.take_scratch(drv, ids) } else { store.make_scratch(drv, ids) };
+        let scratch = scratch.map_err(failed)?;
+        let places = Places {
+            scratch: scratch.store(),
+            build_dir: top.path().join("build"),
+            tmp: top.path().join("tmp"),
+            root: scratch.root(),
+        };
+        build_dir::make_dir(&places.build_dir, 0o700, ids)?;
+        build_dir::make_dir(&places.tmp, 0o1777, None)?;
+        if work.is_chroot() {
+            build_dir::make_dir(&places.root, 0o755, None)?;
+        }
+        let started = work.program(&work.context.settings.sandbox_build_dir)?;
+        write_files(&started.files, &places.build_dir, ids)?;
+        let outside = user.as_ref().map(|user| Outside { ids: user.ids(), groups: user.groups() });
+        let plan = work.isolated(&places, outside, started.exec);
+        for lack in plan.lacks() {
+            tell(Message::Warning(format!("`build-isolation = chroot`: {lack}")));
+        }
+        let real_store = work.context.store.location().real_store.clone();
+        Ok(Self { plan, build_dir: places.build_dir, top, scratch: Some(scratch), user, real_store })
+    }
+
+    /// Makes what a build that sees the host is given.
+    pub(crate) fn open(work: &Work<'_>, tell: &mut dyn FnMut(Message<'_>)) -> Result<Self, BuildFailure> {
+        let (user, top) = Self::begin(work, tell)?;
+        tell(Message::Warning(
+            "building without isolation (`build-use-chroot = false`): the builder sees this whole machine"
+                .to_owned(),
+        ));
+        let build_dir = top.path().to_owned();
+        let started = work.program(&build_dir)?;
+        write_files(&started.files, &build_dir, user.as_ref().map(BuildUser::ids))?;
+        let plan = plan::open(work.context.settings, started.exec);
+        let real_store = work.context.store.location().real_store.clone();
+        Ok(Self { plan, build_dir, top, scratch: None, user, real_store })
+    }
+
+    fn begin(
+        work: &Work<'_>,
+        tell: &mut dyn FnMut(Message<'_>),
+    ) -> Result<(Option<BuildUser>, BuildDir), BuildFailure> {
+        let user = user::take(work.context, work.request, tell)?;
+        let top = work
+            .context
+            .store
+            .make_build_dir(work.context.settings.build_dir.as_deref())
+            .map_err(|source| BuildFailure::BuildDir { drv: work.request.drv.clone(), source })?;
+        Ok((user, top))
+    }
+
+    /// Where its outputs are when it has ended.
+    pub(crate) fn made(&self) -> Made<'_> {
+        let Some(scratch) = &self.scratch else {
+            return Made { directory: self.real_store.clone(), owner: None, copies: None };
+        };
+        let is_alone = self.plan.network == Network::Loopback && self.plan.lacks().is_empty();
+        let ids = self.user.as_ref().map(BuildUser::ids);
+        Made {
+            directory: scratch.store(),
+            owner: ids.map(|(uid, _)| uid..=uid + (self.plan.identity.count - 1)),
+            copies: (!is_alone).then_some(scratch.path()),
+        }
+    }
+}
+
+fn write_files(
+    files: &[(String, Vec<u8>)],
+    directory: &Path,
+    owner: Option<(u32, u32)>,
+) -> Result<(), BuildFailure> {
+    files
+        .iter()
+        .try_for_each(|(name, contents)| build_dir::write_file(&directory.join(name), contents, owner))
+}

@@ -1,0 +1,180 @@
+//! What a builder is given, worked out before anything is made for it: its program, its environment, its plan.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use sandbox::{Exec, Ids, Network, Plan};
+use settings::{FodNetwork, Isolation};
+use store_path::StorePath;
+
+use crate::build::Context;
+use crate::environment::{self, Environment, Surroundings};
+use crate::failure::BuildFailure;
+use crate::plan::{self, Outside, View};
+use crate::request::Request;
+use crate::rewrite::Rewrites;
+use crate::{attributes, graph};
+
+/// A derivation that can be built here, and the closure of its inputs.
+pub(crate) struct Work<'a> {
+    pub(crate) context: &'a Context<'a>,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) inputs: BTreeSet<StorePath>,
+    rewrites: Rewrites,
+    /// Whether the next build may have the same store directory, with what is mounted in it.
+    pub(crate) shares: bool,
+}
+
+/// Where on the host a builder's directories are.
+pub(crate) struct Places {
+    /// Becomes the store directory.
+    pub(crate) scratch: PathBuf,
+    /// Becomes the build directory.
+    pub(crate) build_dir: PathBuf,
+    /// Becomes `/tmp`.
+    pub(crate) tmp: PathBuf,
+    /// Becomes the root under `build-isolation = chroot`.
+    pub(crate) root: PathBuf,
+}
+
+/// A program, and the files in its build directory that its environment names.
+pub(crate) struct Started {
+    pub(crate) exec: Exec,
+    /// Name in the build directory and contents.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> Work<'a> {
+    pub(crate) fn new(
+        context: &'a Context<'a>,
+        request: &'a Request<'a>,
+        inputs: BTreeSet<StorePath>,
+    ) -> Self {
+        let rewrites = Rewrites::of(request.derivation, context.store.store_dir());
+        let mut work = Self { context, request, inputs, rewrites, shares: false };
+        work.shares = work.may_share();
+        work
+    }
+
+    pub(crate) fn is_isolated(&self) -> bool {
+        self.context.settings.build_use_chroot
+    }
+
+    pub(crate) fn is_chroot(&self) -> bool {
+        self.is_isolated() && self.context.settings.build_isolation == Isolation::Chroot
+    }
+
+    /// Not if the builder could do something to the directory that is not undone: pass it on to others, or mark it in a
+    /// way that the filter forbids.
+    fn may_share(&self) -> bool {
+        let Context { store, settings, .. } = *self.context;
+        self.is_isolated()
+            && !self.is_chroot()
+            && self.network() != Network::Host
+            && settings.filter_syscalls
+            && !settings.allow_new_privileges
+            && self.request.ids() == Ids::One
+            && store.can_be_mounted(&self.inputs)
+    }
+
+    /// The plan of its sandbox.
+    pub(crate) fn isolated(&self, places: &Places, user: Option<Outside<'_>>, program: Exec) -> Plan {
+        let Context { store, settings, host, .. } = *self.context;
+        plan::isolated(View {
+            settings,
+            store_dir: store.store_dir().as_str(),
+            real_store: &store.location().real_store,
+            inputs: &self.inputs,
+            shares: self.shares,
+            scratch: &places.scratch,
+            build_dir: &places.build_dir,
+            tmp: &places.tmp,
+            root: &places.root,
+            host,
+            user,
+            ids: self.request.ids(),
+            network: self.network(),
+            program,
+        })
+    }
+
+    /// Fixed-output builds may be given the host's network; nobody else is.
+    fn network(&self) -> Network {
+        match self.context.settings.fod_network {
+            FodNetwork::Host if self.request.derivation.is_fixed() => Network::Host,
+            FodNetwork::Host | FodNetwork::None => Network::Loopback,
+        }
+    }
+
+    /// What runs, with `inside` as the build directory it sees.
+    pub(crate) fn program(&self, inside: &Path) -> Result<Started, BuildFailure> {
+        let derivation = self.request.derivation;
+        let environment = self.environment(inside)?;
+        let builder = self.rewrites.apply(&derivation.builder);
+        let name = builder.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+        let args = derivation.args.iter().map(|argument| self.rewrites.apply(argument));
+        let exec = Exec {
+            path: PathBuf::from(std::ffi::OsStr::from_bytes(&builder)),
+            args: std::iter::once(name).chain(args).collect(),
+            env: environment.variables.into_iter().collect(),
+            directory: inside.to_owned(),
+            personality_32: is_32_bit(&derivation.system),
+        };
+        Ok(Started { exec, files: environment.files })
+    }
+
+    fn environment(&self, inside: &Path) -> Result<Environment, BuildFailure> {
+        let Request { derivation, options, .. } = self.request;
+        let store = self.context.store;
+        let impure = options.impure_env_vars.iter().map(|name| {
+            let value = self.context.host.environment.get(name).cloned().unwrap_or_default();
+            (name.clone(), value)
+        });
+        let surroundings = Surroundings {
+            store_dir: store.store_dir().as_str(),
+            build_dir: inside,
+            cores: self.context.host.cores,
+            impure: impure.collect(),
+        };
+        self.check_exports()?;
+        let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
+        let Some(attributes) = &options.structured_attrs else {
+            let mut environment =
+                environment::plain(derivation, &options.pass_as_file, &self.rewrites, &surroundings);
+            for export in &options.exports {
+                let text = graph::plain(store, export).map_err(failed)?;
+                environment.files.push((String::from_utf8_lossy(&export.name).into_owned(), text));
+            }
+            return Ok(environment);
+        };
+        let mut graphs = Vec::new();
+        for export in &options.exports {
+            let value = graph::structured(store, export).map_err(failed)?;
+            graphs.push((String::from_utf8_lossy(&export.name).into_owned(), value));
+        }
+        let complete =
+            attributes::complete(attributes.clone(), graphs, derivation, store.store_dir(), &self.rewrites);
+        let (json, shell) = (attributes::to_json(&complete), attributes::to_shell(&complete));
+        Ok(environment::structured(derivation, json, shell, &surroundings))
+    }
+
+    /// A closure may be told only of what the builder can see.
+    fn check_exports(&self) -> Result<(), BuildFailure> {
+        let roots = self.request.options.exports.iter().flat_map(|export| &export.roots);
+        match roots.clone().find(|root| !self.inputs.contains(root)) {
+            None => Ok(()),
+            Some(root) => Err(BuildFailure::Attribute {
+                drv: self.request.drv.clone(),
+                problem: format!(
+                    "`exportReferencesGraph` names `{root}`, which is not in the closure of its inputs"
+                ),
+            }),
+        }
+    }
+}
+
+/// Systems whose programs expect a 32-bit kernel.
+fn is_32_bit(system: &[u8]) -> bool {
+    [&b"i686-linux"[..], b"armv7l-linux", b"armv6l-linux", b"armv5tel-linux"].contains(&system)
+}
