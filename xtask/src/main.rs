@@ -29,6 +29,7 @@ usage: cargo xtask CHORE
   dist                        one static binary; prints its path";
 
 fn main() -> ExitCode {
+    sandbox::launcher_main();
     let arguments: Vec<String> = env::args().skip(1).collect();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

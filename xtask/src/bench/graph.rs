@@ -14,6 +14,17 @@ pub(super) fn waiting(chain: usize, waiting: usize) -> Value {
     closure(links.chain((chain..chain + waiting).map(|index| (index, trivial(vec![chain - 1])))))
 }
 
+/// Derivations that all need the same sources.
+pub(super) fn consumers(count: usize, sources: &[String]) -> Value {
+    let consumer = |index| {
+        let mut one = trivial(Vec::new());
+        one["inputSrcs"] = json!(sources);
+        one["env"]["number"] = json!(format!("{index}"));
+        (index, one)
+    };
+    closure((0..count).map(consumer))
+}
+
 /// A derivation that copies its input, a file in the store.
 pub(super) fn copying(input: &str) -> Value {
     let mut one = trivial(Vec::new());

@@ -16,6 +16,8 @@ pub(super) struct Contender {
     pub(super) name: &'static str,
     /// Makes everything ready anew and returns the command to time; the box keeps alive what it needs.
     pub(super) prepare: Box<dyn Fn() -> Result<Prepared>>,
+    /// Whether the command itself says how many seconds it took for what is timed.
+    pub(super) tells: bool,
 }
 
 /// A command, and what has to exist while it runs.
@@ -33,7 +35,7 @@ impl From<Command> for Prepared {
 impl Contender {
     /// A contender that needs nothing made ready.
     pub(super) fn plain(name: &'static str, command: impl Fn() -> Result<Command> + 'static) -> Self {
-        Self { name, prepare: Box::new(move || Ok(command()?.into())) }
+        Self { name, prepare: Box::new(move || Ok(command()?.into())), tells: false }
     }
 }
 
@@ -58,15 +60,16 @@ pub(super) fn take_turns(contenders: Vec<Contender>, runs: usize) -> Result<Vec<
     for _ in 0..runs {
         for (contender, samples) in &mut results {
             let prepared = (contender.prepare)()?;
-            samples.push(sample(&prepared.command).with_context(|| format!("`{}` fails", contender.name))?);
+            let result = sample(&prepared.command, contender.tells);
+            samples.push(result.with_context(|| format!("`{}` fails", contender.name))?);
         }
     }
     Ok(results)
 }
 
 /// Runs this program's part `measure`, whose only children are those of the command.
-fn sample(command: &Command) -> Result<Sample> {
-    let mut helper = this_part("measure")?;
+fn sample(command: &Command, tells: bool) -> Result<Sample> {
+    let mut helper = this_part(if tells { "told" } else { "measure" })?;
     helper.arg(command.get_program()).args(command.get_args());
     let output = helper.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{command:?} failed");
@@ -83,16 +86,22 @@ pub(super) fn this_part(part: &str) -> Result<Command> {
 }
 
 /// Runs a program, its results thrown away, and prints its seconds and its memory in KiB.
-pub(super) fn part(program: &str, arguments: &[impl AsRef<OsStr>]) -> Result<()> {
+///
+/// If it tells the seconds itself, those.
+pub(super) fn part(program: &str, arguments: &[impl AsRef<OsStr>], tells: bool) -> Result<()> {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let stdout = if tells { Stdio::piped() } else { Stdio::null() };
+    command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
     let start = Instant::now();
     let output = command.spawn()?.wait_with_output()?;
-    let seconds = start.elapsed().as_secs_f64();
+    let mut seconds = start.elapsed().as_secs_f64();
     if !output.status.success() {
         io::stderr().write_all(&output.stderr)?;
     }
     ensure!(output.status.success(), "{}", output.status);
+    if tells {
+        seconds = String::from_utf8(output.stdout)?.trim().parse()?;
+    }
     println!("{seconds} {}", getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss());
     Ok(())
 }

@@ -8,6 +8,7 @@ mod graph;
 mod measure;
 mod noise;
 mod rows;
+mod sandbox;
 mod stores;
 
 use std::path::PathBuf;
@@ -46,7 +47,7 @@ fn rows(store: &str, arguments: &[String]) -> Result<()> {
     let (wanted, runs) = parse(arguments)?;
     let scratch = tempfile::Builder::new().prefix("store-bench-").tempdir()?;
     let bench = Bench { store: store.into(), scratch, runs };
-    let mut waited = Vec::new();
+    let (mut waited, mut sandboxes) = (Vec::new(), Vec::new());
     for row in ROWS.iter().filter(|row| wanted.is_empty() || wanted.iter().any(|name| name == row.name)) {
         let contenders =
             (row.contenders)(&bench).with_context(|| format!("cannot prepare `{}`", row.name))?;
@@ -54,9 +55,12 @@ fn rows(store: &str, arguments: &[String]) -> Result<()> {
         report(row, &results);
         if row.name.starts_with("waiting-") {
             waited.push((row, results));
+        } else if row.name.starts_with("sandbox-") {
+            sandboxes.push((row, results));
         }
     }
     compare_waiting(&waited);
+    compare_closures(&sandboxes);
     Ok(())
 }
 
@@ -108,6 +112,20 @@ fn compare_waiting(rows: &[(&Row, Results)]) {
     }
 }
 
+/// Prints what the inputs of a sandbox add to it, for each contender: the difference to the one without.
+fn compare_closures(rows: &[(&Row, Results)]) {
+    let Some(((none, without), others)) = rows.split_first() else { return };
+    for (row, results) in others {
+        for (contender, samples) in results {
+            let Some((_, base)) = without.iter().find(|(one, _)| one.name == contender.name) else {
+                continue;
+            };
+            let added = millis(row, samples) - millis(none, base);
+            println!("{}-{}.{} {added:.3} ms", row.name, none.name, contender.name);
+        }
+    }
+}
+
 /// Runs one part; see [`PART`].
 pub(crate) fn part(arguments: &[String]) -> Result<()> {
     if let [part, store, rest @ ..] = arguments
@@ -117,7 +135,14 @@ pub(crate) fn part(arguments: &[String]) -> Result<()> {
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["measure", program, ref rest @ ..] => measure::part(program, rest),
+        ["measure", program, ref rest @ ..] => measure::part(program, rest, false),
+        ["told", program, ref rest @ ..] => measure::part(program, rest, true),
+        ["sandboxes", count, directory, inputs] => {
+            sandbox::ours(count.parse()?, directory.as_ref(), inputs.parse()?)
+        }
+        ["bubblewrap", count, directory, inputs] => {
+            sandbox::bubblewrap(count.parse()?, directory.as_ref(), inputs.parse()?)
+        }
         ["builds", count, jobs] => floor::builds(count.parse()?, jobs.parse()?),
         ["unshared"] => floor::unshared(),
         ["confined", root] => floor::confined(root.as_ref()),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
 use super::stores::Store;
-use super::{Bench, graph, noise};
+use super::{Bench, graph, noise, sandbox};
 
 /// One thing to time.
 pub(super) struct Row {
@@ -33,6 +33,18 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "hash-1gib", per: 1, contenders: hash_large },
     Row { name: "scan-1gib", per: 1, contenders: scan_large },
     Row { name: "register-1gib", per: 1, contenders: register_large },
+    Row { name: "sandbox-0", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 0) },
+    Row { name: "sandbox-1", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 1) },
+    Row { name: "sandbox-10", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 10) },
+    Row { name: "sandbox-100", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 100) },
+    Row { name: "sandbox-1000", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 1000) },
+    Row {
+        name: "sandbox-10000",
+        per: sandbox::COUNT,
+        contenders: |bench| sandbox::contenders(bench, 10_000),
+    },
+    Row { name: "closure-100", per: CONSUMERS, contenders: |bench| closure(bench, 100) },
+    Row { name: "closure-1000", per: CONSUMERS, contenders: |bench| closure(bench, 1000) },
 ];
 
 /// Builds a graph with us, with Nix, and as bare namespaces; each time in a new store.
@@ -62,13 +74,35 @@ fn in_stores(
             let command = ready(command(&store, &program, jobs))?;
             Ok(Prepared { command, _keep: Some(store) })
         };
-        Contender { name, prepare: Box::new(prepare) }
+        Contender { name, prepare: Box::new(prepare), tells: false }
     };
     let mut contenders = vec![contender("store", Store::build)];
     if bench.has_nix() {
         contenders.push(contender("nix", |store, _, jobs| store.nix_build(jobs)));
     }
     contenders
+}
+
+/// Builds that all have the same closure.
+const CONSUMERS: usize = 20;
+
+/// Whole builds with that many inputs each.
+fn closure(bench: &Bench, inputs: usize) -> Result<Vec<Contender>> {
+    let contender = |name, command: fn(&Store, &Path, usize) -> Command| {
+        let program = bench.store.clone();
+        let prepare = move || {
+            let mut store = Store::with(&program, &[], &graph::independent(inputs))?;
+            store.replace(&program, &graph::consumers(CONSUMERS, &store.derivations))?;
+            let command = command(&store, &program, 1);
+            Ok(Prepared { command, _keep: Some(store) })
+        };
+        Contender { name, prepare: Box::new(prepare), tells: false }
+    };
+    let mut contenders = vec![contender("store", Store::build)];
+    if bench.has_nix() {
+        contenders.push(contender("nix", |store, _, jobs| store.nix_build(jobs)));
+    }
+    Ok(contenders)
 }
 
 /// Asks for what is there already; the floor is a start of our program.

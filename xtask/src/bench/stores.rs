@@ -38,11 +38,16 @@ impl Store {
         for source in sources {
             store.add(program, source)?;
         }
-        let file = store.directory.path().join("graph.json");
-        fs::write(&file, graph.to_string())?;
-        store.derivations =
-            store.lines(program, ["derivation".as_ref(), "add".as_ref(), file.as_os_str()])?;
+        store.replace(program, graph)?;
         Ok(store)
+    }
+
+    /// Adds other derivations; those are to be built from then on.
+    pub(super) fn replace(&mut self, program: &Path, graph: &Value) -> Result<()> {
+        let file = self.directory.path().join("graph.json");
+        fs::write(&file, graph.to_string())?;
+        self.derivations = self.lines(program, ["derivation".as_ref(), "add".as_ref(), file.as_os_str()])?;
+        Ok(())
     }
 
     /// Makes a store with nothing in it.
