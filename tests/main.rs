@@ -22,6 +22,7 @@ mod locks;
 mod log;
 mod nar;
 mod neighbours;
+mod old_kernel;
 mod path_info;
 mod peer;
 mod processes;

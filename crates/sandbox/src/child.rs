@@ -69,7 +69,11 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     let mut root = Root::mount()?;
     for op in &plan.ops {
         match (op, &channels.gathered) {
-            (Op::Gather { target, .. }, Some(mounts)) => root.show(mounts, target)?,
+            (Op::Gather { target, .. }, Some(mounts)) => {
+                let mounts = rustix::io::fcntl_dupfd_cloexec(mounts, 3)
+                    .map_err(|errno| Failure::new(Step::Bind, target, errno))?;
+                root.show(mounts, target)?;
+            }
             _ => root.apply(op)?,
         }
     }

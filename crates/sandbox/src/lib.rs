@@ -33,6 +33,7 @@ mod launcher;
 mod leash;
 mod left_over;
 mod limits;
+mod mounting;
 mod plan;
 mod probe;
 mod program_file;

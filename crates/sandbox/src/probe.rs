@@ -246,7 +246,7 @@ fn remedy(step: Step, source: &io::Error) -> String {
         Step::MountProc => {
             "inside a container: /proc is masked there; start it with an unmasked one (Docker: --security-opt systempaths=unconfined)"
         }
-        _ if source.raw_os_error() == Some(libc::ENOSYS) => "a kernel of Linux 5.12 or later is needed",
+        _ if source.raw_os_error() == Some(libc::ENOSYS) => "a kernel of Linux 5.6 or later is needed",
         _ => "see the cause; as root `dmesg` may say which policy refused it",
     };
     text.to_owned()

@@ -1,9 +1,8 @@
 //! Carries out a plan's operations below a private root that only this process's mount namespace has.
 //!
 //! Nothing here resolves a path of the sandbox through a symlink: every target is reached from a
-//! descriptor of the root with `openat2`, and mounts are cloned, restricted and then attached by
-//! descriptor (`open_tree`, `mount_setattr`, `move_mount`), so that no moment exists in which an
-//! input could be written.
+//! descriptor of the root with `openat2`, and mounts are made, restricted and attached as `mounting` says, so that
+//! no moment exists in which a builder could write to an input.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{self, MountAttrFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::Step;
+use crate::mounting::{self, Attributes, Depth, Mount, READ_ONLY};
 use crate::plan::{Access, Op, Resource, relative};
 use crate::sys;
 use crate::wire::Failure;
@@ -44,19 +44,24 @@ impl Root {
         let root = new_tmpfs(0o755, None).map_err(at(Step::MountRoot, slash))?;
         // Over the host's root: the one directory that every host has. Absolute paths go on to mean
         // the host's files, since a process's root is not looked up again.
-        attach(&root, CWD, slash).map_err(at(Step::MountRoot, slash))?;
+        let attached = root.attach(CWD, slash).and_then(|()| mounting::over_root(root));
+        let root = attached.map_err(at(Step::MountRoot, slash))?;
         Ok(Self { fd: root, is_on_host: false, last_parent: None, memory: None })
     }
 
     /// Mounts the directory at `path` of the host over itself, where mounts below spread to nobody.
     pub(crate) fn on(path: &Path) -> Result<Self, Failure> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-        let root = mount::open_tree(CWD, path, flags).map_err(at(Step::MountRoot, path))?;
-        attach(&root, CWD, path).map_err(at(Step::MountRoot, path))?;
+        let mounted = || -> rustix::io::Result<OwnedFd> {
+            Mount::of(CWD, path, Depth::One)?.attach(CWD, path)?;
+            fs::open(
+                path,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let root = mounted().map_err(at(Step::MountRoot, path))?;
         // Not before: where the mount it is in is shared, attaching it has made it so, too.
-        let private = sys::make_private(&root).map_err(at(Step::PrivateMounts, path));
+        let private = mounting::make_private(&root).map_err(at(Step::PrivateMounts, path));
         let root = Self { fd: root, is_on_host: true, last_parent: None, memory: None };
         private.map(|()| root).inspect_err(|_| {
             let _ = mount::unmount(path, mount::UnmountFlags::DETACH);
@@ -70,11 +75,12 @@ impl Root {
 
     /// One more mount of the file system at `target`, attached nowhere.
     fn another(&mut self, target: &Path) -> rustix::io::Result<OwnedFd> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
         let (parent, name) = self.parent_of(target).map_err(|_| Errno::NOENT)?;
-        mount::open_tree(parent, name, flags)
+        match Mount::of(parent, Path::new(name), Depth::One)? {
+            Mount::Detached(mount) => Ok(mount),
+            // Not on older kernels.
+            Mount::Copy { .. } | Mount::Fresh { .. } => Err(Errno::NOSYS),
+        }
     }
 
     /// The directory that is the root.
@@ -85,8 +91,7 @@ impl Root {
     /// Takes back that the root itself is read-only, and keeps no mount in it busy.
     pub(crate) fn make_writable(&mut self) -> Result<(), Failure> {
         self.last_parent = None;
-        let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into();
-        sys::clear_mount_attributes(&self.fd, read_only).map_err(at(Step::ReadOnly, Path::new("/")))
+        mounting::set_read_only(&self.fd, false).map_err(at(Step::ReadOnly, Path::new("/")))
     }
 
     /// Carries out one operation.
@@ -103,9 +108,10 @@ impl Root {
             }
             Op::Memory { source, target, bytes } => {
                 let fs = new_tmpfs(0o700, Some(&bytes.to_string())).map_err(at(Step::MountTmpfs, target))?;
-                copy_files(source, &fs).map_err(at(Step::MakeFile, source))?;
                 self.attach_dir(&fs, target, Step::MountTmpfs)?;
-                self.memory = Some(self.another(target).map_err(at(Step::MountTmpfs, target))?);
+                let memory = self.another(target).map_err(at(Step::MountTmpfs, target))?;
+                copy_files(source, &memory).map_err(at(Step::MakeFile, source))?;
+                self.memory = Some(memory);
                 Ok(())
             }
             Op::Proc { target } => {
@@ -186,30 +192,27 @@ impl Root {
     }
 
     fn bind(&mut self, source: &Path, target: &Path, access: Access, optional: bool) -> Result<(), Failure> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
-            | OpenTreeFlags::AT_RECURSIVE;
-        let tree = match mount::open_tree(CWD, source, flags) {
+        let mut tree = match Mount::of(CWD, source, Depth::Below) {
             Err(Errno::NOENT | Errno::NOTDIR) if optional => return Ok(()),
             other => other.map_err(at(Step::OpenSource, source))?,
         };
-        let stat = fs::fstat(&tree).map_err(at(Step::OpenSource, source))?;
+        let file = tree.file().ok_or_else(|| Failure::new(Step::OpenSource, source, Errno::INVAL))?;
+        let stat = fs::fstat(file).map_err(at(Step::OpenSource, source))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => {
                 let points_at =
-                    fs::readlinkat(&tree, c"", Vec::new()).map_err(at(Step::OpenSource, source))?;
+                    fs::readlinkat(file, c"", Vec::new()).map_err(at(Step::OpenSource, source))?;
                 return self.make_symlink(target, Path::new(OsStr::from_c_str(&points_at)));
             }
             FileType::Directory => self.make_mount_point(target, true)?,
             _ => self.make_mount_point(target, false)?,
         }
         if self.is_on_host {
-            sys::make_private(&tree).map_err(at(Step::PrivateMounts, target))?;
+            tree.make_private().map_err(at(Step::PrivateMounts, target))?;
         }
-        sys::add_mount_attributes(&tree, attributes(access), true).map_err(at(Step::ReadOnly, target))?;
+        tree.restrict(attributes(access)).map_err(at(Step::ReadOnly, target))?;
         let (parent, name) = self.parent_of(target)?;
-        attach(&tree, parent, Path::new(name)).map_err(at(Step::Bind, target))
+        tree.attach(parent, Path::new(name)).map_err(at(Step::Bind, target))
     }
 
     /// Makes the empty file or directory that a mount is attached to, unless it is there.
@@ -225,14 +228,14 @@ impl Root {
     }
 
     /// Shows mounts that were made before at `target`.
-    pub(crate) fn show(&mut self, mounts: &OwnedFd, target: &Path) -> Result<(), Failure> {
-        self.attach_dir(mounts, target, Step::Bind)
+    pub(crate) fn show(&mut self, mounts: OwnedFd, target: &Path) -> Result<(), Failure> {
+        self.attach_dir(&Mount::Detached(mounts), target, Step::Bind)
     }
 
-    fn attach_dir(&mut self, fs: &OwnedFd, target: &Path, step: Step) -> Result<(), Failure> {
+    fn attach_dir(&mut self, fs: &Mount, target: &Path, step: Step) -> Result<(), Failure> {
         self.make_mount_point(target, true)?;
         let (parent, name) = self.parent_of(target)?;
-        attach(fs, parent, Path::new(name)).map_err(at(step, target))
+        fs.attach(parent, Path::new(name)).map_err(at(step, target))
     }
 
     fn give(&mut self, target: &Path, uid: u32, gid: u32) -> Result<(), Failure> {
@@ -248,25 +251,20 @@ impl Root {
     }
 
     fn make_read_only(&mut self, target: &Path) -> Result<(), Failure> {
-        let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into();
         if target == Path::new("/") {
-            return sys::add_mount_attributes(&self.fd, read_only, false).map_err(at(Step::ReadOnly, target));
+            return mounting::set_read_only(&self.fd, true).map_err(at(Step::ReadOnly, target));
         }
         let (parent, name) = self.parent_of(target)?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
-            | OpenTreeFlags::AT_RECURSIVE;
+        let name = Path::new(name);
         let restrict = || -> rustix::io::Result<()> {
-            let tree = mount::open_tree(parent, name, flags)?;
-            sys::add_mount_attributes(&tree, read_only, true)?;
-            attach(&tree, parent, Path::new(name))
+            let mut tree = Mount::of(parent, name, Depth::Below)?;
+            tree.restrict(READ_ONLY)?;
+            tree.attach(parent, name)
         };
         restrict().map_err(at(Step::ReadOnly, target))
     }
 
     fn mask(&mut self, target: &Path) -> Result<(), Failure> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let is_on_host = self.is_on_host;
         let (parent, name) = self.parent_of(target)?;
         let mask = || -> rustix::io::Result<()> {
@@ -274,12 +272,12 @@ impl Root {
                 Err(Errno::NOENT) => return Ok(()),
                 other => drop(other?),
             }
-            let null = mount::open_tree(CWD, c"/dev/null", flags)?;
+            let mut null = Mount::of(CWD, Path::new("/dev/null"), Depth::One)?;
             if is_on_host {
-                sys::make_private(&null)?;
+                null.make_private()?;
             }
-            sys::add_mount_attributes(&null, attributes(Access::Device) | READ_ONLY, false)?;
-            attach(&null, parent, Path::new(name))
+            null.restrict(attributes(Access::Device) | READ_ONLY)?;
+            null.attach(parent, Path::new(name))
         };
         mask().map_err(at(Step::Bind, target))
     }
@@ -327,10 +325,8 @@ fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io:
     fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-const READ_ONLY: u64 = MountAttrFlags::MOUNT_ATTR_RDONLY.bits() as u64;
-
 /// What a mount gets with an access, as `MOUNT_ATTR_*`.
-pub(crate) fn attributes(access: Access) -> u64 {
+pub(crate) fn attributes(access: Access) -> Attributes {
     let flags = match access {
         Access::ReadOnly => {
             MountAttrFlags::MOUNT_ATTR_RDONLY
@@ -343,11 +339,7 @@ pub(crate) fn attributes(access: Access) -> u64 {
     flags.bits().into()
 }
 
-fn attach(fs: &OwnedFd, parent: impl AsFd, name: &Path) -> rustix::io::Result<()> {
-    mount::move_mount(fs, c"", parent, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-}
-
-fn new_tmpfs(mode: u32, size: Option<&str>) -> rustix::io::Result<OwnedFd> {
+fn new_tmpfs(mode: u32, size: Option<&str>) -> rustix::io::Result<Mount> {
     let mode = format!("{mode:o}");
     let mut options = vec![("mode", mode.as_str())];
     options.extend(size.map(|size| ("size", size)));
@@ -384,17 +376,12 @@ fn take_over(from: &OwnedFd, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
 }
 
 /// Makes a file system that is mounted nowhere yet. An option with an empty value is a flag.
-fn new_mount(kind: &str, options: &[(&str, &str)], flags: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
-    let context = mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in options {
-        if value.is_empty() {
-            mount::fsconfig_set_flag(&context, *key)?;
-        } else {
-            mount::fsconfig_set_string(&context, *key, *value)?;
-        }
-    }
-    mount::fsconfig_create(&context)?;
-    mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+fn new_mount(
+    kind: &'static str,
+    options: &[(&str, &str)],
+    flags: MountAttrFlags,
+) -> rustix::io::Result<Mount> {
+    Mount::fresh(kind, options, flags.bits().into())
 }
 
 fn loopback_up() -> rustix::io::Result<()> {

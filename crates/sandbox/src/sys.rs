@@ -104,6 +104,26 @@ pub(crate) fn add_mount_attributes(
     change_mount(mount, attributes, 0, 0, recursive)
 }
 
+/// Asks to restrict a mount that has no name, which tells by the error whether that can be asked for.
+pub(crate) fn restrict_nothing() -> rustix::io::Result<()> {
+    // SAFETY: `mount_attr` is plain integers, for which zero is "unchanged".
+    let mut change: libc::mount_attr = unsafe { zeroed() };
+    // Without any change, the kernel would not look for the mount.
+    change.attr_set = libc::MOUNT_ATTR_RDONLY;
+    // SAFETY: the path is terminated, and the structure lives through the call and has the size that is told.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"".as_ptr(),
+            0,
+            &raw const change,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// Takes attributes from the mount behind `mount`.
 pub(crate) fn clear_mount_attributes(mount: impl AsFd, attributes: u64) -> rustix::io::Result<()> {
     change_mount(mount, 0, attributes, 0, false)
@@ -149,14 +169,37 @@ fn change_mount(
 pub(crate) fn close_on_exec_from(first: u32) -> rustix::io::Result<()> {
     // SAFETY: setting a flag invalidates no descriptor that a Rust value owns.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 { Ok(()) } else { Err(last_errno()) }
+    match if result == 0 { Ok(()) } else { Err(last_errno()) } {
+        // Before Linux 5.11.
+        Err(Errno::NOSYS | Errno::INVAL) => {
+            for number in first..MOST_DESCRIPTORS {
+                // SAFETY: as above; that a descriptor is not open is no harm.
+                unsafe { libc::fcntl(number as libc::c_int, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            Ok(())
+        }
+        other => other,
+    }
 }
+
+/// More than a launcher ever has open.
+const MOST_DESCRIPTORS: u32 = 1 << 16;
 
 /// Closes every descriptor from `first` on. The caller must have let go of all values that own one.
 pub(crate) fn close_from(first: u32) -> rustix::io::Result<()> {
     // SAFETY: nothing is read or written; that no owner is left is the caller's part.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(last_errno()) }
+    match if result == 0 { Ok(()) } else { Err(last_errno()) } {
+        // Before Linux 5.9.
+        Err(Errno::NOSYS) => {
+            // SAFETY: as above; that a descriptor is not open is no harm.
+            (first..MOST_DESCRIPTORS).for_each(|number| unsafe {
+                libc::close(number as libc::c_int);
+            });
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Makes this process one that is scheduled like most: no policy of its own, no real-time priority.
