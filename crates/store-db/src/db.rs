@@ -86,7 +86,7 @@ pub(crate) fn statement(action: &'static str, path: &Path, source: rusqlite::Err
 }
 
 /// A full disk is told as the system tells it, since callers know what to do about that.
-fn cause(source: rusqlite::Error) -> Cause {
+pub(crate) fn cause(source: rusqlite::Error) -> Cause {
     let no_room_for_index =
         source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHMSIZE);
     match source.sqlite_error_code() {
@@ -96,16 +96,21 @@ fn cause(source: rusqlite::Error) -> Cause {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // The caller keeps a connection on one thread at a time, so SQLite needs no lock of its own.
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
 }
 
-fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
+/// Lets statements wait for other processes, and be compiled once.
+pub(crate) fn wait_for_others(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.busy_timeout(PATIENCE)
+}
+
+fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> {
+    wait_for_others(connection)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -117,7 +122,7 @@ fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> 
 }
 
 /// Changes the journal when it differs and nobody else uses the database, which the change needs for itself.
-fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
+pub(crate) fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
     let present: String = connection.query_row("pragma main.journal_mode", [], |row| row.get(0))?;
     if present == wanted {
         return Ok(());

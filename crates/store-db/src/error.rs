@@ -30,6 +30,21 @@ pub enum Error {
         source: Cause,
     },
 
+    /// A later version of this program has changed our own database.
+    #[error(
+        "the database of builds `{}` has version {found}, and this `store` knows versions up to {known}; \
+         use the newer one, or move that file away: what was built until now is then of unknown isolation",
+        path.display()
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: usize,
+    },
+
     /// A row holds something that is neither a store path nor a hash.
     #[error("the store database `{}` has a row with a bad {column}: `{text}`", path.display())]
     Row {

@@ -4,7 +4,8 @@
 //! a path *should* be, `local-store` makes it so before it asks for the row.
 //!
 //! The schema is Nix's number 10, to the byte, so that Nix opens the same file. Rows hold full paths
-//! below the logical store directory, whichever directory the files really are in.
+//! below the logical store directory, whichever directory the files really are in. How paths were built is in
+//! a file of our own ([`Records`]), of which Nix knows nothing.
 //!
 //! ```
 //! use store_db::{Db, Options};
@@ -23,6 +24,8 @@
 mod db;
 mod error;
 mod read;
+mod records;
+mod records_schema;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -31,4 +34,5 @@ mod write;
 
 pub use db::{Db, Options};
 pub use error::Error;
+pub use records::Records;
 pub use write::Transaction;

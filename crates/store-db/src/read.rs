@@ -1,12 +1,13 @@
 //! Queries. Each takes a fixed number of statements, however many paths it is asked about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rusqlite::{OptionalExtension, Params, params};
 use store_path::{Digest, PathInfo, StorePath};
 
 use crate::Db;
 use crate::error::Error;
+use crate::records::Registration;
 use crate::rows::{INFO_COLUMNS, RawInfo, Reader, json_list};
 
 /// The rows of the asked paths, each found through the index (`cross join` keeps the order of the loops).
@@ -93,6 +94,17 @@ impl Db {
             .and_then(|mut statement| statement.query_row([&prefix], |row| row.get(0)).optional())
             .map_err(self.failed("look up a digest"))?;
         found.filter(|text| text.starts_with(&prefix)).map(|text| self.reader().path(&text)).transpose()
+    }
+
+    /// Returns which row each of `paths` has that is valid.
+    pub(crate) fn registrations(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<HashMap<String, Registration>, Error> {
+        let sql = format!("select v.path, v.id, v.hash, v.registrationTime from {ASKED}");
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?)));
+        let rows = self.collect(&sql, params![self.store_dir.as_str(), json_list(paths)], read)?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Returns every valid path.

@@ -95,6 +95,22 @@ impl<'db> Transaction<'db> {
         Ok(())
     }
 
+    /// Returns the number of the row that `path` has, valid since before or from this transaction on.
+    pub(crate) fn registration(&self, path: &StorePath) -> Result<i64, Error> {
+        self.inner
+            .prepare_cached("select id from ValidPaths where path = ?1")
+            .and_then(|mut query| query.query_row([self.print(path)], |row| row.get(0)))
+            .map_err(self.failed("look up a path"))
+    }
+
+    /// Returns whether the path with that full name has that row.
+    pub(crate) fn has(&self, path: &str, registration: i64) -> Result<bool, Error> {
+        self.inner
+            .prepare_cached("select 1 from ValidPaths where id = ?1 and path = ?2")
+            .and_then(|mut query| query.exists(params![registration, path]))
+            .map_err(self.failed("look up a path"))
+    }
+
     fn change(&self, sql: &'static str, path: &StorePath) -> Result<(), Error> {
         let changed =
             self.inner.prepare_cached(sql).and_then(|mut change| change.execute([self.print(path)]));

@@ -26,6 +26,7 @@
 //! ```
 
 mod base32;
+mod build_record;
 mod content_address;
 mod digest;
 mod hash;
@@ -39,6 +40,7 @@ mod placeholder;
 mod ref_scanner;
 mod store_dir;
 
+pub use build_record::{BuildRecord, IsolationText};
 pub use content_address::{ContentAddress, ContentAddressError, Method};
 pub use digest::{Digest, DigestError};
 pub use hash::{Hash, HashAlgorithm};

@@ -1,0 +1,51 @@
+//! The schema of our own database, as the steps that lead to it.
+
+/// Step `n` leads from version `n` to `n + 1`; a new file is of version 0. Steps are added, never changed.
+pub(crate) const STEPS: &[&str] = &["\
+create table Isolations (
+    id       integer primary key not null,
+    format   integer not null, -- how to read the text
+    isolated integer not null, -- whether nothing was lacking
+    text     text not null,
+    unique (text, format, isolated)
+);
+
+create table Builds (
+    id         integer primary key autoincrement not null,
+    drv        text not null,
+    started    integer not null, -- milliseconds since 1970
+    outcome    text not null, -- 'built'
+    wallTime   integer not null, -- microseconds, like the next two
+    userTime   integer not null,
+    systemTime integer not null,
+    peakMemory integer not null, -- bytes
+    written    integer not null, -- bytes
+    isolation  integer not null references Isolations(id)
+);
+
+create index IndexBuildsIsolation on Builds(isolation);
+
+-- The first three after the path must be those of its row in ValidPaths, or the record is not of what is valid.
+create table Outputs (
+    path             text primary key not null,
+    registration     integer not null, -- the id in ValidPaths, which is never given twice
+    hash             text not null,
+    registrationTime integer not null,
+    narSize          integer not null,
+    build            integer not null references Builds(id)
+) without rowid;
+
+create index IndexOutputsBuild on Outputs(build);
+
+create trigger CollectBuild after delete on Outputs
+  when not exists (select 1 from Outputs where build = old.build)
+  begin
+    delete from Builds where id = old.build;
+  end;
+
+create trigger CollectIsolation after delete on Builds
+  when not exists (select 1 from Builds where isolation = old.isolation)
+  begin
+    delete from Isolations where id = old.isolation;
+  end;
+"];
