@@ -81,7 +81,7 @@ impl LocalStore {
             infos.push(self.place_derivation(derivation)?);
             outputs.push((derivation.path.clone(), derivation.outputs.clone()));
         }
-        if infos.is_empty() { Ok(()) } else { self.register_with_outputs(infos, outputs) }
+        if infos.is_empty() { Ok(()) } else { self.register_with(infos, outputs, None) }
     }
 
     fn place_derivation(&self, derivation: &NewDerivation<'_>) -> Result<PathInfo, Error> {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use store_db::Transaction;
-use store_path::{PathInfo, StorePath};
+use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::cycle::refuse_cycles;
 use crate::durable;
@@ -23,6 +23,8 @@ pub(crate) type OutputRows = (StorePath, BTreeMap<String, StorePath>);
 struct Request {
     infos: Vec<PathInfo>,
     outputs: Vec<OutputRows>,
+    /// How all of it was built, if it was.
+    record: Option<BuildRecord>,
 }
 
 impl Request {
@@ -60,19 +62,20 @@ impl LocalStore {
     ///
     /// Returns when they are synced and committed. Each refers to valid paths or to others of `infos`.
     pub fn register(&self, infos: &[PathInfo]) -> Result<(), Error> {
-        self.register_with_outputs(infos.to_vec(), Vec::new())
+        self.register_with(infos.to_vec(), Vec::new(), None)
     }
 
-    pub(crate) fn register_with_outputs(
+    pub(crate) fn register_with(
         &self,
         infos: Vec<PathInfo>,
         outputs: Vec<OutputRows>,
+        record: Option<BuildRecord>,
     ) -> Result<(), Error> {
         refuse_cycles(&infos)?;
         let mut state = guard(&self.commits.state);
         let ticket = state.next;
         state.next += 1;
-        state.waiting.push((ticket, Request { infos, outputs }));
+        state.waiting.push((ticket, Request { infos, outputs, record }));
         loop {
             if let Some(answer) = state.answers.remove(&ticket) {
                 return answer;
@@ -98,12 +101,45 @@ impl LocalStore {
             let trees: Vec<_> = infos.map(|info| self.real_path(&info.path)).collect();
             durable::sync(&trees, &self.location().real_store)?;
         }
+        match self.commit_rows(requests) {
+            Err(error @ Error::Records { .. }) => self.commit_unrecorded(requests, error),
+            result => result,
+        }
+    }
+
+    /// Records first: they are committed before the transaction that makes their paths valid, and under its lock.
+    fn commit_rows<'a>(
+        &self,
+        requests: impl IntoIterator<Item = &'a Request>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
         self.with_database(|database| {
             database.transaction(|transaction| {
-                let commit = |request: &Request| Ok(transaction.attempt(|inner| request.write(inner)));
-                requests.iter().map(commit).collect()
+                let (mut answers, mut built) = (Vec::new(), Vec::new());
+                for request in requests {
+                    let answer = transaction.attempt(|inner| request.write(inner));
+                    let record = request.record.as_ref().filter(|_| answer.is_ok());
+                    built.extend(record.map(|record| (record, request.infos.as_slice())));
+                    answers.push(answer);
+                }
+                if !built.is_empty() {
+                    self.record(&built, transaction)?;
+                }
+                Ok(answers)
             })
         })
+    }
+
+    /// What was built cannot become valid now; the rest can.
+    fn commit_unrecorded(&self, requests: &[Request], error: Error) -> Result<Vec<Result<(), Error>>, Error> {
+        let error = Arc::new(error);
+        let others = requests.iter().filter(|request| request.record.is_none());
+        let mut answers = self.commit_rows(others)?.into_iter();
+        let refused = || Err(Error::Together(Arc::clone(&error)));
+        let answer = |request: &Request| match request.record {
+            None => answers.next().unwrap_or(Err(Error::Abandoned)),
+            Some(_) => refused(),
+        };
+        Ok(requests.iter().map(answer).collect())
     }
 }
 

@@ -32,6 +32,7 @@ impl LocalStore {
         let _lock = self.lock(&in_order)?;
         self.refuse_absent(&paths)?;
         self.invalidate(&paths)?;
+        self.collect_records(&paths);
         paths.iter().try_for_each(|path| remove_tree(&self.real_path(path)))
     }
 

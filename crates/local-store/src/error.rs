@@ -42,6 +42,15 @@ pub enum Error {
     #[error(transparent)]
     Database(#[from] store_db::Error),
 
+    /// Our own database of how paths were built cannot be read or written.
+    #[error(
+        "cannot record or look up how paths were built; nothing that is built becomes valid without a record"
+    )]
+    Records {
+        /// What was in the way.
+        source: store_db::Error,
+    },
+
     /// A tree could not be archived.
     #[error(transparent)]
     Dump(#[from] nar::DumpError),

@@ -35,6 +35,7 @@ mod manifest;
 mod open_file;
 mod place;
 mod query;
+mod records;
 mod roots;
 mod scratch;
 mod store;

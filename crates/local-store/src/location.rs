@@ -54,6 +54,11 @@ impl Location {
         self.state_dir.join("db/db.sqlite")
     }
 
+    /// Beside Nix's database, and none of its business.
+    pub(crate) fn records(&self) -> PathBuf {
+        self.state_dir.join("db/store.sqlite")
+    }
+
     pub(crate) fn gc_roots(&self) -> PathBuf {
         self.state_dir.join("gcroots")
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use store_db::Db;
+use store_db::{Db, Records};
 use store_path::{StoreDir, StorePath};
 
 use crate::commit::Commits;
@@ -41,6 +41,8 @@ pub struct LocalStore {
     /// Connections not in use. There are never more than threads that asked at the same time.
     connections: Mutex<Vec<Db>>,
     pub(crate) commits: Commits,
+    /// How paths were built; opened by the first who asks.
+    pub(crate) records: Mutex<Option<Records>>,
     pub(crate) temp_roots: Mutex<Option<TempRoots>>,
     pub(crate) scratches: Scratches,
     /// Numbers the names of what this process makes aside.
@@ -60,6 +62,7 @@ impl LocalStore {
             options,
             connections: Mutex::default(),
             commits: Commits::default(),
+            records: Mutex::default(),
             temp_roots: Mutex::default(),
             scratches: Scratches::default(),
             next_number: AtomicU64::new(0),
@@ -107,8 +110,12 @@ impl LocalStore {
     }
 
     fn connect(&self) -> Result<Db, Error> {
-        let options = store_db::Options { wal: self.options.wal, synchronous: self.options.fsync_metadata };
-        Ok(Db::open(&self.location.database(), self.location.store_dir.clone(), options)?)
+        let store_dir = self.location.store_dir.clone();
+        Ok(Db::open(&self.location.database(), store_dir, self.database_options())?)
+    }
+
+    pub(crate) fn database_options(&self) -> store_db::Options {
+        store_db::Options { wal: self.options.wal, synchronous: self.options.fsync_metadata }
     }
 
     fn release(&self, database: Db) {

@@ -1,0 +1,159 @@
+//! How paths were built, in a database of our own, opened by the first who needs it.
+//!
+//! Order of locks: Nix's database, then [`LocalStore::records`], then our own database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use store_db::{Records, Transaction};
+use store_path::{BuildRecord, PathInfo, StorePath};
+
+use crate::error::Error;
+use crate::store::{LocalStore, guard};
+
+impl LocalStore {
+    /// Makes `infos` valid, all or none, which were built as `record` says; see [`LocalStore::register`].
+    ///
+    /// The record is committed first: what could not be recorded does not become valid.
+    pub fn register_built(&self, infos: &[PathInfo], record: BuildRecord) -> Result<(), Error> {
+        self.register_with(infos.to_vec(), Vec::new(), Some(record))
+    }
+
+    /// Finds out, before anything is built, whether it can be recorded how.
+    pub fn check_records(&self) -> Result<(), Error> {
+        self.with_records(|_| Ok(()))
+    }
+
+    /// Returns how those of `paths` were built that are valid and were built here.
+    ///
+    /// About the others nothing is known: somebody else made them, or their records are gone.
+    pub fn builds(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, BuildRecord>, Error> {
+        if !self.has_records() {
+            return Ok(BTreeMap::new());
+        }
+        self.with_database(|database| self.with_records(|records| records.of(paths, database)))
+    }
+
+    /// Records builds whose paths `transaction` is about to make valid.
+    pub(crate) fn record(
+        &self,
+        built: &[(&BuildRecord, &[PathInfo])],
+        transaction: &Transaction<'_>,
+    ) -> Result<(), Error> {
+        self.with_records(|records| records.add(built, transaction))
+    }
+
+    /// Forgets how `paths` were built, which are not valid any more.
+    ///
+    /// What cannot be forgotten now does no harm, since nobody believes it, and is swept later.
+    pub(crate) fn collect_records(&self, paths: &BTreeSet<StorePath>) {
+        if self.has_records() {
+            let _: Result<(), Error> = self.with_database(|database| {
+                database.transaction(|transaction| {
+                    self.with_records(|records| records.collect(paths, transaction))
+                })
+            });
+        }
+    }
+
+    /// A store in which nothing was built has none, and reading makes none.
+    fn has_records(&self) -> bool {
+        self.location().records().exists()
+    }
+
+    fn with_records<T>(
+        &self,
+        work: impl FnOnce(&mut Records) -> Result<T, store_db::Error>,
+    ) -> Result<T, Error> {
+        let failed = |source| Error::Records { source };
+        let mut records = guard(&self.records);
+        if records.is_none() {
+            let location = self.location();
+            let opened =
+                Records::open(&location.records(), location.store_dir.clone(), self.database_options());
+            *records = Some(opened.map_err(failed)?);
+        }
+        records.as_mut().map_or(Err(Error::Abandoned), |records| work(records).map_err(failed))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk and start threads")]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::tests::{placed, scratch_store, some_path};
+    use store_path::IsolationText;
+
+    fn record(text: &str) -> BuildRecord {
+        BuildRecord {
+            drv: some_path("x.drv"),
+            started_millis: 1,
+            wall_time: Duration::from_micros(1),
+            user_time: Duration::ZERO,
+            system_time: Duration::ZERO,
+            peak_memory_bytes: 1,
+            written_bytes: 0,
+            isolation: Arc::new(IsolationText { format: 1, isolated: true, text: text.to_owned() }),
+        }
+    }
+
+    fn known(store: &LocalStore, name: &str) -> Option<BuildRecord> {
+        let path = some_path(name);
+        store.builds(&BTreeSet::from([path.clone()])).unwrap().remove(&path)
+    }
+
+    #[test]
+    fn what_was_built_is_known_until_it_is_deleted() {
+        let (_scratch, store) = scratch_store();
+        let added = placed(&store, "added", &[]);
+        store.register(&[added]).unwrap();
+        assert_eq!(known(&store, "added"), None);
+        assert!(!store.has_records(), "nothing was built here");
+        store.register_built(&[placed(&store, "built", &[])], record("first")).unwrap();
+        assert_eq!(known(&store, "built"), Some(record("first")));
+        store.delete(&[some_path("built")]).unwrap();
+        store.register(&[placed(&store, "built", &[])]).unwrap();
+        assert_eq!(known(&store, "built"), None, "it was added, not built");
+        store.delete(&[some_path("built")]).unwrap();
+        store.register_built(&[placed(&store, "built", &[])], record("second")).unwrap();
+        assert_eq!(known(&store, "built"), Some(record("second")));
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_does_not_become_valid_and_nothing_else_suffers() {
+        let (_scratch, store) = scratch_store();
+        std::fs::write(store.location().records(), "x".repeat(5000)).unwrap();
+        let error = store.check_records().unwrap_err();
+        assert!(error.to_string().contains("cannot record"), "{error}");
+        let store = &store;
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                scope.spawn(move || {
+                    let added = placed(store, &format!("added-{number}"), &[]);
+                    store.register(&[added]).unwrap();
+                    let built = placed(store, &format!("built-{number}"), &[]);
+                    let error = store.register_built(&[built], record("")).unwrap_err();
+                    let is_record_error = |error: &Error| match error {
+                        Error::Together(error) => matches!(&**error, Error::Records { .. }),
+                        error => matches!(error, Error::Records { .. }),
+                    };
+                    assert!(is_record_error(&error), "{error:?}");
+                });
+            }
+        });
+        let valid = store.all_valid().unwrap();
+        assert_eq!(valid.len(), 8);
+        assert!(valid.iter().all(|path| path.to_string().contains("added")), "{valid:?}");
+        store.delete(&[some_path("added-0")]).unwrap();
+    }
+
+    #[test]
+    fn a_build_that_is_refused_leaves_no_record() {
+        let (_scratch, store) = scratch_store();
+        let bad = placed(&store, "bad", &["absent"]);
+        store.register_built(&[bad], record("")).unwrap_err();
+        assert!(!store.has_records());
+    }
+}
