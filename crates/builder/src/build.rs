@@ -7,16 +7,18 @@ use std::path::PathBuf;
 
 use derivation::{Derivation, OutputName};
 use local_store::LocalStore;
-use sandbox::{Exit, ExitStatus, Launcher, Notice};
+use sandbox::{Exit, ExitStatus, Launcher, Network, Notice};
 use settings::Settings;
-use store_path::{PathInfo, StorePath};
+use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::failure::BuildFailure;
 use crate::host::Host;
+use crate::isolation::{self, Isolation};
 use crate::log::{Keep, Log};
 use crate::outputs;
 use crate::prepare::Prepared;
 use crate::request;
+use crate::stopwatch::{Measured, Stopwatch};
 use crate::work::Work;
 use crate::{build_dir, copy_out, limits};
 
@@ -84,6 +86,8 @@ pub fn build(
     let valid = context.store.valid_among(&wanted).map_err(failed)?;
     let usage = match valid.len() < wanted.len() {
         true => {
+            // Not after hours of building.
+            context.store.check_records().map_err(failed)?;
             let inputs = request::input_closure(&request, context.store)?;
             Some(Build::prepare(&Work::new(context, &request, inputs), valid, tell)?.run(tell)?)
         }
@@ -140,7 +144,7 @@ impl<'a> Build<'a> {
         let missing = outputs::missing(request, &made);
         if ended.exit.status == ExitStatus::Code(0) && missing.is_none() {
             tell(Message::Ran);
-            outputs::keep(context.store, request, &made, inputs, &self.valid)?;
+            outputs::keep(context.store, request, &made, inputs, &self.valid, ended.record(request.drv)?)?;
             if let Some(scratch) = self.prepared.scratch.filter(|_| self.work.shares) {
                 context.store.give_back(scratch, inputs);
             }
@@ -163,11 +167,15 @@ impl<'a> Build<'a> {
             lines: settings.log_lines,
         });
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
+        let shown = context.host.files.look(self.prepared.plan.network == Network::Host);
+        let stopwatch = Stopwatch::start();
         let running = launcher
             .run_as(&self.prepared.plan, self.prepared.user.as_ref())
             .map_err(sandbox)?
             .within(limits::allowance(settings));
         let memory = running.memory().map_err(sandbox)?;
+        let given = running.given().clone();
+        shown.hash();
         let teller = RefCell::new(&mut *tell);
         let exit = running.follow(
             &mut |bytes| {
@@ -176,7 +184,9 @@ impl<'a> Build<'a> {
             },
             &mut |notice| (teller.borrow_mut())(notice.into()),
         );
-        Ok(Ended { exit: exit.map_err(sandbox)?, log_tail: log.finish(), memory })
+        let (exit, measured) = (exit.map_err(sandbox)?, stopwatch.stop());
+        let isolation = Isolation::of(given, &self.prepared.plan, shown.finish());
+        Ok(Ended { exit, log_tail: log.finish(), memory, isolation, measured })
     }
 
     /// Why it has failed.
@@ -212,6 +222,24 @@ struct Ended {
     log_tail: Vec<String>,
     /// Its build directory, if that is in memory.
     memory: Option<OwnedFd>,
+    isolation: Isolation,
+    measured: Measured,
+}
+
+impl Ended {
+    /// What is written down of it.
+    fn record(&self, drv: &StorePath) -> Result<BuildRecord, BuildFailure> {
+        Ok(BuildRecord {
+            drv: drv.clone(),
+            started_millis: self.measured.started_millis,
+            wall_time: self.measured.wall_time,
+            user_time: self.exit.user_time,
+            system_time: self.exit.system_time,
+            peak_memory_bytes: self.exit.peak_memory_bytes,
+            written_bytes: self.exit.written_bytes,
+            isolation: isolation::text(&self.isolation, drv)?,
+        })
+    }
 }
 
 impl From<Notice> for Message<'_> {

@@ -220,6 +220,14 @@ pub enum BuildFailure {
         /// The attribute that forbids it.
         rule: &'static str,
     },
+    /// How it was built could not be put into words.
+    #[error("cannot write down how `{drv}` was built, without which nothing of it becomes valid")]
+    Record {
+        /// The derivation.
+        drv: StorePath,
+        /// What was in the way.
+        source: serde_json::Error,
+    },
     /// The locks, the inputs or the directories of the build could not be had.
     #[error("cannot prepare the build of `{drv}`")]
     Prepare {

@@ -9,12 +9,15 @@ use sandbox::{Access, BuildUsers, HostFile, Op, Unlimited, UserChoice};
 use settings::{ChrootDir, SandboxShell, Settings};
 
 use crate::limits;
+use crate::shown::HostFiles;
 
 /// What builds get from the host.
 #[derive(Debug)]
 pub struct Host {
     /// The shell, the entries of `build-chroot-dirs` and what their programs need, each target once.
     pub(crate) binds: Vec<Op>,
+    /// What of all that builds are shown, and which files exactly it is.
+    pub(crate) files: HostFiles,
     /// What a build with the host's network needs to use it.
     pub(crate) network_files: Vec<Op>,
     /// Variables that a fixed-output build may ask for (`impureEnvVars`).
@@ -73,11 +76,12 @@ impl Host {
     /// # Errors
     /// Names the setting whose value this host cannot give.
     pub fn look(settings: &Settings, environment: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, HostError> {
-        let mut binds = BTreeMap::new();
+        let (mut binds, mut dirs) = (BTreeMap::new(), BTreeMap::new());
         if settings.build_use_chroot {
             for dir in settings.build_chroot_dirs.binds() {
                 add_dir(dir, &mut binds)?;
             }
+            dirs = binds.clone();
             add_shell(&settings.sandbox_shell, &mut binds)?;
         }
         let cores = match settings.cores {
@@ -86,8 +90,13 @@ impl Host {
         };
         let users = if settings.build_use_chroot { BuildUsers::find(&user_choice(settings))? } else { None };
         let unlimited = limits::limits(settings).enforcement()?.unlimited();
+        let shell: Vec<Op> =
+            binds.iter().filter(|(at, _)| !dirs.contains_key(*at)).map(|(_, op)| op.clone()).collect();
+        let network_files = network_files();
+        let dirs: Vec<Op> = dirs.into_values().collect();
+        let files = HostFiles::new(&dirs, &shell, &network_files, settings);
         let binds = binds.into_values().collect();
-        Ok(Self { binds, network_files: network_files(), environment, users, cores, unlimited })
+        Ok(Self { binds, files, network_files, environment, users, cores, unlimited })
     }
 }
 

@@ -12,7 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use derivation::{Forbidden, Output, OutputName};
 use local_store::{Inodes, LocalStore};
-use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, PathInfo, RefScanner, StorePath};
+use store_path::{
+    BuildRecord, ContentAddress, Hash, HashAlgorithm, HashSink, Method, PathInfo, RefScanner, StorePath,
+};
 
 use crate::failure::BuildFailure;
 use crate::request::Request;
@@ -47,13 +49,14 @@ pub(crate) fn missing(request: &Request<'_>, made: &Made<'_>) -> Option<(OutputN
         .map(|(name, path)| (name.clone(), path.clone()))
 }
 
-/// Registers every output that is not valid yet.
+/// Registers every output that is not valid yet, built as `record` says.
 pub(crate) fn keep(
     store: &LocalStore,
     request: &Request<'_>,
     made: &Made<'_>,
     inputs: &BTreeSet<StorePath>,
     valid: &BTreeSet<StorePath>,
+    record: BuildRecord,
 ) -> Result<(), BuildFailure> {
     let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
     let mut inodes = Inodes::default();
@@ -74,7 +77,7 @@ pub(crate) fn keep(
             store.move_into_place(&tree, &info.path).map_err(failed)?;
         }
     }
-    store.register(&new).map_err(failed)
+    store.register_built(&new, record).map_err(failed)
 }
 
 /// One pass over an output: its archive is hashed, counted and scanned for references.

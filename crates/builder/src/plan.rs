@@ -252,6 +252,7 @@ mod tests {
             vec![bind(Path::new("/etc/resolv.conf"), Path::new("/etc/resolv.conf"), Access::ReadOnly)];
         Host {
             binds,
+            files: crate::shown::HostFiles::default(),
             network_files,
             environment: BTreeMap::new(),
             users: None,

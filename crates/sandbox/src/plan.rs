@@ -49,6 +49,7 @@ pub enum Isolation {
 
 /// Whether a build shares the host's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// A network namespace with nothing but loopback.
     Loopback,

@@ -21,7 +21,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("postcard", &["sandbox"]),
     ("rusqlite", &["store-db"]),
     ("rustix", &["sandbox", "local-store"]),
-    ("serde", &["sandbox", "derivation"]),
+    ("serde", &["sandbox", "derivation", "builder"]),
     ("serde_json", &["derivation", "builder", "cli", "xtask"]),
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),
