@@ -28,6 +28,7 @@ mod peer;
 mod processes;
 mod purity;
 mod query;
+mod records;
 mod scene;
 mod targets;
 mod timeouts;

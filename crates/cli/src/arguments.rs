@@ -69,7 +69,11 @@ pub(crate) enum Config {
 impl Command {
     /// Returns whether the command prints something that `--json` can reshape.
     fn has_data(&self) -> bool {
-        !matches!(self, Self::Dump(_) | Self::Restore(_) | Self::Log(_))
+        match self {
+            Self::Dump(_) | Self::Restore(_) => false,
+            Self::Log(args) => args.has_data(),
+            _ => true,
+        }
     }
 }
 

@@ -13,6 +13,11 @@ pub(crate) fn show(took: Duration) -> String {
     }
 }
 
+/// Returns the same, with milliseconds where they matter.
+pub(crate) fn precise(took: Duration) -> String {
+    if took.as_secs() < 10 { format!("{:.3}s", took.as_secs_f64()) } else { show(took) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -24,5 +29,7 @@ mod tests {
         assert_eq!(text(59_999), "59.9s");
         assert_eq!(text(125_000), "2m 05s");
         assert_eq!(text(3_725_000), "1h 02m");
+        let exact = |millis| precise(Duration::from_millis(millis));
+        assert_eq!((exact(9_001), exact(10_001)), ("9.001s".to_owned(), "10.0s".to_owned()));
     }
 }

@@ -1,26 +1,46 @@
 //! `store log`
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use local_store::LocalStore;
+use serde_json::{Map, Value};
+use store_path::StorePath;
 
 use crate::derivers;
 use crate::exit::Exit;
+use crate::origin;
 use crate::session::Session;
 
 /// Prints the log of the last build of a derivation.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  store log ./result\n  store log /nix/store/…-hello.drv")]
+#[command(after_help = "Examples:\n  store log ./result\n  store log /nix/store/…-hello.drv\n  \
+                        store log --about ./result    (how it was built, and what kept that build apart)")]
 pub(crate) struct Args {
     /// A derivation, or something that was built from one.
     path: PathBuf,
+
+    /// Instead tells how it was built: when, from what, how isolated, and what that took.
+    #[arg(long)]
+    about: bool,
+}
+
+impl Args {
+    /// Returns whether it prints something that `--json` can reshape.
+    pub(crate) fn has_data(&self) -> bool {
+        self.about
+    }
 }
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_existing_store()?;
     let path = session.store_path(&store, &args.path)?;
+    if args.about {
+        return about(session, &store, &path);
+    }
     for drv in derivers::of(&store, &path)? {
         let log =
             builder::open_log(&store, &drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
@@ -33,4 +53,34 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         "there is no log of `{path}`: it was not built here, or without `keep-build-log`; \
          `store build --print-build-logs` shows a log while it is written"
     )
+}
+
+/// Tells about a path; about a derivation, what was made from it.
+fn about(session: &mut Session, store: &LocalStore, path: &StorePath) -> Result<Exit> {
+    let wanted = match path.is_derivation() {
+        true => store.outputs_of(path)?.into_values().collect(),
+        false => BTreeSet::from([path.clone()]),
+    };
+    let infos = store.path_infos(&wanted)?;
+    ensure!(
+        !infos.is_empty(),
+        "nothing is known about `{path}`: {}",
+        if path.is_derivation() { "none of its outputs is in the store" } else { "it is not in the store" }
+    );
+    let origins = origin::all(store, infos);
+    if session.json() {
+        let mut list = Vec::new();
+        for origin in &origins {
+            let mut object =
+                Map::from_iter([("path".to_owned(), store.store_dir().print(&origin.info.path).into())]);
+            origin.put_json(store, &mut object)?;
+            list.push(Value::from(object));
+        }
+        session.results().json(&list.into())?;
+        return Ok(Exit::Success);
+    }
+    for line in origins.iter().flat_map(|origin| origin.lines(store)) {
+        session.results().line(line)?;
+    }
+    Ok(Exit::Success)
 }

@@ -30,6 +30,7 @@ mod log;
 mod log_line;
 mod manifest;
 mod messages;
+mod origin;
 mod out_link;
 mod path_info;
 mod progress;
@@ -42,6 +43,8 @@ mod shell;
 mod store_argument;
 mod target;
 mod verify;
+mod verify_isolated;
+mod when;
 
 use std::io::{self, Write};
 use std::panic;

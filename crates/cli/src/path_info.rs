@@ -1,6 +1,6 @@
 //! `store path-info`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use store_path::{PathInfo, StorePath};
 
 use crate::exit::Exit;
+use crate::origin;
 use crate::session::Session;
 
 /// Prints store paths that are valid; with `--json` everything that is known of them.
@@ -37,8 +38,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         paths = store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect();
     }
     if session.json() {
-        let infos = paths.iter().map(|path| read(&store, path)).collect::<Result<Vec<_>>>()?;
-        session.results().json(&infos.into())?;
+        let list = read(&store, &paths)?;
+        session.results().json(&list.into())?;
         return Ok(Exit::Success);
     }
     for path in &paths {
@@ -51,13 +52,26 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn read(store: &LocalStore, path: &StorePath) -> Result<Value> {
-    let info = store.path_info(path)?.with_context(|| format!("`{path}` is not valid any more"))?;
-    Ok(to_json(store, &info))
+/// Reads what is known of all `paths` at once, in their order.
+fn read(store: &LocalStore, paths: &[StorePath]) -> Result<Vec<Value>> {
+    let infos = store.path_infos(&paths.iter().cloned().collect())?;
+    let origins = origin::all(store, infos).into_iter().map(|origin| (origin.info.path.clone(), origin));
+    let origins: BTreeMap<_, _> = origins.collect();
+    let object = |path: &StorePath| {
+        let origin = origins.get(path).with_context(|| format!("`{path}` is not valid any more"))?;
+        let mut object = describe(store, &origin.info);
+        origin.put_json(store, &mut object)?;
+        Ok(object.into())
+    };
+    paths.iter().map(object).collect()
 }
 
 /// Returns what `nix path-info --json` prints, and where the files lie.
 pub(crate) fn to_json(store: &LocalStore, info: &PathInfo) -> Value {
+    describe(store, info).into()
+}
+
+fn describe(store: &LocalStore, info: &PathInfo) -> Map<String, Value> {
     let full = |path: &StorePath| store.store_dir().print(path);
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
@@ -80,5 +94,5 @@ pub(crate) fn to_json(store: &LocalStore, info: &PathInfo) -> Value {
         put("signatures", json!(info.signatures));
     }
     put("valid", true.into());
-    object.into()
+    object
 }

@@ -5,21 +5,30 @@ use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::verify_isolated;
 
 /// Checks that what the store believes to have is there, and prints what is not.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  store verify\n  store verify --contents    (reads every file of the store)"
+    after_help = "Examples:\n  store verify\n  store verify --contents    (reads every file of the store)\n  \
+                  store verify --isolated    (fails unless all that was built was kept apart)"
 )]
 pub(crate) struct Args {
     /// Also hashes the contents of every path.
     #[arg(long)]
     contents: bool,
+
+    /// Instead prints what was built with less than full isolation and why, and of what that is not known.
+    #[arg(long, conflicts_with = "contents")]
+    isolated: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_existing_store()?;
+    if args.isolated {
+        return verify_isolated::run(session, &store);
+    }
     let report = store.verify(args.contents)?;
     let damaged: Vec<(String, String)> = report
         .damaged
