@@ -13,6 +13,7 @@ use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::failure::BuildFailure;
 use crate::host::Host;
+use crate::inside::{Inside, OnFailure};
 use crate::isolation::{self, Isolation};
 use crate::log::{Keep, Log};
 use crate::outputs;
@@ -33,6 +34,8 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// What the settings mean on this host.
     pub host: &'a Host,
+    /// Who may step into the sandbox of a build that has failed.
+    pub on_failure: Option<OnFailure<'a>>,
 }
 
 /// What a build says while it runs.
@@ -151,8 +154,14 @@ impl<'a> Build<'a> {
             return Ok(ended.exit);
         }
         let mut failure = self.failure(&ended, missing);
-        if context.settings.keep_failed {
-            failure.keep_in(self.keep(ended.memory)?);
+        let mut memory = ended.memory;
+        if let Some(OnFailure(attend)) = context.on_failure.filter(|_| self.work.is_isolated()) {
+            let inside = Inside::new(self.work, &self.prepared, memory);
+            attend(&failure, &inside);
+            memory = inside.into_memory();
+        }
+        if context.settings.keeps_failed() {
+            failure.keep_in(self.keep(memory)?);
         }
         Err(failure)
     }
@@ -209,9 +218,9 @@ impl<'a> Build<'a> {
     }
 
     /// Leaves the build directory behind for people to look at, and returns where.
-    fn keep(self, memory: Option<OwnedFd>) -> Result<PathBuf, BuildFailure> {
+    fn keep(self, mut memory: Vec<OwnedFd>) -> Result<PathBuf, BuildFailure> {
         let Prepared { top, build_dir, .. } = self.prepared;
-        memory.map_or(Ok(()), |memory| copy_out::copy(&memory, &build_dir))?;
+        memory.pop().map_or(Ok(()), |memory| copy_out::copy(&memory, &build_dir))?;
         build_dir::keep(top, &build_dir, self.work.request.drv)
     }
 }
@@ -220,8 +229,8 @@ impl<'a> Build<'a> {
 struct Ended {
     exit: Exit,
     log_tail: Vec<String>,
-    /// Its build directory, if that is in memory.
-    memory: Option<OwnedFd>,
+    /// Its directories in memory, the build directory last.
+    memory: Vec<OwnedFd>,
     isolation: Isolation,
     measured: Measured,
 }

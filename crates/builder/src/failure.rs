@@ -88,6 +88,35 @@ pub enum BuildFailure {
          leave the setting at `namespaces`"
     )]
     ChrootNeedsRoot,
+    /// There is no sandbox to step into.
+    #[error(
+        "cannot step into the sandbox of `{drv}`: there is none with `build-use-chroot = false`; let it be `true`"
+    )]
+    NothingToEnter {
+        /// The derivation.
+        drv: StorePath,
+    },
+    /// A sandbox has no shell.
+    #[error(
+        "cannot open a shell in the sandbox of `{drv}`: it has no `/bin/sh`, its builder is no shell, and none of its \
+         inputs has one; `--option sandbox-shell PATH` shows it one of this machine"
+    )]
+    NoShell {
+        /// The derivation.
+        drv: StorePath,
+    },
+    /// A command is not to be found in a sandbox.
+    #[error(
+        "there is no `{command}` in the sandbox of `{drv}`, where `PATH` is `{path}`; name it with the directory it is in"
+    )]
+    NoCommand {
+        /// The derivation.
+        drv: StorePath,
+        /// The command.
+        command: String,
+        /// Where it was looked for.
+        path: String,
+    },
     /// An input is not in the store.
     #[error("cannot build `{drv}`: its input `{input}` is not valid in this store")]
     Input {

@@ -16,7 +16,7 @@
 //! let settings = settings::Settings::default();
 //! let launcher = sandbox::Launcher::start()?;
 //! let host = Host::look(&settings, Default::default())?;
-//! let context = Context { store, launcher: &launcher, settings: &settings, host: &host };
+//! let context = Context { store, launcher: &launcher, settings: &settings, host: &host, on_failure: None };
 //! let built = builder::build(&context, drv, derivation, &mut |message| {
 //!     if let Message::Output(text) = message {
 //!         eprint!("{}", String::from_utf8_lossy(text));
@@ -35,6 +35,7 @@ mod environment;
 mod failure;
 mod graph;
 mod host;
+mod inside;
 mod isolation;
 mod kept_log;
 mod limits;
@@ -45,6 +46,8 @@ mod prepare;
 mod request;
 mod rewrite;
 mod shown;
+mod sketch;
+mod stand_in;
 mod stopwatch;
 mod user;
 mod work;
@@ -52,6 +55,9 @@ mod work;
 pub use build::{Built, Context, Message, build};
 pub use failure::BuildFailure;
 pub use host::{Host, HostError};
+pub use inside::{Inside, OnFailure, enter};
 pub use isolation::{Isolated, Isolation, isolated};
 pub use kept_log::open_log;
 pub use shown::Shown;
+pub use sketch::{Sketch, sketch};
+pub use stand_in::Runs;

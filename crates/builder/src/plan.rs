@@ -153,7 +153,7 @@ fn work_ops(view: &View<'_>) -> [Op; 2] {
     match view.settings.max_build_dir_size {
         0 => [bind(view.tmp, &tmp, Access::ReadWrite), bind(view.build_dir, &target, Access::ReadWrite)],
         size => [
-            Op::Tmpfs { target: tmp, mode: 0o1777, size: Some(size.to_string()) },
+            Op::Memory { source: view.tmp.to_owned(), target: tmp, bytes: size as u64 },
             Op::Memory { source: view.build_dir.to_owned(), target, bytes: size as u64 },
         ],
     }

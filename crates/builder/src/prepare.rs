@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use local_store::{BuildDir, Scratch};
+use local_store::{BuildDir, LocalStore, Scratch};
 use sandbox::{BuildUser, Network, Plan};
+use store_path::StorePath;
 
 use crate::build::Message;
 use crate::failure::BuildFailure;
@@ -29,15 +30,28 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Makes the sandbox of an isolated build. The caller holds the locks of its outputs.
     pub(crate) fn isolated(work: &Work<'_>, tell: &mut dyn FnMut(Message<'_>)) -> Result<Self, BuildFailure> {
+        let make = if work.shares { LocalStore::take_scratch } else { LocalStore::make_scratch };
+        Self::with_scratch(work, tell, make)
+    }
+
+    /// Makes the sandbox that an isolated build would have, for somebody who does not make its outputs.
+    pub(crate) fn beside(work: &Work<'_>, tell: &mut dyn FnMut(Message<'_>)) -> Result<Self, BuildFailure> {
+        // Its name is its own: a build of the same may run meanwhile.
+        Self::with_scratch(work, tell, LocalStore::take_scratch)
+    }
+
+    fn with_scratch(
+        work: &Work<'_>,
+        tell: &mut dyn FnMut(Message<'_>),
+        make: impl FnOnce(&LocalStore, &StorePath, Option<(u32, u32)>) -> Result<Scratch, local_store::Error>,
+    ) -> Result<Self, BuildFailure> {
         let (user, top) = Self::begin(work, tell)?;
         let ids = user.as_ref().map(BuildUser::ids);
         if work.is_chroot() && user.is_none() {
             return Err(BuildFailure::ChrootNeedsRoot);
         }
         let failed = |source| BuildFailure::Store { drv: work.request.drv.clone(), source };
-        let (store, drv) = (work.context.store, work.request.drv);
-        let scratch = if work.shares { store.take_scratch(drv, ids) } else { store.make_scratch(drv, ids) };
-        let scratch = scratch.map_err(failed)?;
+        let scratch = make(work.context.store, work.request.drv, ids).map_err(failed)?;
         let places = Places {
             scratch: scratch.store(),
             build_dir: top.path().join("build"),

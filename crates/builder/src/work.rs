@@ -1,6 +1,6 @@
 //! What a builder is given, worked out before anything is made for it: its program, its environment, its plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -109,34 +109,40 @@ impl<'a> Work<'a> {
 
     /// What runs, with `inside` as the build directory it sees.
     pub(crate) fn program(&self, inside: &Path) -> Result<Started, BuildFailure> {
-        let derivation = self.request.derivation;
         let environment = self.environment(inside)?;
+        let exec = self.exec(inside, environment.variables);
+        Ok(Started { exec, files: environment.files })
+    }
+
+    /// What would run, were all inputs there: only files depend on what is in them.
+    pub(crate) fn outline(&self, inside: &Path) -> Exec {
+        let Request { derivation, options, .. } = self.request;
+        let surroundings = self.surroundings(inside);
+        let environment = match &options.structured_attrs {
+            None => environment::plain(derivation, &options.pass_as_file, &self.rewrites, &surroundings),
+            Some(_) => environment::structured(derivation, Vec::new(), Vec::new(), &surroundings),
+        };
+        self.exec(inside, environment.variables)
+    }
+
+    fn exec(&self, inside: &Path, variables: BTreeMap<Vec<u8>, Vec<u8>>) -> Exec {
+        let derivation = self.request.derivation;
         let builder = self.rewrites.apply(&derivation.builder);
         let name = builder.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
         let args = derivation.args.iter().map(|argument| self.rewrites.apply(argument));
-        let exec = Exec {
+        Exec {
             path: PathBuf::from(std::ffi::OsStr::from_bytes(&builder)),
             args: std::iter::once(name).chain(args).collect(),
-            env: environment.variables.into_iter().collect(),
+            env: variables.into_iter().collect(),
             directory: inside.to_owned(),
             personality_32: is_32_bit(&derivation.system),
-        };
-        Ok(Started { exec, files: environment.files })
+        }
     }
 
     fn environment(&self, inside: &Path) -> Result<Environment, BuildFailure> {
         let Request { derivation, options, .. } = self.request;
         let store = self.context.store;
-        let impure = options.impure_env_vars.iter().map(|name| {
-            let value = self.context.host.environment.get(name).cloned().unwrap_or_default();
-            (name.clone(), value)
-        });
-        let surroundings = Surroundings {
-            store_dir: store.store_dir().as_str(),
-            build_dir: inside,
-            cores: self.context.host.cores,
-            impure: impure.collect(),
-        };
+        let surroundings = self.surroundings(inside);
         self.check_exports()?;
         let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
         let Some(attributes) = &options.structured_attrs else {
@@ -157,6 +163,21 @@ impl<'a> Work<'a> {
             attributes::complete(attributes.clone(), graphs, derivation, store.store_dir(), &self.rewrites);
         let (json, shell) = (attributes::to_json(&complete), attributes::to_shell(&complete));
         Ok(environment::structured(derivation, json, shell, &surroundings))
+    }
+
+    /// What its environment depends on beside the derivation.
+    fn surroundings<'s>(&'s self, inside: &'s Path) -> Surroundings<'s> {
+        let host = self.context.host;
+        let impure = self.request.options.impure_env_vars.iter().map(|name| {
+            let value = host.environment.get(name).cloned().unwrap_or_default();
+            (name.clone(), value)
+        });
+        Surroundings {
+            store_dir: self.context.store.store_dir().as_str(),
+            build_dir: inside,
+            cores: host.cores,
+            impure: impure.collect(),
+        }
     }
 
     /// A closure may be told only of what the builder can see.

@@ -80,8 +80,13 @@ impl World {
 
     fn build(&self, drv: &Checked) -> (Result<Built, BuildFailure>, String) {
         let host = Host::look(&self.settings, BTreeMap::new()).unwrap();
-        let context =
-            Context { store: &self.store, launcher: &self.launcher, settings: &self.settings, host: &host };
+        let context = Context {
+            store: &self.store,
+            launcher: &self.launcher,
+            settings: &self.settings,
+            host: &host,
+            on_failure: None,
+        };
         let mut log = Vec::new();
         let built = builder::build(&context, drv.path(), drv.derivation(), &mut |message| {
             if let Message::Output(text) = message {
@@ -337,8 +342,13 @@ fn a_build_without_isolation_is_warned_of() {
         world.settings.system
     ))[0];
     let host = Host::look(&world.settings, BTreeMap::new()).unwrap();
-    let context =
-        Context { store: &world.store, launcher: &world.launcher, settings: &world.settings, host: &host };
+    let context = Context {
+        store: &world.store,
+        launcher: &world.launcher,
+        settings: &world.settings,
+        host: &host,
+        on_failure: None,
+    };
     let mut warnings = Vec::new();
     let built = builder::build(&context, drv.path(), drv.derivation(), &mut |message| {
         if let Message::Warning(text) = message {

@@ -39,6 +39,9 @@ pub(crate) enum Command {
     /// Computes hashes as the store does.
     #[command(subcommand, after_help = "Example:\n  store hash path ./source")]
     Hash(Hash),
+    /// Shows sandboxes of builds, and steps into them.
+    #[command(subcommand, after_help = "Example:\n  store sandbox enter /nix/store/…-hello.drv")]
+    Sandbox(Sandbox),
     Verify(crate::verify::Args),
     Delete(crate::delete::Args),
     /// Shows the settings that are in force.
@@ -52,6 +55,14 @@ pub(crate) enum Command {
 pub(crate) enum Derivation {
     Show(crate::derivation_show::Args),
     Add(crate::derivation_add::Args),
+}
+
+/// The verbs of `store sandbox`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Sandbox {
+    Show(crate::sandbox_show::Args),
+    Enter(crate::sandbox_enter::Args),
+    Run(crate::sandbox_run::Args),
 }
 
 /// The verbs of `store hash`.
@@ -70,7 +81,7 @@ impl Command {
     /// Returns whether the command prints something that `--json` can reshape.
     fn has_data(&self) -> bool {
         match self {
-            Self::Dump(_) | Self::Restore(_) => false,
+            Self::Dump(_) | Self::Restore(_) | Self::Sandbox(Sandbox::Enter(_) | Sandbox::Run(_)) => false,
             Self::Log(args) => args.has_data(),
             _ => true,
         }

@@ -4,22 +4,26 @@ use std::ops::BitOr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use builder::{BuildFailure, Inside, OnFailure};
 use engine::{Context, Realised, Report, Wanted};
 use local_store::LocalStore;
 use nix::unistd::{AccessFlags, access};
 use sandbox::Launcher;
+use settings::{OnFail, Settings};
 
 use crate::build_failure::{self, LogCommand};
 use crate::build_results;
 use crate::config::Flag;
 use crate::exit::{BuildFailures, Exit};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Resizes};
 use crate::messages::Messages;
+use crate::on_fail::{self, Shells};
 use crate::out_link::link_path;
 use crate::progress::{MOST_BLOCKED, Progress};
 
 use crate::session::Session;
 use crate::target;
+use crate::terminal::Controls;
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
@@ -56,6 +60,11 @@ pub(crate) struct Args {
     #[arg(short = 'K', long)]
     keep_failed: bool,
 
+    /// After a failure opens a `shell` in that very sandbox, with its files as the builder left them, before it is
+    /// taken down; or keeps its build directory (`keep`), as `shell` does where there is no terminal; or neither.
+    #[arg(long, value_name = "shell|keep|none")]
+    on_fail: Option<String>,
+
     /// After a failure builds everything that does not need what failed.
     #[arg(short, long)]
     keep_going: bool,
@@ -89,6 +98,7 @@ impl Args {
             ("max-jobs", self.max_jobs.clone()),
             ("cores", self.cores.clone()),
             ("keep-failed", when(self.keep_failed)),
+            ("on-fail", self.on_fail.clone()),
             ("keep-going", when(self.keep_going)),
             ("timeout", self.timeout.clone()),
             ("max-silent-time", self.max_silent_time.clone()),
@@ -154,17 +164,33 @@ fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Resu
 
 fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs: bool) -> Result<Report> {
     let launcher = Launcher::start()?;
-    let log_command = LogCommand { store_dir: store.store_dir().clone(), store_flag: session.store_flag() };
-    let (settings, environment) = (session.settings(), session.variables());
-    let interrupt = Interrupt::catch()?;
-    let stop = Some(interrupt.descriptor());
-    let context = Context { store, launcher: &launcher, settings, environment, stop };
-    let mut progress = Progress::new(session.messages(), store.location(), log_command, shows_logs);
+    let log_command = LogCommand::of(session, store);
+    let settings = Settings {
+        on_fail: on_fail::possible(session.settings(), session.messages()),
+        ..session.settings().clone()
+    };
+    let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
+    let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages: session.messages() };
+    let shells = Shells::new(store, log_command.clone(), controls);
+    let shells = (settings.on_fail == OnFail::Shell).then_some(&shells);
+    let attend = |failure: &BuildFailure, inside: &Inside<'_>| {
+        shells.into_iter().for_each(|shells| shells.attend(failure, inside));
+    };
+    let context = Context {
+        store,
+        launcher: &launcher,
+        settings: &settings,
+        environment: session.variables(),
+        stop: Some(interrupt.descriptor()),
+        on_failure: shells.map(|_| OnFailure(&attend)),
+    };
+    let mut progress =
+        Progress::new(session.messages(), store.location(), log_command, shows_logs).after(shells);
     Ok(engine::realise(&context, wanted, &mut |event| progress.on_event(&event))?)
 }
 
 /// Returns the exit code if not everything is there now, and sums up what is not.
-fn exit_of(messages: Messages, report: &Report) -> Option<Exit> {
+pub(crate) fn exit_of(messages: Messages, report: &Report) -> Option<Exit> {
     if report.stopped {
         messages.error("interrupted; what was built before is kept");
         return Some(Exit::Interrupted);

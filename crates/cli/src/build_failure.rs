@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use builder::BuildFailure;
 use engine::Failure;
+use local_store::LocalStore;
 use nix::sys::statvfs::statvfs;
 use sandbox::{Overrun, Step};
 use store_path::{StoreDir, StorePath};
@@ -12,52 +13,96 @@ use store_path::{StoreDir, StorePath};
 use crate::advice;
 use crate::exit::BuildFailures;
 use crate::log_line::printable;
+use crate::session::Session;
 use crate::shell;
 
-/// The command that shows a whole log.
+/// The commands that say more about a failure: one shows a whole log, one steps into a sandbox.
+#[derive(Clone)]
 pub(crate) struct LogCommand {
     /// The store directory of the derivations.
     pub(crate) store_dir: StoreDir,
     /// What the user gave as `--store`.
     pub(crate) store_flag: Option<PathBuf>,
+    /// Whether there are sandboxes to step into.
+    pub(crate) has_sandboxes: bool,
 }
 
 impl LogCommand {
-    fn show(&self, drv: &StorePath) -> String {
+    /// Returns the commands for the store of a session.
+    pub(crate) fn of(session: &Session, store: &LocalStore) -> Self {
+        Self {
+            store_dir: store.store_dir().clone(),
+            store_flag: session.store_flag(),
+            has_sandboxes: session.settings().build_use_chroot,
+        }
+    }
+
+    fn log(&self, drv: &StorePath) -> String {
+        self.show("log", drv)
+    }
+
+    fn enter(&self, drv: &StorePath) -> String {
+        self.show("sandbox enter", drv)
+    }
+
+    fn show(&self, verb: &str, drv: &StorePath) -> String {
         let store = self.store_flag.as_deref().map(Path::to_string_lossy);
         let store = store.map_or(String::new(), |dir| format!(" --store {}", shell::quote(&dir)));
-        format!("store log{store} {}", shell::quote(&self.store_dir.print(drv)))
+        format!("store {verb}{store} {}", shell::quote(&self.store_dir.print(drv)))
     }
 }
 
 /// Returns the whole message: what failed and why, the end of its log, and what to do next.
-pub(crate) fn describe(failure: &Failure, log_command: &LogCommand) -> String {
-    let error: &dyn std::error::Error = &failure.error;
+pub(crate) fn describe(drv: &StorePath, failure: &BuildFailure, log_command: &LogCommand) -> String {
+    let mut text = in_short(failure);
+    let tail = failure.log_tail();
+    if !tail.is_empty() {
+        let lines = if tail.len() == 1 { "line" } else { "lines" };
+        text.push_str(&format!("\n  the last {} {lines} of its log:", tail.len()));
+        tail.iter().for_each(|line| text.push_str(&format!("\n  > {}", printable(line.as_bytes()))));
+        text.push_str(&format!("\n  the whole log: {}", log_command.log(drv)));
+    }
+    if let Some(kept) = failure.kept() {
+        text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
+    }
+    if let Some(advice) = limit(failure).or_else(|| remedy(failure)) {
+        text.push_str(&format!("\n  {advice}"));
+    }
+    if log_command.has_sandboxes && has_run(failure) {
+        text.push_str(&format!("\n  step into its sandbox: {}", log_command.enter(drv)));
+    }
+    text
+}
+
+/// Returns what failed and why.
+pub(crate) fn in_short(failure: &BuildFailure) -> String {
+    let error: &dyn std::error::Error = failure;
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    let mut text = harmless(&text);
-    let tail = failure.error.log_tail();
-    if !tail.is_empty() {
-        let lines = if tail.len() == 1 { "line" } else { "lines" };
-        text.push_str(&format!("\n  the last {} {lines} of its log:", tail.len()));
-        tail.iter().for_each(|line| text.push_str(&format!("\n  > {}", printable(line.as_bytes()))));
-        text.push_str(&format!("\n  the whole log: {}", log_command.show(&failure.drv)));
-    }
-    if let Some(kept) = failure.error.kept() {
-        text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
-    }
-    if let Some(advice) = limit(&failure.error).or_else(|| remedy(&failure.error)) {
-        text.push_str(&format!("\n  {advice}"));
-    }
-    text
+    harmless(&text)
+}
+
+/// Returns whether the builder has run, so that there is something to be found out where it did.
+fn has_run(failure: &BuildFailure) -> bool {
+    matches!(
+        failure,
+        BuildFailure::Builder { .. }
+            | BuildFailure::Overran { .. }
+            | BuildFailure::OutOfMemory { .. }
+            | BuildFailure::NoOutput { .. }
+            | BuildFailure::Hash { .. }
+            | BuildFailure::NotFlat { .. }
+            | BuildFailure::FixedReference { .. }
+            | BuildFailure::Reference { .. }
+    )
 }
 
 /// Returns a message that may name files as a builder has named them, without what would steer a terminal.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let steers = |char: char| char.is_control() && char != '\n';
     text.chars()
         .map(|char| if steers(char) { char.escape_default().to_string() } else { char.to_string() })
@@ -146,9 +191,12 @@ mod tests {
 
     fn told(error: BuildFailure, store_flag: Option<&str>) -> String {
         let drv: StorePath = DRV.parse().unwrap();
-        let log_command =
-            LogCommand { store_dir: StoreDir::default(), store_flag: store_flag.map(PathBuf::from) };
-        describe(&Failure { drv, error }, &log_command)
+        let log_command = LogCommand {
+            store_dir: StoreDir::default(),
+            store_flag: store_flag.map(PathBuf::from),
+            has_sandboxes: true,
+        };
+        describe(&drv, &error, &log_command)
     }
 
     fn builder(log_tail: &[&str], kept: Option<&str>) -> BuildFailure {
@@ -168,7 +216,9 @@ mod tests {
              the last 2 lines of its log:\n  > make: *** [all]\n  > Error 2\n  \
              the whole log: store log --store '/srv/my store' \
              '/nix/store/00000000000000000000000000000000-it?s.drv'\n  \
-             its build directory is kept in `/b/kept-1-0`"
+             its build directory is kept in `/b/kept-1-0`\n  \
+             step into its sandbox: store sandbox enter --store '/srv/my store' \
+             '/nix/store/00000000000000000000000000000000-it?s.drv'"
         );
     }
 
@@ -203,6 +253,8 @@ mod tests {
     #[test]
     fn a_silent_failure_has_no_log_to_show() {
         let text = told(builder(&[], None), None);
-        assert_eq!(text, "the builder of `00000000000000000000000000000000-it?s.drv` failed: it returned 2");
+        let first =
+            "the builder of `00000000000000000000000000000000-it?s.drv` failed: it returned 2\n  step into";
+        assert!(text.starts_with(first) && !text.contains("store log"), "{text}");
     }
 }

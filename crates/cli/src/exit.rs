@@ -18,6 +18,8 @@ pub(crate) enum Exit {
     NoIsolation,
     /// The user pressed Ctrl-C, the terminal was closed or the process was told to stop.
     Interrupted,
+    /// What ran in a sandbox for the user ended with this.
+    Program(u8),
     /// At least one build failed, and this is how.
     Builds(BuildFailures),
 }
@@ -32,6 +34,7 @@ impl Exit {
             Self::Limited => 10,
             Self::NoIsolation => 11,
             Self::Interrupted => 130,
+            Self::Program(code) => code,
             Self::Builds(failures) => failures.0,
         }
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::{Context, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -28,12 +29,22 @@ impl Interrupt {
             .into_iter()
             .filter(|one| !is_ignored(*one))
             .collect();
+        Self::of(signals)
+    }
+
+    fn of(signals: SigSet) -> Result<Self> {
         let catch = || {
             let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
             signals.thread_block()?;
             Ok::<_, nix::Error>(Self { signals, descriptor })
         };
         catch().context("cannot prepare for being interrupted")
+    }
+
+    /// Returns whether the user has enough.
+    pub(crate) fn is_pending(&self) -> bool {
+        let mut polled = [PollFd::new(self.descriptor(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Returns what becomes readable when the user has enough.
@@ -47,6 +58,28 @@ impl Drop for Interrupt {
         // What was caught must not take effect now.
         while let Ok(Some(_)) = self.descriptor.read_signal() {}
         let _ = self.signals.thread_unblock();
+    }
+}
+
+/// News of the size of the user's terminal, to be read in place of a signal.
+///
+/// Caught before there are other threads, which otherwise would be told, and do nothing.
+pub(crate) struct Resizes(Interrupt);
+
+impl Resizes {
+    /// Begins to catch them.
+    pub(crate) fn catch() -> Result<Self> {
+        Interrupt::of([Signal::SIGWINCH].into_iter().collect()).map(Self)
+    }
+
+    /// Returns what becomes readable when there are news.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.descriptor()
+    }
+
+    /// Takes all there are: only the last size counts.
+    pub(crate) fn take(&self) {
+        while let Ok(Some(_)) = self.0.descriptor.read_signal() {}
     }
 }
 

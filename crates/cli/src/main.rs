@@ -23,6 +23,7 @@ mod dump;
 mod duration;
 mod environment;
 mod exit;
+mod flow;
 mod hash_path;
 mod interrupt;
 mod location;
@@ -30,20 +31,27 @@ mod log;
 mod log_line;
 mod manifest;
 mod messages;
+mod on_fail;
 mod origin;
 mod out_link;
 mod path_info;
+mod plan_json;
 mod progress;
 mod query;
 mod recipe;
 mod restore;
 mod results;
+mod sandbox_enter;
+mod sandbox_run;
+mod sandbox_show;
 mod session;
 mod shell;
 mod store_argument;
 mod target;
+mod terminal;
 mod verify;
 mod verify_isolated;
+mod visit;
 mod when;
 
 use std::io::{self, Write};
@@ -52,7 +60,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Command, Config, Derivation, Hash};
+use crate::arguments::{Command, Config, Derivation, Hash, Sandbox};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
@@ -137,6 +145,9 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),
+        Command::Sandbox(Sandbox::Show(args)) => sandbox_show::run(session, args),
+        Command::Sandbox(Sandbox::Enter(args)) => sandbox_enter::run(session, args),
+        Command::Sandbox(Sandbox::Run(args)) => sandbox_run::run(session, args),
         Command::Verify(args) => verify::run(session, args),
         Command::Delete(args) => delete::run(session, args),
         Command::Config(Config::Show(args)) => config_show::run(session, args),

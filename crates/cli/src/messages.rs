@@ -2,6 +2,7 @@
 
 use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +15,52 @@ pub(crate) enum Verbosity {
     Verbose,
     /// Each step of it.
     Steps,
+}
+
+/// What is said while somebody else has the terminal; `None` while nobody has. There is one stderr, so there is one.
+static HELD: Mutex<Option<Held>> = Mutex::new(None);
+
+/// As many bytes are held back; the logs of builds are kept elsewhere.
+const MOST_HELD: usize = 1 << 20;
+
+#[derive(Default)]
+struct Held {
+    text: String,
+    /// Lines for which there was no room.
+    lost: usize,
+}
+
+impl Held {
+    fn push(&mut self, line: String) {
+        match self.text.len() + line.len() <= MOST_HELD {
+            true => self.text += &line,
+            false => self.lost += 1,
+        }
+    }
+}
+
+fn held() -> MutexGuard<'static, Option<Held>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Holds back everything that is said, until it is dropped.
+#[must_use = "dropping it says what was held back"]
+pub(crate) struct Hold(());
+
+/// Begins to hold back what is said.
+pub(crate) fn hold() -> Hold {
+    *held() = Some(Held::default());
+    Hold(())
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(Held { mut text, lost }) = held().take() else { return };
+        if lost > 0 {
+            text += &format!("({lost} more lines were printed meanwhile; `store log` has them)\n");
+        }
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
 }
 
 /// The way to stderr.
@@ -57,7 +104,11 @@ impl Messages {
     fn say(&self, level: Verbosity, text: Arguments<'_>) {
         if self.verbosity >= level {
             // In one piece, so that it does not mix with what other processes say on the same terminal.
-            let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+            let line = format!("{text}\n");
+            match &mut *held() {
+                Some(held) => held.push(line),
+                None => drop(io::stderr().write_all(line.as_bytes())),
+            }
         }
     }
 }

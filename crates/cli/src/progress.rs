@@ -13,6 +13,7 @@ use crate::build_failure::{self, LogCommand};
 use crate::duration;
 use crate::log_line;
 use crate::messages::Messages;
+use crate::on_fail::Shells;
 
 /// One failure may block thousands; so many are named.
 pub(crate) const MOST_BLOCKED: usize = 10;
@@ -26,6 +27,8 @@ pub(crate) struct Progress<'a> {
     /// Whether the lines that builds print are shown.
     shows_logs: bool,
     started: HashMap<StorePath, Instant>,
+    /// Who has told of some failures before.
+    shells: Option<&'a Shells<'a>>,
     /// How many goals can never run.
     blocked: usize,
 }
@@ -38,7 +41,20 @@ impl<'a> Progress<'a> {
         log_command: LogCommand,
         shows_logs: bool,
     ) -> Self {
-        Self { messages, location, log_command, shows_logs, started: HashMap::new(), blocked: 0 }
+        Self {
+            messages,
+            location,
+            log_command,
+            shows_logs,
+            started: HashMap::new(),
+            shells: None,
+            blocked: 0,
+        }
+    }
+
+    /// Tells of those failures shortly that were told of before a shell was opened.
+    pub(crate) fn after(self, shells: Option<&'a Shells<'a>>) -> Self {
+        Self { shells, ..self }
     }
 
     /// Tells of one event.
@@ -66,7 +82,16 @@ impl<'a> Progress<'a> {
     }
 
     fn failed(&self, failure: &Failure) {
-        self.messages.error(build_failure::describe(failure, &self.log_command));
+        if self.shells.is_some_and(|shells| shells.has_told(failure)) {
+            // What it said has been seen; what has come of it has not.
+            self.messages.error(build_failure::in_short(&failure.error));
+            let kept = failure.error.kept();
+            kept.iter().for_each(|kept| {
+                self.messages.note(format_args!("  its build directory is kept in `{}`", kept.display()))
+            });
+            return;
+        }
+        self.messages.error(build_failure::describe(&failure.drv, &failure.error, &self.log_command));
         let directories = [&self.location.real_store, &self.location.state_dir];
         if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
         {

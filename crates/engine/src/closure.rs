@@ -154,7 +154,7 @@ fn path_of(drv: &StorePath, derivation: &Derivation, name: &OutputName) -> Resul
 }
 
 /// Refuses a derivation whose own outputs are known, but which needs those of a derivation yet to be made.
-fn refuse_dynamic(drv: &StorePath, derivation: &Derivation) -> Result<(), Error> {
+pub(crate) fn refuse_dynamic(drv: &StorePath, derivation: &Derivation) -> Result<(), Error> {
     match derivation.outputs.keys().next() {
         Some(output) if is_dynamic(derivation) => {
             Err(Error::Unsupported { kind: Unsupported::Dynamic, drv: drv.clone(), output: output.clone() })

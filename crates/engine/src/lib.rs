@@ -34,6 +34,7 @@
 //! ```
 
 mod closure;
+mod enter;
 mod error;
 mod import;
 mod lines;
@@ -46,6 +47,7 @@ mod stop;
 mod wanted;
 mod worker;
 
+pub use enter::{Entered, enter, sketch};
 pub use error::{Error, Missing, Unsupported};
 pub use import::{ImportError, import};
 pub use plan::{Plan, plan};

@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use builder::{BuildFailure, Built, Host};
+use builder::{BuildFailure, Built, Host, OnFailure};
 use local_store::LocalStore;
 use sandbox::Launcher;
 use scheduler::{GoalId, Outcome, Policy, Schedule};
@@ -51,6 +51,8 @@ pub struct Context<'a> {
     pub environment: &'a BTreeMap<Vec<u8>, Vec<u8>>,
     /// When this becomes readable, running builds are killed and no other one starts.
     pub stop: Option<BorrowedFd<'a>>,
+    /// Who may step into the sandbox of a build that has failed, on its own thread. The others go on meanwhile.
+    pub on_failure: Option<OnFailure<'a>>,
 }
 
 /// Makes everything in `wanted` valid, and tells what happens.
@@ -71,8 +73,8 @@ pub fn realise(
     // Of all builds, and told once.
     let drv = &plan.builds[0].drv;
     host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
-    let Context { store, launcher, settings, stop, .. } = *context;
-    let builder = builder::Context { store, launcher, settings, host: &host };
+    let Context { store, launcher, settings, stop, on_failure, .. } = *context;
+    let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
     match stop {
         None => run(&builder, None, &plan, on_event),
         Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), &plan, on_event),

@@ -67,7 +67,8 @@ impl Location {
         self.gc_roots().join("relocated")
     }
 
-    pub(crate) fn builds(&self) -> PathBuf {
+    /// Returns where build directories are made, unless a setting says otherwise.
+    pub fn builds(&self) -> PathBuf {
         self.state_dir.join("builds")
     }
 }

@@ -19,6 +19,7 @@ use crate::plan::{Exec, Identity, Op, Plan, Program};
 use crate::program_file;
 use crate::restrict;
 use crate::root::Root;
+use crate::streams::{Ends, Opened};
 use crate::sys;
 use crate::uniform;
 use crate::wire::{Failure, Reply, Said, encode};
@@ -29,8 +30,10 @@ pub(crate) struct Channels {
     pub(crate) status: OwnedFd,
     /// A byte comes out once the parent has written the id maps.
     pub(crate) mapped: OwnedFd,
-    /// Standard output and error of the program.
-    pub(crate) log: OwnedFd,
+    /// Standard streams of the program.
+    pub(crate) streams: Ends,
+    /// What each [`crate::Op::Memory`] is to mount, if not something new.
+    pub(crate) memory: Vec<OwnedFd>,
     /// Where `store` is told what it has to keep.
     pub(crate) reply: OwnedFd,
     /// What the build may use.
@@ -40,9 +43,9 @@ pub(crate) struct Channels {
 }
 
 /// Sets up the sandbox and runs the program in it. Never returns.
-pub(crate) fn run(plan: &Plan, channels: Channels, given: Given) -> ! {
+pub(crate) fn run(plan: &Plan, mut channels: Channels, given: Given) -> ! {
     let outcome =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| namespaced(plan, &channels, given)));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| namespaced(plan, &mut channels, given)));
     let failure = match outcome {
         Ok(Err(failure)) => failure,
         Err(_) => Failure::new(Step::Namespaces, "/", Errno::CANCELED),
@@ -58,7 +61,7 @@ pub(crate) fn tell(status: &OwnedFd, said: &Said) {
     let _ = rustix::io::write(status, &encode(said));
 }
 
-fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infallible, Failure> {
+fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<Infallible, Failure> {
     die_with_parent(Signal::KILL, &channels.status)?;
     if channels.bounds.enter()? && sys::new_cgroup_namespace().is_ok() {
         given.namespaces.insert(Namespace::Cgroup);
@@ -67,6 +70,7 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     rustix::process::umask(Mode::empty());
     given.inherited = uniform::apply();
     let mut root = Root::mount()?;
+    root.use_memory(std::mem::take(&mut channels.memory));
     for op in &plan.ops {
         match (op, &channels.gathered) {
             (Op::Gather { target, .. }, Some(mounts)) => {
@@ -85,27 +89,30 @@ fn namespaced(plan: &Plan, channels: &Channels, mut given: Given) -> Result<Infa
     given.outer = plan.identity.outer;
     // They belong to the namespaces that the user namespace of the builder is below.
     given.mounts_locked = true;
+    let streams = channels.streams.open(null, &channels.reply)?;
     given.inherited.extend(uniform::groups(plan.identity.gid));
     // The change of ids has cleared it.
     die_with_parent(Signal::KILL, &channels.status)?;
     channels.bounds.enforcement.limit_process()?;
     drop_bounding_set(plan)?;
     restrict::shed_capabilities(plan)?;
-    start_program(plan, &null, &channels.log, &channels.status, given)
+    start_program(plan, &streams, &channels.status, given)
 }
 
-/// Gives `store` the build directory in memory, which would be gone with the mounts of the build.
-pub(crate) fn hand_over(memory: Option<OwnedFd>, reply: &OwnedFd, given: &mut Given) -> Result<(), Failure> {
-    let Some(memory) = memory else { return Ok(()) };
-    let stat = rustix::fs::fstatfs(&memory);
+/// Gives `store` what is in memory, the build directory last, which would be gone with the mounts of the build.
+pub(crate) fn hand_over(memory: Vec<OwnedFd>, reply: &OwnedFd, given: &mut Given) -> Result<(), Failure> {
+    let Some(build_dir) = memory.last() else { return Ok(()) };
+    let stat = rustix::fs::fstatfs(build_dir);
     let bytes = stat.map_or(0, |stat| stat.f_blocks * stat.f_bsize as u64);
     given.limits.push(Limited {
         what: "build directory".to_owned(),
         to: format!("{bytes} bytes"),
         by: "file system in memory".to_owned(),
     });
-    send(reply.as_fd(), &encode(&Reply::Memory), &[memory.as_fd()])
-        .map_err(|errno| Failure::new(Step::Descriptors, "/", errno))
+    let fail = |errno| Failure::new(Step::Descriptors, "/", errno);
+    memory
+        .iter()
+        .try_for_each(|one| send(reply.as_fd(), &encode(&Reply::Memory), &[one.as_fd()]).map_err(fail))
 }
 
 /// Asks the kernel to send `signal` when the parent dies, and dies if that was already so.
@@ -144,7 +151,7 @@ pub(crate) fn open_null() -> Result<OwnedFd, Failure> {
 fn enter_user_namespace(identity: &Identity, channels: &Channels) -> Result<(), Failure> {
     let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
     if let Some(outer) = identity.outer {
-        give_log(&channels.log, outer)?;
+        channels.streams.give(outer)?;
         sys::set_groups(&identity.groups).map_err(fail)?;
     }
     sys::new_user_namespace().map_err(fail)?;
@@ -157,7 +164,7 @@ fn enter_user_namespace(identity: &Identity, channels: &Channels) -> Result<(), 
     }
 }
 
-/// Gives the log to the builder, which opens it once more when it writes to `/dev/stdout` or `/dev/stderr`.
+/// Gives a stream to the builder, which opens it once more when it writes to `/dev/stdout` or `/dev/stderr`.
 pub(crate) fn give_log(log: &OwnedFd, (uid, gid): (u32, u32)) -> Result<(), Failure> {
     rustix::fs::fchown(log, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(|errno| Failure::new(Step::Descriptors, "/", errno))
@@ -193,15 +200,12 @@ pub(crate) fn limit_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
 /// The last steps, the same for every isolation: descriptors, signals, directory, restrictions, program.
 pub(crate) fn start_program(
     plan: &Plan,
-    null: &OwnedFd,
-    log: &OwnedFd,
+    streams: &Opened,
     status: &OwnedFd,
     mut given: Given,
 ) -> Result<Infallible, Failure> {
     let fail = |errno| Failure::new(Step::Descriptors, "/", errno);
-    rustix::stdio::dup2_stdin(null).map_err(fail)?;
-    rustix::stdio::dup2_stdout(log).map_err(fail)?;
-    rustix::stdio::dup2_stderr(log).map_err(fail)?;
+    streams.attach()?;
     sys::close_on_exec_from(3).map_err(fail)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::reset_signals();

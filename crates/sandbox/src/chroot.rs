@@ -77,9 +77,16 @@ impl Chroot {
         root.apply(op)
     }
 
+    /// Has [`Op::Memory`] mount what an earlier one has.
+    pub(crate) fn use_memory(&mut self, memory: Vec<OwnedFd>) {
+        if let Some(root) = &mut self.root {
+            root.use_memory(memory);
+        }
+    }
+
     /// Takes what [`Op::Memory`] has mounted.
-    pub(crate) fn take_memory(&mut self) -> Option<OwnedFd> {
-        self.root.as_mut()?.take_memory()
+    pub(crate) fn take_memory(&mut self) -> Vec<OwnedFd> {
+        self.root.as_mut().map(Root::take_memory).unwrap_or_default()
     }
 
     /// Unmounts everything, last first, and removes what was made to mount it on. Everything is tried; what

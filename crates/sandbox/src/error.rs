@@ -119,6 +119,8 @@ pub enum Step {
     MountSys,
     /// Give to the build user.
     GiveAway,
+    /// Open a pseudo terminal.
+    OpenTerminal,
     /// Mount the pseudo terminals.
     MountDevPts,
     /// Bring up loopback.
@@ -178,6 +180,7 @@ impl fmt::Display for Step {
             Self::MountSys => "mount the file system of devices at",
             Self::GiveAway => "give to the build user",
             Self::MountProc => "mount the process file system at",
+            Self::OpenTerminal => "open a pseudo terminal by",
             Self::MountDevPts => "mount pseudo terminals at",
             Self::Loopback => "bring up the interface",
             Self::HostName => "set the host name",

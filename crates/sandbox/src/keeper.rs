@@ -26,15 +26,16 @@ use crate::plan::{Isolation, Op, Plan};
 use crate::restrict;
 use crate::root;
 use crate::server::say;
+use crate::streams::Ends;
 use crate::sys::{self, Cloned};
 use crate::uniform;
 use crate::wire::{Detail, Exited, Failure, Reply, Said};
 
 /// Runs the build and cleans up after it. Never returns.
-pub(crate) fn run(plan: &Plan, channels: Channels, given: Given, reply: &OwnedFd) -> ! {
+pub(crate) fn run(plan: &Plan, mut channels: Channels, given: Given, reply: &OwnedFd) -> ! {
     let mut chroot = None;
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        keep(plan, &channels, given, &mut chroot, reply)
+        keep(plan, &mut channels, given, &mut chroot, reply)
     }));
     if let Some(chroot) = chroot {
         tell(reply, Detail::Stage("undoing the mounts of its root".to_owned()));
@@ -59,7 +60,7 @@ fn tell(reply: &OwnedFd, detail: Detail) {
 
 fn keep(
     plan: &Plan,
-    channels: &Channels,
+    channels: &mut Channels,
     mut given: Given,
     chroot: &mut Option<Chroot>,
     reply: &OwnedFd,
@@ -70,6 +71,7 @@ fn keep(
     if let Isolation::Chroot { root } = &plan.isolation {
         tell(reply, Detail::Stage(format!("making its root in `{}`", root.display())));
         let chroot = chroot.insert(Chroot::new(root)?);
+        chroot.use_memory(std::mem::take(&mut channels.memory));
         furnish(chroot, &plan.ops, reply)?;
         child::hand_over(chroot.take_memory(), reply, &mut given)?;
     }
@@ -143,20 +145,21 @@ fn enter_and_run(
         root::apply_limit(op)?;
     }
     if let Isolation::Chroot { root } = &plan.isolation {
-        enter(root, plan, &channels.log)?;
+        enter(root, plan, &channels.streams)?;
         given.outer = plan.identity.outer;
         child::die_with_parent(Signal::KILL, status)?;
     }
     channels.bounds.enforcement.limit_process()?;
-    child::start_program(plan, &null, &channels.log, status, given)
+    let streams = channels.streams.open(null, &channels.reply)?;
+    child::start_program(plan, &streams, status, given)
 }
 
-fn enter(root: &Path, plan: &Plan, log: &OwnedFd) -> Result<(), Failure> {
+fn enter(root: &Path, plan: &Plan, streams: &Ends) -> Result<(), Failure> {
     // Without a user namespace, uid 0 inside would be root.
     let Some((uid, gid)) = plan.identity.outer.filter(|(uid, gid)| *uid != 0 && *gid != 0) else {
         return Err(Failure::new(Step::BecomeUser, "/", Errno::PERM));
     };
-    child::give_log(log, (uid, gid))?;
+    streams.give((uid, gid))?;
     rustix::process::chroot(root).map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
     rustix::process::chdir(c"/").map_err(|errno| Failure::new(Step::EnterRoot, root, errno))?;
     child::drop_bounding_set(plan)?;

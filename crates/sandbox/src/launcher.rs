@@ -37,8 +37,10 @@ use crate::error::Error;
 use crate::given::Given;
 use crate::left_over;
 use crate::plan::{Isolation, Plan};
+use crate::streams::{Kind, Streams};
+use crate::terminal::Terminal;
 use crate::users::{BuildUser, BuildUsers, Ids};
-use crate::wire::{self, Detail, Exited, Reply};
+use crate::wire::{self, Detail, Exited, Reply, Request};
 
 /// The one argument of the launcher; other programs refuse it instead of doing their usual work.
 pub(crate) const ARGUMENT: &str = "--launch-builds";
@@ -46,14 +48,8 @@ pub(crate) const ARGUMENT: &str = "--launch-builds";
 /// What the launcher says first.
 pub(crate) const HELLO: &[u8] = b"store launcher 1";
 
-/// Asks for a build.
-const BUILD: &[u8] = b"build";
-
-/// Asks for a build, before which whatever its user runs is to be killed.
-pub(crate) const SWEEP: &[u8] = b"sweep and build";
-
 /// As many descriptors as any message carries.
-pub(crate) const MOST_FDS: usize = 4;
+pub(crate) const MOST_FDS: usize = 8;
 
 /// Reads of the log in a row; more than a pipe holds, whatever its size.
 const MOST_READS: usize = 64;
@@ -155,22 +151,36 @@ impl Launcher {
     /// # Errors
     /// As [`Launcher::run`].
     pub fn run_as(&self, plan: &Plan, user: Option<&BuildUser>) -> Result<Running, Error> {
+        self.run_with(plan, Attached { user, streams: Streams::Log, memory: Vec::new() })
+    }
+
+    /// Like [`Launcher::run_as`], with other standard streams than a log, or in an earlier build's memory.
+    ///
+    /// # Errors
+    /// As [`Launcher::run`].
+    pub fn run_with(&self, plan: &Plan, attached: Attached<'_>) -> Result<Running, Error> {
         if !self.is_launcher.get_or_init(|| self.says_hello()) {
             return Err(Error::NotALauncher);
         }
         let (reply, their_reply) = seqpacket_pair().map_err(talk)?;
-        let (log, their_log) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(talk)?;
-        rustix::fs::fcntl_setfl(&log, OFlags::NONBLOCK).map_err(talk)?;
         let file = plan_file(plan).map_err(talk)?;
-        let mut fds = vec![file.as_fd(), their_log.as_fd(), their_reply.as_fd()];
+        let Attached { user, streams, memory } = attached;
+        let (kind, theirs, log) = ends(streams)?;
+        let mut fds = vec![file.as_fd(), their_reply.as_fd()];
+        fds.extend(theirs.iter().map(AsFd::as_fd));
         fds.extend(user.map(BuildUser::lock));
-        let request = if user.is_some_and(BuildUser::has_left_overs) { SWEEP } else { BUILD };
-        send(self.control(), request, &fds).map_err(|errno| match errno {
+        fds.extend(memory.iter().map(AsFd::as_fd));
+        let request = Request {
+            sweeps: user.is_some_and(BuildUser::has_left_overs),
+            streams: kind,
+            has_user: user.is_some(),
+        };
+        send(self.control(), &wire::encode(&request), &fds).map_err(|errno| match errno {
             Errno::PIPE | Errno::CONNRESET => Error::LauncherGone,
             errno => talk(errno),
         })?;
-        drop((their_log, their_reply));
-        let mut memory = None;
+        drop((theirs, their_reply, memory));
+        let (mut memory, mut terminal) = (Vec::new(), None);
         let mut early = Vec::new();
         loop {
             match receive(&reply)? {
@@ -192,9 +202,11 @@ impl Launcher {
                         given,
                         early,
                         memory,
+                        terminal,
                     });
                 }
-                (Reply::Memory, fd) => memory = fd,
+                (Reply::Memory, fd) => memory.extend(fd),
+                (Reply::Terminal, fd) => terminal = fd.map(Terminal),
                 (Reply::Warning(failure), _) => early.push(Notice::Warning(failure.into())),
                 (Reply::Detail(detail), _) => early.push(Notice::Detail(detail)),
                 (Reply::Failed(failure), _) => return Err(failure.into()),
@@ -212,12 +224,24 @@ impl Drop for Launcher {
     }
 }
 
+/// What a build has beside its plan.
+#[derive(Debug)]
+pub struct Attached<'a> {
+    /// Whom it has to itself.
+    pub user: Option<&'a BuildUser>,
+    /// Its standard streams.
+    pub streams: Streams,
+    /// What [`Running::memory`] of an earlier build was, for [`crate::Op::Memory`] to mount instead of new ones.
+    pub memory: Vec<OwnedFd>,
+}
+
 /// A running build. Dropping it closes its socket, upon which the launcher kills every process of it.
 #[derive(Debug)]
 #[must_use = "dropping a running build kills it"]
 pub struct Running {
     reply: OwnedFd,
-    log: OwnedFd,
+    /// What it prints, if that is a log.
+    log: Option<OwnedFd>,
     /// Its first process, or its keeper.
     process: OwnedFd,
     /// Whether all of it dies with that process, which is the first of a namespace; a keeper ends the rest itself.
@@ -225,7 +249,8 @@ pub struct Running {
     /// Where it may leave mounts on the host, should its keeper be killed.
     root: Option<PathBuf>,
     /// What [`crate::Op::Memory`] has mounted.
-    memory: Option<OwnedFd>,
+    memory: Vec<OwnedFd>,
+    terminal: Option<Terminal>,
     allowance: Allowance,
     given: Given,
     /// What was told before it ran.
@@ -286,12 +311,32 @@ impl Running {
         self
     }
 
-    /// What [`crate::Op::Memory`] has mounted, which is there until this is closed.
+    /// What each [`crate::Op::Memory`] has mounted, in their order, which is there until this is closed.
     ///
     /// # Errors
     /// If there are too many descriptors.
-    pub fn memory(&self) -> Result<Option<OwnedFd>, Error> {
-        self.memory.as_ref().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3)).transpose().map_err(talk)
+    pub fn memory(&self) -> Result<Vec<OwnedFd>, Error> {
+        self.memory.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3).map_err(talk)).collect()
+    }
+
+    /// Takes the other side of its terminal, if it has one.
+    pub fn terminal(&mut self) -> Option<Terminal> {
+        self.terminal.take()
+    }
+
+    /// Tells what has happened since, without waiting, and how it ended, if it has; all its processes are gone then.
+    ///
+    /// For a build whose streams are not a log; until then, [`AsFd`] says when there is something to hear.
+    ///
+    /// # Errors
+    /// As [`Running::follow`].
+    pub fn ended(&mut self, on_notice: &mut dyn FnMut(Notice)) -> Result<Option<Exit>, Error> {
+        std::mem::take(&mut self.early).into_iter().for_each(&mut *on_notice);
+        let heard = self.hear_replies(on_notice);
+        if let Err(Error::LauncherGone) = heard {
+            self.end();
+        }
+        heard
     }
 
     /// What isolation it has.
@@ -338,13 +383,17 @@ impl Running {
         on_notice: &mut dyn FnMut(Notice),
     ) -> Result<Exit, Error> {
         let mut buffer = vec![0; 64 * 1024];
-        let mut open = true;
+        let mut open = self.log.is_some();
         let mut meter = Meter::new(self.allowance, Instant::now());
         let mut overran = None;
         loop {
-            let sources = [self.reply.as_fd(), self.log.as_fd()];
+            let sources: Vec<_> = [Some(&self.reply), self.log.as_ref().filter(|_| open)]
+                .into_iter()
+                .flatten()
+                .map(AsFd::as_fd)
+                .collect();
             let left = if overran.is_none() { meter.left(Instant::now()) } else { None };
-            wait_readable(if open { &sources } else { &sources[..1] }, left).map_err(talk)?;
+            wait_readable(&sources, left).map_err(talk)?;
             open = open && self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
             if overran.is_none() {
                 overran = meter.overrun(Instant::now());
@@ -353,20 +402,27 @@ impl Running {
                     .map_or(Ok(()), |_| rustix::net::shutdown(&self.reply, Shutdown::Write))
                     .map_err(talk)?;
             }
-            match self.next_reply()? {
-                Some(Reply::Warning(failure)) => on_notice(Notice::Warning(failure.into())),
-                Some(Reply::Detail(detail)) => on_notice(Notice::Detail(detail)),
-                Some(Reply::Exited(exited)) => {
-                    if open {
-                        self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
-                    }
-                    let exit = Exit::from(exited);
-                    return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
+            if let Some(exit) = self.hear_replies(on_notice)? {
+                if open {
+                    self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
                 }
-                Some(Reply::Failed(failure)) => return Err(failure.into()),
-                Some(Reply::Started(_) | Reply::Memory) | None => {}
+                return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
             }
         }
+    }
+
+    /// Passes on what the launcher has said meanwhile, and returns how the build ended, if it has.
+    fn hear_replies(&self, on_notice: &mut dyn FnMut(Notice)) -> Result<Option<Exit>, Error> {
+        while let Some(reply) = self.next_reply()? {
+            match reply {
+                Reply::Warning(failure) => on_notice(Notice::Warning(failure.into())),
+                Reply::Detail(detail) => on_notice(Notice::Detail(detail)),
+                Reply::Exited(exited) => return Ok(Some(Exit::from(exited))),
+                Reply::Failed(failure) => return Err(failure.into()),
+                Reply::Started(_) | Reply::Memory | Reply::Terminal => {}
+            }
+        }
+        Ok(None)
     }
 
     /// What the launcher has said meanwhile, if anything.
@@ -388,7 +444,8 @@ impl Running {
         on_output: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, Error> {
         for _ in 0..MOST_READS {
-            match rustix::io::read(&self.log, &mut *buffer) {
+            let Some(log) = &self.log else { return Ok(false) };
+            match rustix::io::read(log, &mut *buffer) {
                 Ok(0) => return Ok(false),
                 Ok(_) if overran.is_some() => {}
                 Ok(length) => {
@@ -407,6 +464,12 @@ impl Running {
     }
 }
 
+impl AsFd for Running {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reply.as_fd()
+    }
+}
+
 impl From<Exited> for Exit {
     fn from(exited: Exited) -> Self {
         let signal = exited.status & 0x7f;
@@ -422,6 +485,19 @@ impl From<Exited> for Exit {
             out_of_memory: exited.out_of_memory.map(|limit| OutOfMemory { limit, peak: exited.peak_bytes }),
         }
     }
+}
+
+/// What a request says of streams, what goes with it, and this side of a log.
+fn ends(streams: Streams) -> Result<(Kind, Vec<OwnedFd>, Option<OwnedFd>), Error> {
+    Ok(match streams {
+        Streams::Log => {
+            let (log, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(talk)?;
+            rustix::fs::fcntl_setfl(&log, OFlags::NONBLOCK).map_err(talk)?;
+            (Kind::Log, vec![theirs], Some(log))
+        }
+        Streams::Pipes { stdin, stdout, stderr } => (Kind::Pipes, vec![stdin, stdout, stderr], None),
+        Streams::Terminal(size) => (Kind::Terminal(size), Vec::new(), None),
+    })
 }
 
 fn talk(errno: Errno) -> Error {

@@ -296,7 +296,7 @@ impl Plan {
 
 impl Op {
     /// The single mounts that an [`Op::Gather`] stands for; nothing for any other operation.
-    pub(crate) fn parts(&self) -> Vec<Self> {
+    pub fn parts(&self) -> Vec<Self> {
         let Self::Gather { base, target, from, names } = self else { return Vec::new() };
         let bind = |source, target, access| Self::Bind { source, target, access, optional: false };
         let first = bind(base.clone(), target.clone(), Access::ReadWrite);

@@ -4,6 +4,7 @@
 //! descriptor of the root with `openat2`, and mounts are made, restricted and attached as `mounting` says, so that
 //! no moment exists in which a builder could write to an input.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,9 @@ pub(crate) struct Root {
     /// The directory that was last written to: a closure's targets share theirs.
     last_parent: Option<(PathBuf, OwnedFd)>,
     /// What [`Op::Memory`] has mounted.
-    memory: Option<OwnedFd>,
+    memory: Vec<OwnedFd>,
+    /// What it is to mount, if not something new.
+    earlier_memory: VecDeque<OwnedFd>,
 }
 
 /// Adds the path to a failed call.
@@ -46,7 +49,13 @@ impl Root {
         // the host's files, since a process's root is not looked up again.
         let attached = root.attach(CWD, slash).and_then(|()| mounting::over_root(root));
         let root = attached.map_err(at(Step::MountRoot, slash))?;
-        Ok(Self { fd: root, is_on_host: false, last_parent: None, memory: None })
+        Ok(Self {
+            fd: root,
+            is_on_host: false,
+            last_parent: None,
+            memory: Vec::new(),
+            earlier_memory: VecDeque::new(),
+        })
     }
 
     /// Mounts the directory at `path` of the host over itself, where mounts below spread to nobody.
@@ -62,15 +71,26 @@ impl Root {
         let root = mounted().map_err(at(Step::MountRoot, path))?;
         // Not before: where the mount it is in is shared, attaching it has made it so, too.
         let private = mounting::make_private(&root).map_err(at(Step::PrivateMounts, path));
-        let root = Self { fd: root, is_on_host: true, last_parent: None, memory: None };
+        let root = Self {
+            fd: root,
+            is_on_host: true,
+            last_parent: None,
+            memory: Vec::new(),
+            earlier_memory: VecDeque::new(),
+        };
         private.map(|()| root).inspect_err(|_| {
             let _ = mount::unmount(path, mount::UnmountFlags::DETACH);
         })
     }
 
-    /// Takes what [`Op::Memory`] has mounted: a mount of its own, so that it keeps none here busy.
-    pub(crate) fn take_memory(&mut self) -> Option<OwnedFd> {
-        self.memory.take()
+    /// Has [`Op::Memory`] mount what an earlier one has, with all that is in it.
+    pub(crate) fn use_memory(&mut self, memory: Vec<OwnedFd>) {
+        self.earlier_memory = memory.into();
+    }
+
+    /// Takes what [`Op::Memory`] has mounted: mounts of their own, so that they keep none here busy.
+    pub(crate) fn take_memory(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.memory)
     }
 
     /// One more mount of the file system at `target`, attached nowhere.
@@ -107,11 +127,20 @@ impl Root {
                 self.attach_dir(&fs, target, Step::MountTmpfs)
             }
             Op::Memory { source, target, bytes } => {
-                let fs = new_tmpfs(0o700, Some(&bytes.to_string())).map_err(at(Step::MountTmpfs, target))?;
+                let earlier = self.earlier_memory.pop_front();
+                let is_new = earlier.is_none();
+                let fs = match earlier {
+                    Some(memory) => Mount::Detached(memory),
+                    None => {
+                        new_tmpfs(0o700, Some(&bytes.to_string())).map_err(at(Step::MountTmpfs, target))?
+                    }
+                };
                 self.attach_dir(&fs, target, Step::MountTmpfs)?;
-                let memory = self.another(target).map_err(at(Step::MountTmpfs, target))?;
-                copy_files(source, &memory).map_err(at(Step::MakeFile, source))?;
-                self.memory = Some(memory);
+                let another = self.another(target).map_err(at(Step::MountTmpfs, target))?;
+                if is_new {
+                    copy_files(source, &another).map_err(at(Step::MakeFile, source))?;
+                }
+                self.memory.push(another);
                 Ok(())
             }
             Op::Proc { target } => {

@@ -20,14 +20,15 @@ use crate::gather::{self, Gatherer};
 use crate::given::Given;
 use crate::ids;
 use crate::keeper;
-use crate::launcher::{ARGUMENT, HELLO, SWEEP, receive_packet, send};
+use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
 use crate::limits::{Bounds, Limits};
 use crate::plan::{Filter, Isolation, Network, Op, Plan};
+use crate::streams::Ends;
 use crate::sweep;
 use crate::sys::{self, Cloned};
-use crate::wire::{self, Failure, Reply, Said};
+use crate::wire::{self, Failure, Reply, Request, Said};
 
 /// Becomes the launcher if this process was started as one, and then never returns.
 ///
@@ -205,9 +206,13 @@ impl Server {
             return false;
         }
         let mut fds = fds.into_iter();
-        if let (Some(plan), Some(log), Some(reply)) = (fds.next(), fds.next(), fds.next()) {
-            let user = fds.next().map(|lock| User { lock, sweeps: buffer[..length] == *SWEEP });
-            if let Err(failure) = self.start(plan, log, &reply, user) {
+        let Ok(request) = wire::decode::<Request>(&buffer[..length]) else { return false };
+        if let (Some(plan), Some(reply), Some(streams)) =
+            (fds.next(), fds.next(), request.streams.take(&mut fds))
+        {
+            let lock = if request.has_user { fds.next() } else { None };
+            let user = lock.map(|lock| User { lock, sweeps: request.sweeps });
+            if let Err(failure) = self.start(plan, streams, fds.collect(), &reply, user) {
                 say(reply.as_fd(), &Reply::Failed(failure));
             }
         }
@@ -217,7 +222,8 @@ impl Server {
     fn start(
         &mut self,
         plan: OwnedFd,
-        log: OwnedFd,
+        streams: Ends,
+        memory: Vec<OwnedFd>,
         reply: &OwnedFd,
         user: Option<User>,
     ) -> Result<(), Failure> {
@@ -239,7 +245,8 @@ impl Server {
         let their_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let gathered = self.gather(&plan)?;
         let bounds = self.bounds(&plan.limits)?;
-        let channels = Channels { status: their_status, mapped, log, reply: their_reply, bounds, gathered };
+        let channels =
+            Channels { status: their_status, mapped, streams, memory, reply: their_reply, bounds, gathered };
         // The namespace of control groups is entered when those of the build are.
         let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
         let namespaces = self.namespaces(&plan) & !later;

@@ -138,6 +138,17 @@ impl BuildUsers {
         !self.blocks.is_empty()
     }
 
+    /// Whom a build has while no other one runs: its ids, and further groups.
+    pub fn first(&self, ids: Ids) -> Option<((u32, u32), &[u32])> {
+        let member = self.members.first().filter(|_| ids == Ids::One);
+        if let Some(Member { uid, gid, groups, .. }) = member {
+            return Some(((*uid, *gid), groups));
+        }
+        let single = self.singles.first().filter(|_| ids == Ids::One);
+        let first = self.blocks.first().map(|(_, first)| first).or(single)?;
+        Some(((*first, *first), &[]))
+    }
+
     /// Takes a user that no other build has; `None` when all are in use.
     ///
     /// # Errors

@@ -10,6 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Step};
 use crate::given::Given;
+use crate::streams::Kind;
+
+/// Asks for a build. The descriptors come in this order: plan, reply, streams, lock of its user, and what each
+/// [`crate::Op::Memory`] is to mount.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// Whether what its user runs is to be killed before.
+    pub(crate) sweeps: bool,
+    /// What the program has as standard streams.
+    pub(crate) streams: Kind,
+    /// Whether it has a user of its own.
+    pub(crate) has_user: bool,
+}
 
 /// What a launcher or the child it forked says about one build, on that build's own socket.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,6 +31,8 @@ pub(crate) enum Reply {
     Started(Box<Given>),
     /// A descriptor of what [`crate::Op::Memory`] has mounted comes along.
     Memory,
+    /// The other side of the program's terminal comes along.
+    Terminal,
     /// Setting up failed; nothing ran.
     Failed(Failure),
     /// Something that does not end the build, such as a mount that stays busy.

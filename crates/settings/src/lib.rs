@@ -28,6 +28,7 @@ mod chroot_dirs;
 mod error;
 mod layer;
 mod nearest;
+mod on_fail;
 mod table;
 mod value;
 
@@ -35,4 +36,5 @@ pub use choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, Tmpfs
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};
 pub use layer::{Line, Origin, Source, parse};
+pub use on_fail::OnFail;
 pub use table::{Described, Settings, entries, entry};

@@ -7,6 +7,7 @@ use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
 use crate::layer::Origin;
 use crate::nearest::nearest;
+use crate::on_fail::OnFail;
 use crate::value::Value;
 
 /// The value of every setting. The table in this file says what each is for and how it is spelled.
@@ -40,6 +41,8 @@ pub struct Settings {
     pub keep_going: bool,
     /// `keep-failed`
     pub keep_failed: bool,
+    /// `on-fail`
+    pub on_fail: OnFail,
     /// `log-lines`
     pub log_lines: usize,
     /// `keep-build-log`
@@ -107,6 +110,7 @@ impl Default for Settings {
             max_jobs: MaxJobs::default(),
             keep_going: false,
             keep_failed: false,
+            on_fail: OnFail::default(),
             log_lines: 25,
             keep_build_log: true,
             compress_build_log: true,
@@ -311,6 +315,12 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "keep the build directory of a build that fails",
         field: |settings| &mut settings.keep_failed,
+    },
+    Entry {
+        key: "on-fail",
+        aliases: &[],
+        help: "open a shell in the sandbox of a build that fails (without a terminal: keep), keep its build directory, or neither",
+        field: |settings| &mut settings.on_fail,
     },
     Entry {
         key: "log-lines",

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
+use crate::on_fail::OnFail;
 
 /// A field of the settings that text can be put into. What `show` prints, `set` takes back.
 pub(crate) trait Value {
@@ -239,6 +240,7 @@ value! {
     SandboxShell: "auto, none or path",
     FodNetwork: "none or host",
     MaxJobs: "number or auto",
+    OnFail: "shell, keep or none",
     TmpfsSize: "size",
     UseCgroups: "auto, true or false",
     CpuWeight: "0 to 10000",

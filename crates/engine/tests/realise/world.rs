@@ -66,7 +66,7 @@ impl World {
 
     pub(crate) fn context(&self) -> Context<'_> {
         let Self { store, settings, environment, .. } = self;
-        Context { store, launcher: launcher(), settings, environment, stop: None }
+        Context { store, launcher: launcher(), settings, environment, stop: None, on_failure: None }
     }
 
     /// Realises all outputs of `drvs`, and returns what was told, one event a line.

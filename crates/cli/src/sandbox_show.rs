@@ -1,0 +1,95 @@
+//! `store sandbox show`
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use derivation::{Derivation, check_closure};
+use engine::Context;
+use local_store::LocalStore;
+use sandbox::Launcher;
+use serde_json::json;
+use store_path::StorePath;
+
+use crate::exit::Exit;
+use crate::plan_json;
+use crate::recipe;
+use crate::session::Session;
+use crate::store_argument;
+use crate::visit;
+
+/// Prints what the sandbox of a derivation is made of, one step a line, in the order in which it is made.
+///
+/// Nothing is built or made; where inputs are not in the store yet, it says which, and what those in turn need is not
+/// in the list. `nix-NEW` stands for a name that is chosen when the build directory is made.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store sandbox show hello.json\n  \
+                        store sandbox show --json /nix/store/…-hello.drv")]
+pub(crate) struct Args {
+    /// A derivation: a store path, or a file with derivations of which one is used by no other there.
+    #[arg(value_name = "DRV|FILE")]
+    target: PathBuf,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_store()?;
+    let mut found = find(&store, &session.absolute(&args.target))?;
+    let derivation = match found.derivations.remove(&found.drv) {
+        Some(derivation) => derivation,
+        None => engine::read_derivation(&store, &found.drv)?,
+    };
+    let launcher = Launcher::start()?;
+    let (settings, environment) = (session.settings(), session.variables());
+    let context =
+        Context { store: &store, launcher: &launcher, settings, environment, stop: None, on_failure: None };
+    let known = &mut |drv: &StorePath| match found.derivations.get(drv) {
+        Some(derivation) => Ok(derivation.clone()),
+        None => engine::read_derivation(&store, drv),
+    };
+    let sketch = engine::sketch(&context, &found.drv, &derivation, known)??;
+    let drv = store.store_dir().print(&found.drv);
+    let absent: Vec<String> = sketch.absent.iter().map(|path| store.store_dir().print(path)).collect();
+    if session.json() {
+        let value = json!({ "derivation": drv, "absent": absent, "plan": plan_json::plan(&sketch.plan) });
+        session.results().json(&value)?;
+        return Ok(Exit::Success);
+    }
+    session.results().line(format_args!("# the sandbox of {drv}"))?;
+    for path in absent {
+        session.results().line(format_args!("# not in the store yet, nor is what it needs shown: {path}"))?;
+    }
+    session.results().line(sketch.plan.to_string().trim_end())?;
+    Ok(Exit::Success)
+}
+
+/// A derivation, and those that were in one file with it, by their paths.
+struct Found {
+    drv: StorePath,
+    derivations: HashMap<StorePath, Derivation>,
+}
+
+fn find(store: &LocalStore, argument: &Path) -> Result<Found> {
+    match store_argument::resolve(store.location(), argument) {
+        Ok(path) => Ok(Found { drv: visit::of_output(store, &path)?, derivations: HashMap::new() }),
+        Err(_) if argument.is_file() => in_file(store, argument),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads and completes the derivations of a file, of which the store learns nothing.
+fn in_file(store: &LocalStore, file: &Path) -> Result<Found> {
+    let stated = recipe::read(file, store.store_dir())?;
+    let known = &mut |path: &StorePath| engine::read_derivation(store, path);
+    let checked = check_closure(stated, store.store_dir(), known)?;
+    let goals = recipe::goals(&checked);
+    ensure!(!goals.is_empty(), "there is no derivation in `{}` that no other one there uses", file.display());
+    if goals.len() > 1 {
+        let paths: Vec<String> = goals.iter().map(|goal| store.store_dir().print(goal.path())).collect();
+        bail!(visit::one_of(&file.to_string_lossy(), &paths));
+    }
+    let drv = goals[0].path().clone();
+    let derivations =
+        checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone())).collect();
+    Ok(Found { drv, derivations })
+}

@@ -1,0 +1,95 @@
+//! Stepping into the sandbox of a derivation: its inputs are realised, it is not built.
+
+use std::collections::BTreeSet;
+
+use builder::{BuildFailure, Host, Inside, Sketch};
+use derivation::Derivation;
+use store_path::StorePath;
+
+use crate::closure::refuse_dynamic;
+use crate::error::Error;
+use crate::read::read_derivation;
+use crate::report::{Event, Failure, Report};
+use crate::run::{Context, realise};
+use crate::wanted::{Selection, Wanted};
+
+/// What came of stepping into a sandbox.
+#[derive(Debug)]
+pub enum Entered<R> {
+    /// The sandbox was there, and this is what whoever stepped in has brought back.
+    Left(R),
+    /// Its inputs could not all be had.
+    NoInputs(Report),
+    /// There was no sandbox to be had.
+    NoSandbox(Failure),
+}
+
+/// Makes the inputs of `drv` valid and its sandbox, and calls `attend` while that is there.
+///
+/// An error means that nothing was tried. An input that fails is in the report of [`Entered::NoInputs`].
+pub fn enter<R>(
+    context: &Context<'_>,
+    drv: &StorePath,
+    on_event: &mut dyn FnMut(Event<'_>),
+    attend: impl FnOnce(&Inside<'_>) -> R,
+) -> Result<Entered<R>, Error> {
+    // Its digest is in the name of the directory that becomes the store directory, which no collector may take.
+    context.store.temp_root(drv)?;
+    let derivation = read_derivation(context.store, drv)?;
+    refuse_dynamic(drv, &derivation)?;
+    let report = realise(context, &inputs(&derivation), on_event)?;
+    if report.stopped || !report.failures.is_empty() {
+        return Ok(Entered::NoInputs(report));
+    }
+    let host = Host::look(context.settings, context.environment.clone())?;
+    let entered = builder::enter(
+        &of_builder(context, &host),
+        drv,
+        &derivation,
+        &mut |message| match message {
+            builder::Message::Warning(text) => on_event(Event::Warning { drv, text: &text }),
+            builder::Message::Detail(detail) => on_event(Event::Detail { drv, detail: &detail }),
+            builder::Message::Output(_) | builder::Message::Ran => {}
+        },
+        attend,
+    );
+    Ok(match entered {
+        Ok(left) => Entered::Left(left),
+        Err(error) => Entered::NoSandbox(Failure { drv: drv.clone(), error }),
+    })
+}
+
+/// Works out the sandbox of a derivation and makes nothing. `known` reads derivations that it takes outputs of.
+///
+/// # Errors
+/// The outer error is one of reading, the inner one says why it could not be built here.
+pub fn sketch<E: From<Error>>(
+    context: &Context<'_>,
+    drv: &StorePath,
+    derivation: &Derivation,
+    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+) -> Result<Result<Sketch, BuildFailure>, E> {
+    let host = Host::look(context.settings, context.environment.clone()).map_err(Error::from)?;
+    let mut inputs = derivation.input_srcs.clone();
+    for (input, wanted) in &derivation.input_drvs {
+        let made = known(input)?.outputs;
+        let wanted = made.iter().filter(|(name, _)| wanted.outputs.contains(*name));
+        // Where a path is not known before, the builder of this one is refused.
+        inputs.extend(wanted.filter_map(|(_, output)| output.path().cloned()));
+    }
+    Ok(builder::sketch(&of_builder(context, &host), drv, derivation, &inputs))
+}
+
+fn inputs(derivation: &Derivation) -> Vec<Wanted> {
+    let sources = derivation.input_srcs.iter().cloned().map(Wanted::Path);
+    let outputs = derivation.input_drvs.iter().map(|(drv, wanted)| {
+        let names: BTreeSet<_> = wanted.outputs.iter().cloned().collect();
+        Wanted::Outputs { drv: drv.clone(), outputs: Selection::Named(names) }
+    });
+    sources.chain(outputs).collect()
+}
+
+fn of_builder<'a>(context: &Context<'a>, host: &'a Host) -> builder::Context<'a> {
+    let Context { store, launcher, settings, on_failure, .. } = *context;
+    builder::Context { store, launcher, settings, host, on_failure }
+}
