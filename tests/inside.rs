@@ -315,6 +315,35 @@ fn a_shell_has_a_terminal_of_the_sandbox() {
 }
 
 #[test]
+fn a_build_of_the_same_goes_on_beside_a_visit() {
+    let scene = Scene::new();
+    let file = scene.write("good.json", shell_derivation("good", "echo > $out"));
+    let mut person = Person::with(&scene, &scene.command(&["sandbox", "enter", &file]));
+    person.sees("thrown away");
+    person.types("echo mine > $out; echo ready$((40 + 2))");
+    person.sees("ready42");
+    let built = scene.ok(&["build", "--no-link", &file]);
+    assert_eq!(fs::read_to_string(scene.real(&built)).unwrap(), "\n");
+    person.types("read x < $out; echo still $x; exit");
+    person.sees("still mine");
+    assert_eq!(person.leaves().0, Some(0));
+    assert_eq!(fs::read_to_string(scene.real(&built)).unwrap(), "\n");
+}
+
+#[test]
+fn without_a_private_dev_there_are_pipes_only() {
+    let scene = Scene::new();
+    let options = ["--option", "build-chroot-dirs", "-/dev", "sandbox", "run"];
+    let file = any(&scene);
+    let arguments = [&options[..], &[&file, "--", "/bin/sh", "-c", "echo in"]].concat();
+    assert_eq!(scene.ok(&arguments), "in");
+    let person = Person::with(&scene, &scene.command(&arguments));
+    let (code, said) = person.leaves();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("`/dev/ptmx`") && said.contains("`-/dev`"), "{said}");
+}
+
+#[test]
 fn ctrl_c_goes_to_what_is_in_front() {
     let scene = Scene::new();
     let options = inside(&scene);

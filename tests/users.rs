@@ -8,6 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::scene::{Run, Scene, has, is_root, say, shell_derivation, text};
 
 const BLOCK: u32 = 65_536;
@@ -161,27 +164,44 @@ fn members_of_the_group_are_used_with_their_groups_and_locks_of_nix() {
     assert!(!was_alive(left), "what the last build of this user left is still there");
 }
 
-#[test]
-fn a_build_waits_for_a_free_user() {
-    let uid = own_ids() + 31;
-    let groups = format!("builders:x:{}:b1\n", own_ids() + 30);
-    let Some(host) = Host::new("waiting for a user", &[("b1", uid)], &groups) else { return };
+/// Starts what has to wait, as the one user is in use until the file is dropped; returns when it says so.
+fn waiting(host: &Host, uid: u32, arguments: &[&str]) -> (File, Child) {
     fs::create_dir_all(host.scene.path("state/userpool")).unwrap();
     let lock = File::create(host.scene.path(format!("state/userpool/{uid}"))).unwrap();
     lock.lock().unwrap();
-    let file = host.scene.write("waits.json", shell_derivation("waits", "echo x > $out"));
-    let arguments = ["build", "--no-link", &file, "--option", "build-users-group", "builders"];
+    let arguments = [arguments, &["--option", "build-users-group", "builders"]].concat();
     let said = File::create(host.scene.path("said")).unwrap();
-    let mut build = host.command(&arguments).stdout(Stdio::null()).stderr(said).spawn().unwrap();
+    let mut child = host.command(&arguments).stdout(Stdio::null()).stderr(said).spawn().unwrap();
     let begun = Instant::now();
     let waits =
         || fs::read_to_string(host.scene.path("said")).unwrap().contains("every user for builders is in use");
     while !waits() && begun.elapsed() < Duration::from_secs(20) {
         sleep(Duration::from_millis(10));
     }
-    assert!(waits() && build.try_wait().unwrap().is_none());
+    assert!(waits() && child.try_wait().unwrap().is_none());
+    (lock, child)
+}
+
+#[test]
+fn a_build_waits_for_a_free_user() {
+    let uid = own_ids() + 31;
+    let groups = format!("builders:x:{}:b1\n", own_ids() + 30);
+    let Some(host) = Host::new("waiting for a user", &[("b1", uid)], &groups) else { return };
+    let file = host.scene.write("waits.json", shell_derivation("waits", "echo x > $out"));
+    let (lock, mut build) = waiting(&host, uid, &["build", "--no-link", &file]);
     drop(lock);
     assert!(build.wait().unwrap().success(), "{}", fs::read_to_string(host.scene.path("said")).unwrap());
+}
+
+#[test]
+fn a_visit_that_waits_for_a_user_can_be_given_up() {
+    let uid = own_ids() + 41;
+    let groups = format!("builders:x:{}:b1\n", own_ids() + 40);
+    let Some(host) = Host::new("giving up a visit", &[("b1", uid)], &groups) else { return };
+    let file = host.scene.write("waits.json", shell_derivation("waits", "echo x > $out"));
+    let (_lock, mut visit) = waiting(&host, uid, &["sandbox", "enter", &file]);
+    kill(Pid::from_raw(visit.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(visit.wait().unwrap().code(), Some(130));
 }
 
 #[test]

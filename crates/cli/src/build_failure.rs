@@ -136,6 +136,10 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
             }
             _ => None,
         },
+        BuildFailure::Sandbox { source: sandbox::Error::Setup { step: Step::OpenTerminal, .. }, .. } => Some(
+            "the terminals of a sandbox are in its private `/dev`, which `-/dev` in `build-chroot-dirs` takes away; \
+             without one, a command can be run with pipes: `… < /dev/null | cat`",
+        ),
         BuildFailure::Overran { overrun, .. } => Some(match overrun {
             Overrun::Time => "if it is not stuck, give it longer with `--timeout SECONDS`; 0 is for ever",
             Overrun::Silence => {

@@ -46,9 +46,7 @@ impl<'a> Shells<'a> {
         let held = messages::hold();
         let left = terminal::attend(inside, &Runs::Shell(None), self.controls);
         drop(held);
-        if let Err(error) = left
-            && !self.controls.interrupt.is_pending()
-        {
+        if let Err(error) = left {
             messages.warn(format_args!("cannot open a shell after the failure: {error:#}"));
         }
     }

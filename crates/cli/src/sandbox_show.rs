@@ -56,6 +56,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         return Ok(Exit::Success);
     }
     session.results().line(format_args!("# the sandbox of {drv}"))?;
+    for lack in sketch.plan.lacks() {
+        session.results().line(format_args!("# without namespaces: {lack}"))?;
+    }
     for path in absent {
         session.results().line(format_args!("# not in the store yet, nor is what it needs shown: {path}"))?;
     }

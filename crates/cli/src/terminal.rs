@@ -39,8 +39,15 @@ pub(crate) fn is_there() -> bool {
 
 /// Runs something in the sandbox for the user, to its end; `None` if it was interrupted.
 pub(crate) fn attend(inside: &Inside<'_>, runs: &Runs, controls: Controls<'_>) -> Result<Option<u8>> {
-    let mut visit = if is_there() { at_terminal(inside, runs)? } else { by_pipes(inside, runs)? };
-    visit.relay(controls)
+    let relay = || {
+        let mut visit = if is_there() { at_terminal(inside, runs)? } else { by_pipes(inside, runs)? };
+        visit.relay(controls)
+    };
+    match relay() {
+        // It has ended with everything else.
+        Err(_) if controls.interrupt.is_pending() => Ok(None),
+        other => other,
+    }
 }
 
 /// Something that runs in a sandbox, and what passes between it and the user.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
-use builder::{Inside, Runs};
+use builder::{BuildFailure, Inside, Runs};
 use engine::{Context, Entered, Report, Wanted};
 use local_store::LocalStore;
 use sandbox::Launcher;
@@ -40,17 +40,20 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
         }
         terminal::attend(inside, runs, controls)
     });
+    let fail = |drv: &StorePath, error: &BuildFailure| {
+        messages.error(build_failure::describe(drv, error, &LogCommand::of(session, &store)));
+        Exit::Failure
+    };
     match entered? {
-        Entered::Left(ended) => Ok(ended?.map_or(Exit::Interrupted, Exit::Program)),
+        Entered::Left(Ok(ended)) => Ok(ended.map_or(Exit::Interrupted, Exit::Program)),
+        Entered::Left(Err(error)) => match error.downcast_ref() {
+            Some(failure) => Ok(fail(&drv, failure)),
+            None => Err(error),
+        },
         Entered::NoInputs(report) => Ok(no_inputs(&store, &drv, messages, &report)),
-        Entered::NoSandbox(failure) => {
-            messages.error(build_failure::describe(
-                &failure.drv,
-                &failure.error,
-                &LogCommand::of(session, &store),
-            ));
-            Ok(Exit::Failure)
-        }
+        // Nobody waits for it any more.
+        Entered::NoSandbox(_) if interrupt.is_pending() => Ok(Exit::Interrupted),
+        Entered::NoSandbox(failure) => Ok(fail(&failure.drv, &failure.error)),
     }
 }
 

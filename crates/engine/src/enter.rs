@@ -1,6 +1,10 @@
 //! Stepping into the sandbox of a derivation: its inputs are realised, it is not built.
 
+#![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
+
 use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::thread;
 
 use builder::{BuildFailure, Host, Inside, Sketch};
 use derivation::Derivation;
@@ -11,6 +15,7 @@ use crate::error::Error;
 use crate::read::read_derivation;
 use crate::report::{Event, Failure, Report};
 use crate::run::{Context, realise};
+use crate::stop::StopWatch;
 use crate::wanted::{Selection, Wanted};
 
 /// What came of stepping into a sandbox.
@@ -42,20 +47,34 @@ pub fn enter<R>(
         return Ok(Entered::NoInputs(report));
     }
     let host = Host::look(context.settings, context.environment.clone())?;
-    let entered = builder::enter(
-        &of_builder(context, &host),
-        drv,
-        &derivation,
-        &mut |message| match message {
-            builder::Message::Warning(text) => on_event(Event::Warning { drv, text: &text }),
-            builder::Message::Detail(detail) => on_event(Event::Detail { drv, detail: &detail }),
-            builder::Message::Output(_) | builder::Message::Ran => {}
-        },
-        attend,
-    );
+    if report.built.is_empty() {
+        host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
+    }
+    let tell = &mut |message: builder::Message<'_>| match message {
+        builder::Message::Warning(text) => on_event(Event::Warning { drv, text: &text }),
+        builder::Message::Detail(detail) => on_event(Event::Detail { drv, detail: &detail }),
+        builder::Message::Output(_) | builder::Message::Ran => {}
+    };
+    let builder = of_builder(context, &host);
+    let entered = stoppable(context, || builder::enter(&builder, drv, &derivation, tell, attend))?;
     Ok(match entered {
         Ok(left) => Entered::Left(left),
         Err(error) => Entered::NoSandbox(Failure { drv: drv.clone(), error }),
+    })
+}
+
+/// Does something that ends, in vain, when the word to stop comes: while it waits for a user, or with the sandbox.
+fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Error> {
+    let watch = context.stop.map(StopWatch::new).transpose()?;
+    let (sender, _nobody) = mpsc::sync_channel(1);
+    thread::scope(|scope| {
+        if let Some(watch) = &watch {
+            let watch = move || watch.watch(context.launcher, &sender);
+            thread::Builder::new().spawn_scoped(scope, watch).map_err(|source| Error::Threads { source })?;
+        }
+        // Also when the visitor panics: the scope waits for the watch.
+        let _done = watch.as_ref().map(StopWatch::end_on_drop);
+        Ok(work())
     })
 }
 
