@@ -59,7 +59,8 @@ fn a_plan_is_shown_and_nothing_is_made() {
     scene.ok(&["derivation", "add", &derivation("hello")]);
     let before = left(&scene);
     let options = ["--option", "sandbox-shell", "none", "--option", "cores", "3"];
-    let mut run = scene.run(&[&["sandbox", "show", &derivation("diamond")], &options[..]].concat());
+    let file = derivation("diamond") + "^out";
+    let mut run = scene.run(&[&["sandbox", "show", &file], &options[..]].concat());
     // Root gives builders a user of their own, whose numbers are this machine's.
     let who = run.stdout.lines().find(|line| line.starts_with("identity")).unwrap().to_owned();
     assert_eq!(who.contains("as the caller"), !is_root(), "{who}");
@@ -258,6 +259,20 @@ fn there_has_to_be_something_to_run() {
     assert!(said.contains("`build-use-chroot = false`"), "{said}");
     scene.fails(2, &["sandbox", "run", &file]);
     scene.fails(2, &["--json", "sandbox", "enter", &file]);
+    // An input with a shell will do, and so will a builder that is one.
+    fs::create_dir_all(scene.path("tools/bin")).unwrap();
+    fs::copy(scene.path("inside"), scene.path("tools/bin/sh")).unwrap();
+    let tools = scene.ok(&["add", "tools"]);
+    let json = fs::read_to_string(&file).unwrap();
+    let input = scene
+        .write("input.json", json.replace("\"inputSrcs\": []", &format!("\"inputSrcs\": [\"{tools}\"]")));
+    assert!(scene.ok(&[&bare[..], &["sandbox", "enter", &input]].concat()).contains("descriptor 2\n"));
+    let shown = options[2].replace("/inside=", "/bash=");
+    let of_builder = scene.write("bash.json", json.replace("/inside", "/bash"));
+    let bare_bash = ["--option", "build-chroot-dirs", &shown, "--option", "sandbox-shell", "none"];
+    assert!(
+        scene.ok(&[&bare_bash[..], &["sandbox", "enter", &of_builder]].concat()).contains("descriptor 2\n")
+    );
     // What is named is taken.
     let chosen = [&bare[..], &["sandbox", "enter", "--shell", "/inside", &file]].concat();
     assert!(scene.ok(&chosen).contains("descriptor 2\n"));
@@ -435,6 +450,18 @@ fn after_a_failure_a_shell_is_where_the_builder_was() {
             fs::remove_dir_all(std::path::Path::new(kept).parent().unwrap()).unwrap();
         }
     }
+}
+
+#[test]
+fn an_output_that_is_refused_can_be_looked_at() {
+    let scene = Scene::new();
+    let file = derivation("wrong-hash");
+    let mut person = Person::with(&scene, &scene.command(&["build", "--no-link", "--on-fail=shell", &file]));
+    let said = person.sees("thrown away");
+    assert!(said.contains("another hash than promised"), "{said}");
+    person.types("test -s $out && echo there$((40 + 2)); exit");
+    person.sees("there42");
+    assert_eq!(person.leaves().0, Some(102));
 }
 
 #[test]

@@ -147,23 +147,34 @@ impl<'a> Build<'a> {
         let missing = outputs::missing(request, &made);
         if ended.exit.status == ExitStatus::Code(0) && missing.is_none() {
             tell(Message::Ran);
-            outputs::keep(context.store, request, &made, inputs, &self.valid, ended.record(request.drv)?)?;
+            let record = ended.record(request.drv)?;
+            let kept = outputs::keep(context.store, request, &made, inputs, &self.valid, record);
+            if let Err(failure) = kept {
+                self.let_in(&failure, ended.memory);
+                return Err(failure);
+            }
             if let Some(scratch) = self.prepared.scratch.filter(|_| self.work.shares) {
                 context.store.give_back(scratch, inputs);
             }
             return Ok(ended.exit);
         }
         let mut failure = self.failure(&ended, missing);
-        let mut memory = ended.memory;
-        if let Some(OnFailure(attend)) = context.on_failure.filter(|_| self.work.is_isolated()) {
-            let inside = Inside::new(self.work, &self.prepared, memory);
-            attend(&failure, &inside);
-            memory = inside.into_memory();
-        }
+        let memory = self.let_in(&failure, ended.memory);
         if context.settings.keeps_failed() {
             failure.keep_in(self.keep(memory)?);
         }
         Err(failure)
+    }
+
+    /// Lets somebody look at a failure where it happened, who wants to; gives back the directories in memory.
+    fn let_in(&self, failure: &BuildFailure, memory: Vec<OwnedFd>) -> Vec<OwnedFd> {
+        let Some(OnFailure(attend)) = self.work.context.on_failure else { return memory };
+        if !self.work.is_isolated() || !failure.has_run() {
+            return memory;
+        }
+        let inside = Inside::new(self.work, &self.prepared, memory);
+        attend(failure, &inside);
+        inside.into_memory()
     }
 
     /// Runs the builder to its end.

@@ -298,6 +298,21 @@ impl BuildFailure {
         }
     }
 
+    /// Whether the builder has run and what it did is the reason, so that there is something to be found out there.
+    pub fn has_run(&self) -> bool {
+        matches!(
+            self,
+            Self::Builder { .. }
+                | Self::Overran { .. }
+                | Self::OutOfMemory { .. }
+                | Self::NoOutput { .. }
+                | Self::Hash { .. }
+                | Self::NotFlat { .. }
+                | Self::FixedReference { .. }
+                | Self::Reference { .. }
+        )
+    }
+
     /// Says where the build directory was kept.
     pub(crate) fn keep_in(&mut self, place: PathBuf) {
         match self {

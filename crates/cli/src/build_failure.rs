@@ -68,7 +68,7 @@ pub(crate) fn describe(drv: &StorePath, failure: &BuildFailure, log_command: &Lo
     if let Some(advice) = limit(failure).or_else(|| remedy(failure)) {
         text.push_str(&format!("\n  {advice}"));
     }
-    if log_command.has_sandboxes && has_run(failure) {
+    if log_command.has_sandboxes && failure.has_run() {
         text.push_str(&format!("\n  step into its sandbox: {}", log_command.enter(drv)));
     }
     text
@@ -84,21 +84,6 @@ pub(crate) fn in_short(failure: &BuildFailure) -> String {
         cause = error.source();
     }
     harmless(&text)
-}
-
-/// Returns whether the builder has run, so that there is something to be found out where it did.
-fn has_run(failure: &BuildFailure) -> bool {
-    matches!(
-        failure,
-        BuildFailure::Builder { .. }
-            | BuildFailure::Overran { .. }
-            | BuildFailure::OutOfMemory { .. }
-            | BuildFailure::NoOutput { .. }
-            | BuildFailure::Hash { .. }
-            | BuildFailure::NotFlat { .. }
-            | BuildFailure::FixedReference { .. }
-            | BuildFailure::Reference { .. }
-    )
 }
 
 /// Returns a message that may name files as a builder has named them, without what would steer a terminal.

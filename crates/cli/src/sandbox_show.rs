@@ -1,7 +1,7 @@
 //! `store sandbox show`
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use derivation::{Derivation, check_closure};
@@ -16,6 +16,7 @@ use crate::plan_json;
 use crate::recipe;
 use crate::session::Session;
 use crate::store_argument;
+use crate::target;
 use crate::visit;
 
 /// Prints what the sandbox of a derivation is made of, one step a line, in the order in which it is made.
@@ -28,13 +29,17 @@ use crate::visit;
 pub(crate) struct Args {
     /// A derivation: a store path, or a file with derivations of which one is used by no other there.
     #[arg(value_name = "DRV|FILE")]
-    target: PathBuf,
+    target: String,
 }
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store()?;
-    let mut found = find(&store, &session.absolute(&args.target))?;
+    let whole = session.absolute(Path::new(&args.target));
+    // Which outputs are wanted does not matter: a build makes them all.
+    let found =
+        if whole.exists() { whole } else { session.absolute(Path::new(target::split(&args.target).0)) };
+    let mut found = find(&store, &found)?;
     let derivation = match found.derivations.remove(&found.drv) {
         Some(derivation) => derivation,
         None => engine::read_derivation(&store, &found.drv)?,

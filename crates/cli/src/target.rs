@@ -31,7 +31,7 @@ pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Resul
 }
 
 /// Splits `hello.drv!out,dev` or `hello.drv^out,dev` into the path and the outputs wanted of it.
-fn split(word: &str) -> (&str, Option<&str>) {
+pub(crate) fn split(word: &str) -> (&str, Option<&str>) {
     match word.rsplit_once(['!', '^']) {
         Some((path, outputs)) if !outputs.is_empty() && !outputs.contains('/') => (path, Some(outputs)),
         _ => (word, None),
