@@ -24,9 +24,11 @@ struct Seen {
     is_still: bool,
 }
 
-/// Kills every descendant of this process, which has to be their subreaper. They are left to be reaped.
-pub(crate) fn kill() {
+/// Kills every descendant of this process, which has to be their subreaper. They are left to be reaped; `reap` is to
+/// reap those that have ended meanwhile, as the dead are looked at in each round, too.
+pub(crate) fn kill(reap: &mut dyn FnMut()) {
     for _ in 0..MOST_ROUNDS {
+        reap();
         let moving: Vec<OwnedFd> = find(|seen| !seen.is_still);
         if moving.is_empty() {
             break;

@@ -27,6 +27,7 @@ use crate::restrict;
 use crate::root;
 use crate::server::say;
 use crate::streams::Ends;
+use crate::sweep;
 use crate::sys::{self, Cloned};
 use crate::uniform;
 use crate::wire::{Detail, Exited, Failure, Reply, Said};
@@ -95,7 +96,7 @@ fn keep(
             child::tell(&channels.status, &Said::Runs);
             let ended = wait_for_end(&pidfd, &channels.mapped).map_err(fail)?;
             tell(reply, Detail::Stage("ending its processes".to_owned()));
-            Ok(end_all(pid, ended))
+            Ok(end_all(plan, pid, ended))
         }
     }
 }
@@ -180,37 +181,75 @@ fn wait_for_end(process: &OwnedFd, wanted: &OwnedFd) -> rustix::io::Result<bool>
         }
     }
 }
+/// What is known of processes that were reaped.
+struct Reaped {
+    first: i32,
+    result: Exited,
+    others_user_micros: u64,
+    others_system_micros: u64,
+}
+
+impl Reaped {
+    fn new(first: i32) -> Self {
+        let result = Exited {
+            status: libc::SIGKILL,
+            user_micros: 0,
+            system_micros: 0,
+            peak_bytes: 0,
+            written_bytes: 0,
+            out_of_memory: None,
+        };
+        Self { first, result, others_user_micros: 0, others_system_micros: 0 }
+    }
+
+    fn count(&mut self, pid: i32, exited: Exited) {
+        if pid == self.first {
+            self.result = exited;
+        } else {
+            self.others_user_micros += exited.user_micros;
+            self.others_system_micros += exited.system_micros;
+        }
+    }
+
+    fn total(self) -> Exited {
+        Exited {
+            user_micros: self.result.user_micros + self.others_user_micros,
+            system_micros: self.result.system_micros + self.others_system_micros,
+            ..self.result
+        }
+    }
+}
 
 /// Kills every process of the build, and those it had left to this one; returns how `first` ended.
-fn end_all(first: i32, has_ended: bool) -> Exited {
-    let mut result = Exited {
-        status: libc::SIGKILL,
-        user_micros: 0,
-        system_micros: 0,
-        peak_bytes: 0,
-        written_bytes: 0,
-        out_of_memory: None,
-    };
-    let mut others = Exited { ..result };
+fn end_all(plan: &Plan, first: i32, has_ended: bool) -> Exited {
+    let mut reaped = Reaped::new(first);
     if !has_ended || children().iter().any(|child| child.as_raw_nonzero().get() != first) {
-        descendants::kill();
+        end_others(plan, &mut reaped);
     }
     loop {
         for pid in children() {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         match sys::wait4(-1) {
-            Ok((pid, exited)) if pid == first => result = exited,
-            Ok((_, exited)) => {
-                others.user_micros += exited.user_micros;
-                others.system_micros += exited.system_micros;
-            }
+            Ok((pid, exited)) => reaped.count(pid, exited),
             Err(_) => break,
         }
     }
-    result.user_micros += others.user_micros;
-    result.system_micros += others.system_micros;
-    result
+    reaped.total()
+}
+
+/// By its user, if that is the build's alone: one signal reaches them all, however fast they fork. Else one by one.
+fn end_others(plan: &Plan, reaped: &mut Reaped) {
+    if let Some((uid, gid)) = plan.identity.outer
+        && sweep::kill(uid, gid, plan.identity.count).is_ok()
+    {
+        return;
+    }
+    descendants::kill(&mut || {
+        while let Ok((pid @ 1.., exited)) = sys::reap() {
+            reaped.count(pid, exited);
+        }
+    });
 }
 
 /// The children of this thread, which is the only one of its process.

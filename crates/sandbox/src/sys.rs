@@ -69,12 +69,21 @@ pub(crate) fn exit_like(status: i32) -> ! {
 
 /// Reaps `pid` (or any child for -1) and says how it ended, with what it used.
 pub(crate) fn wait4(pid: i32) -> rustix::io::Result<(i32, Exited)> {
+    wait(pid, 0)
+}
+
+/// Reaps a child that has ended already; 0 in place of its number if none has.
+pub(crate) fn reap() -> rustix::io::Result<(i32, Exited)> {
+    wait(-1, libc::WNOHANG)
+}
+
+fn wait(pid: i32, options: libc::c_int) -> rustix::io::Result<(i32, Exited)> {
     let mut status = 0;
     // SAFETY: `rusage` is plain integers.
     let mut usage: libc::rusage = unsafe { zeroed() };
     loop {
         // SAFETY: both pointers are to live locals of the types the call fills in.
-        let reaped = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+        let reaped = unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) };
         if reaped >= 0 {
             let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
             let exited = Exited {
