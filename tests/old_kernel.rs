@@ -96,7 +96,8 @@ fn a_build_directory_in_memory_needs_a_newer_kernel() {
     let run = run(&scene, "38", &arguments);
     assert_eq!(run.code, Some(100), "{}", run.stderr);
     assert!(
-        run.stderr.contains("/build") && run.stderr.contains("Function not implemented"),
+        run.stderr.contains("file system in memory at `/tmp`")
+            && run.stderr.contains("Function not implemented"),
         "{}",
         run.stderr
     );
