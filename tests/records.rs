@@ -112,15 +112,15 @@ fn a_build_by_default_is_isolated_and_everything_about_it_is_told() {
 #[test]
 fn every_setting_that_weakens_a_build_shows() {
     let scene = Scene::new();
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
-        ("unfiltered", &[("filter-syscalls", "false")], "no filter of system calls"),
-        ("privileges", &[("allow-new-privileges", "true")], "programs may gain privileges"),
-        ("nested", &[("nested-user-namespaces", "true")], "it could make user namespaces of its own"),
-        ("dirs", &[("build-chroot-dirs", "/dev /proc /shown=/usr")], "it saw `/usr` of the host as `/shown`"),
+    let cases = [
+        ("unfiltered", ("filter-syscalls", "false"), "no filter of system calls"),
+        ("privileges", ("allow-new-privileges", "true"), "programs may gain privileges"),
+        ("nested", ("nested-user-namespaces", "true"), "it could make user namespaces of its own"),
+        ("dirs", ("build-chroot-dirs", "/dev /proc /shown=/usr"), "it saw `/usr` of the host as `/shown`"),
     ];
-    for (name, settings, shortfall) in cases {
-        let path = build(&scene, name, settings);
-        assert_eq!(shortfalls(&scene, &path), *shortfall);
+    for (name, setting, shortfall) in cases {
+        let path = build(&scene, name, &[setting]);
+        assert_eq!(shortfalls(&scene, &path), shortfall);
     }
     let fixed =
         scene.ok(&["build", "--no-link", "--option", "fod-network", "host", &derivation("fixed-output")]);
