@@ -97,7 +97,8 @@ impl<'a> Inside<'a> {
         let sandbox = |source| BuildFailure::Sandbox { drv: drv.clone(), source };
         let plan = self.plan(stand_in::exec(self.work, &self.prepared.plan, self.builder(), runs)?);
         self.empty_root(&plan)?;
-        let attached = Attached { user: self.prepared.user.as_ref(), streams, memory: self.memory.take() };
+        let user = self.prepared.user.as_ref();
+        let attached = Attached { user, streams, memory: self.memory.take(), observation: None };
         let running = self.work.context.launcher.run_with(&plan, attached).map_err(sandbox)?;
         *self.memory.borrow_mut() = running.memory().map_err(sandbox)?;
         Ok(running)

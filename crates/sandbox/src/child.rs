@@ -40,6 +40,8 @@ pub(crate) struct Channels {
     pub(crate) bounds: Bounds,
     /// What an [`Op::Gather`] shows, mounted before.
     pub(crate) gathered: Option<OwnedFd>,
+    /// Where the launcher gets what an observer listens to, if the build has one.
+    pub(crate) observer: Option<OwnedFd>,
 }
 
 /// Sets up the sandbox and runs the program in it. Never returns.
@@ -96,7 +98,7 @@ fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<
     channels.bounds.enforcement.limit_process()?;
     drop_bounding_set(plan)?;
     restrict::shed_capabilities(plan)?;
-    start_program(plan, &streams, &channels.status, given)
+    start_program(plan, &streams, channels.observer.as_ref(), &channels.status, given)
 }
 
 /// Gives `store` what is in memory, the build directory last, which would be gone with the mounts of the build.
@@ -201,6 +203,7 @@ pub(crate) fn limit_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
 pub(crate) fn start_program(
     plan: &Plan,
     streams: &Opened,
+    observer: Option<&OwnedFd>,
     status: &OwnedFd,
     mut given: Given,
 ) -> Result<Infallible, Failure> {
@@ -212,7 +215,7 @@ pub(crate) fn start_program(
     if let Program::Exec(exec) = &plan.program {
         prepare(exec)?;
     }
-    restrict::restrict(plan, &mut given)?;
+    restrict::restrict(plan, observer, &mut given)?;
     tell(status, &Said::Ready(Box::new(given)));
     match &plan.program {
         Program::Exec(exec) => execute(exec),

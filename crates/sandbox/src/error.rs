@@ -157,6 +157,10 @@ pub enum Step {
     KillLeftOvers,
     /// Make, enter or remove a control group.
     Cgroup,
+    /// Hear of the system calls of a build.
+    Observe,
+    /// Go on after the observer of a build was killed.
+    LoseObserver,
 }
 
 impl fmt::Display for Step {
@@ -198,6 +202,8 @@ impl fmt::Display for Step {
             Self::Leash => "start the process that guards the builds of",
             Self::Own => "have, as another process uses it, the root",
             Self::Cgroup => "use the control group",
+            Self::Observe => "observe what is looked for below",
+            Self::LoseObserver => "go on without its observer, which was killed, with the build in",
             Self::KillLeftOvers => "kill what an earlier build has left running in",
         })
     }

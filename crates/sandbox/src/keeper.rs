@@ -152,7 +152,7 @@ fn enter_and_run(
     }
     channels.bounds.enforcement.limit_process()?;
     let streams = channels.streams.open(null, &channels.reply)?;
-    child::start_program(plan, &streams, status, given)
+    child::start_program(plan, &streams, channels.observer.as_ref(), status, given)
 }
 
 fn enter(root: &Path, plan: &Plan, streams: &Ends) -> Result<(), Failure> {

@@ -36,6 +36,7 @@ use crate::allowance::{Allowance, Meter, Overrun};
 use crate::error::Error;
 use crate::given::Given;
 use crate::left_over;
+use crate::observation::Observation;
 use crate::plan::{Isolation, Plan};
 use crate::streams::{Kind, Streams};
 use crate::terminal::Terminal;
@@ -49,7 +50,7 @@ pub(crate) const ARGUMENT: &str = "--launch-builds";
 pub(crate) const HELLO: &[u8] = b"store launcher 1";
 
 /// As many descriptors as any message carries.
-pub(crate) const MOST_FDS: usize = 8;
+pub(crate) const MOST_FDS: usize = 9;
 
 /// Reads of the log in a row; more than a pipe holds, whatever its size.
 const MOST_READS: usize = 64;
@@ -151,7 +152,7 @@ impl Launcher {
     /// # Errors
     /// As [`Launcher::run`].
     pub fn run_as(&self, plan: &Plan, user: Option<&BuildUser>) -> Result<Running, Error> {
-        self.run_with(plan, Attached { user, streams: Streams::Log, memory: Vec::new() })
+        self.run_with(plan, Attached { user, streams: Streams::Log, memory: Vec::new(), observation: None })
     }
 
     /// Like [`Launcher::run_as`], with other standard streams than a log, or in an earlier build's memory.
@@ -164,16 +165,18 @@ impl Launcher {
         }
         let (reply, their_reply) = seqpacket_pair().map_err(talk)?;
         let file = plan_file(plan).map_err(talk)?;
-        let Attached { user, streams, memory } = attached;
+        let Attached { user, streams, memory, observation } = attached;
         let (kind, theirs, log) = ends(streams)?;
         let mut fds = vec![file.as_fd(), their_reply.as_fd()];
         fds.extend(theirs.iter().map(AsFd::as_fd));
         fds.extend(user.map(BuildUser::lock));
+        fds.extend(observation.map(Observation::file));
         fds.extend(memory.iter().map(AsFd::as_fd));
         let request = Request {
             sweeps: user.is_some_and(BuildUser::has_left_overs),
             streams: kind,
             has_user: user.is_some(),
+            is_observed: observation.is_some(),
         };
         send(self.control(), &wire::encode(&request), &fds).map_err(|errno| match errno {
             Errno::PIPE | Errno::CONNRESET => Error::LauncherGone,
@@ -233,6 +236,9 @@ pub struct Attached<'a> {
     pub streams: Streams,
     /// What [`Running::memory`] of an earlier build was, for [`crate::Op::Memory`] to mount instead of new ones.
     pub memory: Vec<OwnedFd>,
+    /// Has an observer hear of what it looks for. That the kernel has none is a [`Notice::Warning`]; that it was killed
+    /// ends the build.
+    pub observation: Option<&'a Observation>,
 }
 
 /// A running build. Dropping it closes its socket, upon which the launcher kills every process of it.

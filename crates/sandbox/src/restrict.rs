@@ -1,5 +1,7 @@
 //! The last steps before a program runs: what a build gives up for good.
 
+use std::os::fd::OwnedFd;
+
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
@@ -7,6 +9,7 @@ use crate::child;
 use crate::error::Step;
 use crate::filter;
 use crate::given::Given;
+use crate::observer;
 use crate::plan::{Isolation, Plan};
 use crate::sys;
 use crate::wire::Failure;
@@ -34,7 +37,7 @@ pub(crate) fn shed_capabilities(plan: &Plan) -> Result<(), Failure> {
 ///
 /// Nothing but `execve` and giving up what is left of the capabilities comes after it: not every call that sets
 /// a sandbox up would pass.
-pub(crate) fn restrict(plan: &Plan, given: &mut Given) -> Result<(), Failure> {
+pub(crate) fn restrict(plan: &Plan, observer: Option<&OwnedFd>, given: &mut Given) -> Result<(), Failure> {
     let fail = |errno| Failure::new(Step::DropPrivileges, "/", errno);
     if !plan.new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(fail)?;
@@ -50,6 +53,8 @@ pub(crate) fn restrict(plan: &Plan, given: &mut Given) -> Result<(), Failure> {
         };
         given.filter = Some(install().map_err(|errno| Failure::new(Step::Filter, "/", errno))?);
     }
+    // While it may still do that, and the filter above has the last word.
+    observer.into_iter().for_each(observer::be_observed);
     if plan.isolation != Isolation::None && plan.identity.count == 1 {
         child::limit_capabilities(CapabilitySet::empty())?;
     }

@@ -24,6 +24,7 @@ use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
 use crate::limits::{Bounds, Limits};
+use crate::observer::Observer;
 use crate::plan::{Filter, Isolation, Network, Op, Plan};
 use crate::streams::Ends;
 use crate::sweep;
@@ -120,6 +121,9 @@ struct Build {
     plan: Plan,
     /// Whether the launcher is root on the host.
     is_root: bool,
+    observer: Option<Observer>,
+    /// Why it failed, to be told once its observer has told what it saw.
+    untold: Option<Failure>,
 }
 
 /// The user that a build has for itself, also when `store` dies before the build.
@@ -137,6 +141,7 @@ struct Ready {
     status: bool,
     ended: bool,
     abandoned: bool,
+    observer: bool,
 }
 
 impl Server {
@@ -155,6 +160,9 @@ impl Server {
             }
             if ready.status {
                 build.hear_child();
+            }
+            if ready.observer {
+                build.hear_observer();
             }
         }
         let mut ended = ready.iter().map(|ready| ready.ended);
@@ -176,6 +184,7 @@ impl Server {
             if let Some(status) = &build.status {
                 polled.push(PollFd::new(status, PollFlags::IN));
             }
+            polled.extend(build.observer.iter().flat_map(Observer::sources));
         }
         while let Err(errno) = poll(&mut polled, None) {
             if errno != Errno::INTR {
@@ -193,6 +202,8 @@ impl Server {
                 ended: next(),
                 abandoned: !build.abandoned && next(),
                 status: build.status.is_some() && next(),
+                // All of them, so that the next build's are next.
+                observer: build.observer.iter().flat_map(Observer::sources).filter(|_| next()).count() > 0,
             })
             .collect();
         Ok((asked, lost_leash, ready))
@@ -212,7 +223,8 @@ impl Server {
         {
             let lock = if request.has_user { fds.next() } else { None };
             let user = lock.map(|lock| User { lock, sweeps: request.sweeps });
-            if let Err(failure) = self.start(plan, streams, fds.collect(), &reply, user) {
+            let observed = if request.is_observed { fds.next() } else { None };
+            if let Err(failure) = self.start(plan, streams, fds.collect(), &reply, user, observed) {
                 say(reply.as_fd(), &Reply::Failed(failure));
             }
         }
@@ -226,6 +238,7 @@ impl Server {
         memory: Vec<OwnedFd>,
         reply: &OwnedFd,
         user: Option<User>,
+        observed: Option<OwnedFd>,
     ) -> Result<(), Failure> {
         let fail = |errno| Failure::new(Step::Namespaces, "/", errno);
         if self.leash.is_none() {
@@ -245,8 +258,17 @@ impl Server {
         let their_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let gathered = self.gather(&plan)?;
         let bounds = self.bounds(&plan.limits)?;
-        let channels =
-            Channels { status: their_status, mapped, streams, memory, reply: their_reply, bounds, gathered };
+        let (observer, their_observer) = start_observer(observed, &our_reply);
+        let channels = Channels {
+            status: their_status,
+            mapped,
+            streams,
+            memory,
+            reply: their_reply,
+            bounds,
+            gathered,
+            observer: their_observer,
+        };
         // The namespace of control groups is entered when those of the build are.
         let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
         let namespaces = self.namespaces(&plan) & !later;
@@ -254,9 +276,12 @@ impl Server {
         given.limits = channels.bounds.enforcement.limited();
         given.unlimited = channels.bounds.enforcement.unlimited();
         match sys::clone3(namespaces) {
-            Err(error) => Err(fail(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+            Err(error) => {
+                observer.into_iter().for_each(|mut observer| observer.finish());
+                Err(fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+            }
             Ok(Cloned::Child) => {
-                drop((go_on, status));
+                drop((go_on, status, observer));
                 match plan.isolation {
                     Isolation::Namespaces => child::run(&plan, channels, given),
                     Isolation::Chroot { .. } | Isolation::None => {
@@ -285,6 +310,8 @@ impl Server {
                     bounds: channels.bounds,
                     plan,
                     is_root: self.caller.0 == 0,
+                    observer,
+                    untold: None,
                 };
                 // One that was killed meanwhile is replaced, with all of them.
                 let _ = self.leash.as_ref().map(|leash| build.hold(leash));
@@ -371,7 +398,8 @@ impl Server {
     fn children(&self) -> Vec<i32> {
         let leash = self.leash.as_ref().map(|leash| leash.pid);
         let gatherer = self.gatherer.as_ref().map(|gatherer| gatherer.pid);
-        self.builds.iter().map(|build| build.pid).chain(leash).chain(gatherer).collect()
+        let observers = self.builds.iter().filter_map(|build| Some(build.observer.as_ref()?.pid));
+        self.builds.iter().map(|build| build.pid).chain(observers).chain(leash).chain(gatherer).collect()
     }
 
     /// Starts the leash, and gives it every build.
@@ -388,9 +416,10 @@ impl Server {
             build.kill();
         }
         let ours = self.children();
-        for build in &self.builds {
+        for build in &mut self.builds {
             let _ = sys::wait4(build.pid);
             let _ = build.clean_up(&ours);
+            build.observer.iter_mut().for_each(Observer::finish);
             let _ = build.bounds.remove();
         }
     }
@@ -447,15 +476,27 @@ impl Build {
     }
 
     fn fail(&mut self, failure: Failure) {
-        if !self.failed {
+        if !self.failed && self.observer.is_some() {
+            self.untold = Some(failure);
+        } else if !self.failed {
             say(self.reply.as_fd(), &Reply::Failed(failure));
         }
         self.failed = true;
         self.kill();
     }
 
+    fn hear_observer(&mut self) {
+        match self.observer.as_mut().map_or(Ok(None), Observer::turn) {
+            Ok(warning) => {
+                warning.into_iter().for_each(|failure| say(self.reply.as_fd(), &Reply::Warning(failure)));
+            }
+            Err(failure) => self.fail(failure),
+        }
+    }
+
     fn hold(&self, leash: &Leash) -> rustix::io::Result<()> {
-        leash.hold(&self.pidfd, self.root())
+        leash.hold(&self.pidfd, self.root())?;
+        self.observer.as_ref().map_or(Ok(()), |observer| leash.hold(&observer.pidfd, None))
     }
 
     /// Where its mounts are, if they are the host's.
@@ -509,12 +550,27 @@ impl Build {
         if let Err(failure) = self.clean_up(ours).and_then(|()| self.sweep_after()) {
             say(self.reply.as_fd(), &Reply::Warning(failure));
         }
-        if !self.failed {
+        self.observer.iter_mut().for_each(Observer::finish);
+        if let Some(failure) = self.untold.take() {
+            say(self.reply.as_fd(), &Reply::Failed(failure));
+        } else if !self.failed {
             let failure = || Failure::new(Step::SetUp, "/", Errno::CANCELED);
             let reply = if self.started { Reply::Exited(exited) } else { Reply::Failed(failure()) };
             say(self.reply.as_fd(), &reply);
         }
         true
+    }
+}
+
+/// Starts what observes a build, if that is wanted; that it cannot be had is no reason not to build.
+fn start_observer(file: Option<OwnedFd>, reply: &OwnedFd) -> (Option<Observer>, Option<OwnedFd>) {
+    match file.map(Observer::start).transpose() {
+        Ok(started) => started.unzip(),
+        Err(error) => {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            say(reply.as_fd(), &Reply::Warning(Failure::new(Step::Observe, "/", errno)));
+            (None, None)
+        }
     }
 }
 

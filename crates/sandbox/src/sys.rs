@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "the one module of system calls; each block argues its preconditions")]
 
+mod observe;
 mod restrict;
 
 use std::ffi::CStr;
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::wire::Exited;
 
+pub(crate) use observe::{Heard, hear, install_listened, let_go_on, read_memory, still_waits, wake_in_step};
 pub(crate) use restrict::{enter_scope, install_filter, landlock_version};
 
 /// Which side of [`clone3`] returned.

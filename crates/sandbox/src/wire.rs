@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) streams: Kind,
     /// Whether it has a user of its own.
     pub(crate) has_user: bool,
+    /// Whether an observer is to fill a file that comes along.
+    pub(crate) is_observed: bool,
 }
 
 /// What a launcher or the child it forked says about one build, on that build's own socket.

@@ -13,7 +13,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ("rustix::thread", &["sandbox"]),
     ("pivot_root", &["sandbox"]),
     ("libc::", &["sandbox"]),
-    ("unsafe ", &["sandbox/src/sys.rs", "sandbox/src/sys/restrict.rs"]),
+    ("unsafe ", &["sandbox/src/sys.rs", "sandbox/src/sys/observe.rs", "sandbox/src/sys/restrict.rs"]),
     ("rusqlite", &["store-db"]),
     ("thread::spawn", &["engine"]),
     ("thread::Builder", &["engine", "local-store/src/threads.rs"]),

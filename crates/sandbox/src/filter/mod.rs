@@ -8,13 +8,15 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use libc::sock_filter;
 use rustix::io::Errno;
 
 use crate::plan::Filter;
-use program::Calls;
+use program::{Calls, Otherwise};
+use rules::{Answer, Rules, UNKNOWN};
 
 /// A filter ready to be installed.
 #[derive(Debug)]
@@ -64,8 +66,40 @@ pub(crate) fn compiled(filter: Filter) -> Result<&'static Compiled, Errno> {
     }))
 }
 
+/// The program that has an observer hear of calls, and forbids none.
+pub(crate) fn observing() -> Result<Vec<sock_filter>, Errno> {
+    Ok(compile_observing(native().ok_or(Errno::NOSYS)?))
+}
+
+/// The names of the calls that an observer hears of, by architecture and number.
+pub(crate) fn observed_calls() -> HashMap<(u32, u32), &'static str> {
+    let rules = rules::observed().expect("a test reads every line of the observed calls");
+    let syscalls = rules::syscalls().expect("a test reads every line of the numbers");
+    let known = native().unwrap_or_default().iter().flat_map(|architecture| {
+        let numbers = syscalls.iter().filter(|(name, _)| rules.contains_key(name));
+        numbers
+            .filter_map(|(name, numbers)| Some(((architecture.audit, numbers[architecture.column]?), *name)))
+    });
+    known.collect()
+}
+
 fn compile(architectures: &[Architecture], filter: Filter) -> Vec<sock_filter> {
     let rules = rules::rules(filter).expect("a test reads every line of the rules");
+    let otherwise = Otherwise { unknown: UNKNOWN, strange: libc::SECCOMP_RET_KILL_PROCESS };
+    compile_rules(architectures, &rules, otherwise)
+}
+
+fn compile_observing(architectures: &[Architecture]) -> Vec<sock_filter> {
+    let rules = rules::observed().expect("a test reads every line of the observed calls");
+    let otherwise = Otherwise { unknown: Answer::Allow, strange: libc::SECCOMP_RET_ALLOW };
+    compile_rules(architectures, &rules, otherwise)
+}
+
+fn compile_rules(
+    architectures: &[Architecture],
+    rules: &Rules<'_>,
+    otherwise: Otherwise,
+) -> Vec<sock_filter> {
     let syscalls = rules::syscalls().expect("a test reads every line of the numbers");
     let calls = |architecture: &Architecture| {
         let known = syscalls.iter().filter_map(|(name, numbers)| {
@@ -75,7 +109,7 @@ fn compile(architectures: &[Architecture], filter: Filter) -> Vec<sock_filter> {
         rules.sort_unstable_by_key(|(number, _)| *number);
         Calls { audit: architecture.audit, rules }
     };
-    program::program(&architectures.iter().map(calls).collect::<Vec<_>>())
+    program::program(&architectures.iter().map(calls).collect::<Vec<_>>(), otherwise)
 }
 
 /// FNV-1a of 128 bits.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use libc::sock_filter;
 
-use super::rules::{Answer, Condition, Rule, UNKNOWN};
+use super::rules::{Answer, Condition, Rule};
 
 /// One architecture's calls, in the order of their numbers.
 pub(super) struct Calls<'a> {
@@ -23,10 +23,19 @@ const ARCHITECTURE: u32 = 4;
 /// Both supported kernels are little-endian: the low half of an argument comes first.
 const ARGUMENTS: u32 = 16;
 
-/// The program that answers the calls of these architectures and kills whatever makes any other.
-pub(super) fn program(architectures: &[Calls<'_>]) -> Vec<sock_filter> {
-    let mut code = Backwards::default();
-    let mut other = code.give(libc::SECCOMP_RET_KILL_PROCESS);
+/// What happens to calls that no rule is about.
+#[derive(Clone, Copy)]
+pub(super) struct Otherwise {
+    /// Those of a known architecture.
+    pub(super) unknown: Answer,
+    /// Those of any other one, as the kernel takes it.
+    pub(super) strange: u32,
+}
+
+/// The program that answers the calls of these architectures.
+pub(super) fn program(architectures: &[Calls<'_>], otherwise: Otherwise) -> Vec<sock_filter> {
+    let mut code = Backwards { instructions: Vec::new(), ends: HashMap::new(), unknown: otherwise.unknown };
+    let mut other = code.give(otherwise.strange);
     for calls in architectures.iter().rev() {
         code.search(&intervals(&calls.rules));
         let known = code.statement(load(NUMBER));
@@ -58,11 +67,12 @@ fn intervals<'a>(rules: &[(u32, &'a [Rule])]) -> Vec<(u32, &'a [Rule])> {
 }
 
 /// A program from its end on: jumps lead forwards only, so what they lead to is made first.
-#[derive(Default)]
 struct Backwards {
     instructions: Vec<sock_filter>,
     /// The foremost instruction that ends the program with a value.
     ends: HashMap<u32, Place>,
+    /// What a call gets that no rule is about.
+    unknown: Answer,
 }
 
 /// An instruction, by how many stand behind it.
@@ -93,6 +103,7 @@ impl Backwards {
         self.give(match answer {
             Answer::Allow => libc::SECCOMP_RET_ALLOW,
             Answer::Error(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+            Answer::Notify => libc::SECCOMP_RET_USER_NOTIF,
         })
     }
 
@@ -136,7 +147,7 @@ impl Backwards {
 
     /// The code that answers by the arguments.
     fn decide(&mut self, rules: &[Rule]) -> Place {
-        let mut otherwise = self.answer(UNKNOWN);
+        let mut otherwise = self.answer(self.unknown);
         for rule in rules.iter().rev() {
             let mut met = self.answer(rule.answer);
             for condition in rule.conditions.iter().rev() {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::plan::Filter;
 
 const RULES: &str = include_str!("rules.txt");
+const OBSERVED: &str = include_str!("observed.txt");
 const SYSCALLS: &str = include_str!("syscalls.txt");
 
 /// Columns of `syscalls.txt`, which are architectures.
@@ -17,6 +18,8 @@ pub(super) enum Answer {
     Allow,
     /// It fails with this error.
     Error(u16),
+    /// It waits until an observer has heard of it.
+    Notify,
 }
 
 /// What a call gets that no rule lets through.
@@ -50,6 +53,11 @@ pub(super) fn rules(filter: Filter) -> Result<Rules<'static>, BadLine> {
     read_rules(RULES, filter)
 }
 
+/// Which calls an observer hears of.
+pub(super) fn observed() -> Result<Rules<'static>, BadLine> {
+    read_rules(OBSERVED, Filter { nested_user_namespaces: false, socketcall: false })
+}
+
 pub(super) fn read_rules(text: &str, filter: Filter) -> Result<Rules<'_>, BadLine> {
     let mut rules = Rules::new();
     let mut values = HashMap::new();
@@ -76,6 +84,7 @@ pub(super) fn read_rules(text: &str, filter: Filter) -> Result<Rules<'_>, BadLin
 fn answer(word: &str) -> Option<Answer> {
     let errno = match word {
         "allow" => return Some(Answer::Allow),
+        "notify" => return Some(Answer::Notify),
         "EPERM" => libc::EPERM,
         "EINVAL" => libc::EINVAL,
         "ENOSYS" => libc::ENOSYS,

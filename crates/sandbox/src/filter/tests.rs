@@ -76,6 +76,7 @@ fn value(answer: Answer) -> u32 {
     match answer {
         Answer::Allow => libc::SECCOMP_RET_ALLOW,
         Answer::Error(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+        Answer::Notify => libc::SECCOMP_RET_USER_NOTIF,
     }
 }
 
@@ -459,4 +460,41 @@ fn different_programs_have_different_digests() {
         .into();
     assert_eq!(digests.len(), 4);
     assert_eq!(compiled(CLOSED).unwrap().digest, digest(&compiled(CLOSED).unwrap().program));
+}
+
+#[test]
+fn an_observer_hears_of_lookups_only_and_nothing_is_forbidden_for_it() {
+    const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    let names = rules::observed().unwrap();
+    let syscalls = rules::syscalls().unwrap();
+    for kernel in [X86_64, AARCH64] {
+        let program = compile_observing(kernel);
+        let ask = |audit, number, arguments| evaluate(&program, Call { audit, number, arguments }).value;
+        for architecture in kernel {
+            for (name, numbers) in &syscalls {
+                let Some(number) = numbers[architecture.column] else { continue };
+                let heard = [[0; 6], [DIRTY; 6], [0, 0, 0, 0, 0x1000, 0]]
+                    .map(|all| ask(architecture.audit, number, all));
+                let wanted = if names.contains_key(name) { NOTIFY } else { ALLOW };
+                assert_eq!(heard[2], wanted, "{name}");
+                assert!(heard.iter().all(|answer| [ALLOW, wanted].contains(answer)), "{name}");
+            }
+            for number in [471, 1000, 0x4000_0001, u32::MAX] {
+                assert_eq!(ask(architecture.audit, number, [0; 6]), ALLOW, "{number:#x}");
+            }
+        }
+        assert_eq!(ask(0x8000_0008, 0, [0; 6]), ALLOW);
+    }
+    // What makes files, and what is about open ones, costs nothing.
+    let program = compile_observing(X86_64);
+    for (name, arguments) in [
+        ("open", [0, 0o101, 0, 0, 0, 0]),
+        ("openat", [0, 0, 0o102, 0, 0, 0]),
+        ("newfstatat", [3, 0, 0, 0x1000, 0, 0]),
+        ("statx", [3, 0, 0x1000, 0, 0, 0]),
+        ("sendto", [3, 0, 0, 0, 0, 0]),
+    ] {
+        let call = Call { audit: X86_64[0].audit, number: number(name, 0).unwrap(), arguments };
+        assert_eq!(evaluate(&program, call).value, ALLOW, "{name}");
+    }
 }
