@@ -13,6 +13,7 @@ mod delete;
 mod derivation;
 mod doctor;
 mod escapes;
+mod explain;
 mod failures;
 mod filter;
 mod inside;

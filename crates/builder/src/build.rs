@@ -7,15 +7,17 @@ use std::path::PathBuf;
 
 use derivation::{Derivation, OutputName};
 use local_store::LocalStore;
-use sandbox::{Exit, ExitStatus, Launcher, Network, Notice};
+use sandbox::{Attached, Exit, ExitStatus, Launcher, Network, Notice, Streams};
 use settings::Settings;
 use store_path::{BuildRecord, PathInfo, StorePath};
 
+use crate::explain::Explanation;
 use crate::failure::BuildFailure;
 use crate::host::Host;
 use crate::inside::{Inside, OnFailure};
 use crate::isolation::{self, Isolation};
 use crate::log::{Keep, Log};
+use crate::observe::{self, Teller, Turn};
 use crate::outputs;
 use crate::prepare::Prepared;
 use crate::request;
@@ -47,6 +49,8 @@ pub enum Message<'a> {
     Warning(String),
     /// A step of setting its sandbox up or taking it down.
     Detail(sandbox::Detail),
+    /// What the builder, which was observed, looked for in vain.
+    Explained(Explanation),
     /// The builder has ended well and left every output; what is left to do is to keep them.
     Ran,
 }
@@ -92,7 +96,10 @@ pub fn build(
             // Not after hours of building.
             context.store.check_records().map_err(failed)?;
             let inputs = request::input_closure(&request, context.store)?;
-            Some(Build::prepare(&Work::new(context, &request, inputs), valid, tell)?.run(tell)?)
+            let work = Work::new(context, &request, inputs);
+            let mut build =
+                |turn, tell: &mut Teller<'_>| Build::prepare(&work, valid.clone(), turn, tell)?.run(tell);
+            Some(observe::attempt(context.settings, tell, &mut build)?)
         }
         false => None,
     };
@@ -109,19 +116,21 @@ struct Build<'a> {
     /// Outputs that are valid already; what is made of them again is thrown away.
     valid: BTreeSet<StorePath>,
     prepared: Prepared,
+    turn: Turn,
 }
 
 impl<'a> Build<'a> {
     fn prepare(
         work: &'a Work<'a>,
         valid: BTreeSet<StorePath>,
+        turn: Turn,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Self, BuildFailure> {
         let prepared = match work.is_isolated() {
             true => Prepared::isolated(work, tell)?,
             false => Prepared::open(work, tell)?,
         };
-        Ok(Self { work, valid, prepared })
+        Ok(Self { work, valid, prepared, turn })
     }
 
     /// Without isolation, outputs are made where they will stay, and what others have left is there.
@@ -159,8 +168,10 @@ impl<'a> Build<'a> {
             return Ok(ended.exit);
         }
         let mut failure = self.failure(&ended, missing);
-        let memory = self.let_in(&failure, ended.memory);
-        if context.settings.keeps_failed() {
+        // Of two attempts, people see the second one.
+        let is_tried_again = self.turn == Turn::First && failure.may_be_a_lack();
+        let memory = if is_tried_again { ended.memory } else { self.let_in(&failure, ended.memory) };
+        if context.settings.keeps_failed() && !is_tried_again {
             failure.keep_in(self.keep(memory)?);
         }
         Err(failure)
@@ -189,10 +200,21 @@ impl<'a> Build<'a> {
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
         let shown = context.host.files.look(self.prepared.plan.network == Network::Host);
         let stopwatch = Stopwatch::start();
-        let running = launcher
-            .run_as(&self.prepared.plan, self.prepared.user.as_ref())
-            .map_err(sandbox)?
-            .within(limits::allowance(settings));
+        let observed = observe::Observed::new(self.work, self.turn).map_err(sandbox)?;
+        let Prepared { plan, user, .. } = &self.prepared;
+        let attached = Attached {
+            user: user.as_ref(),
+            streams: Streams::Log,
+            memory: Vec::new(),
+            observation: observed.observation(),
+        };
+        let running = match launcher.run_with(plan, attached) {
+            Ok(running) => running.within(limits::allowance(settings)),
+            Err(error) => {
+                observed.explain(self.work, plan, tell)?;
+                return Err(sandbox(error));
+            }
+        };
         let memory = running.memory().map_err(sandbox)?;
         let given = running.given().clone();
         shown.hash();
@@ -205,6 +227,7 @@ impl<'a> Build<'a> {
             &mut |notice| (teller.borrow_mut())(notice.into()),
         );
         let (exit, measured) = (exit.map_err(sandbox)?, stopwatch.stop());
+        observed.explain(self.work, plan, tell)?;
         let isolation = Isolation::of(given, &self.prepared.plan, shown.finish());
         Ok(Ended { exit, log_tail: log.finish(), memory, isolation, measured })
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use sandbox::{ExitStatus, OutOfMemory, Overrun};
+use sandbox::{ExitStatus, OutOfMemory, Overrun, Step};
 use store_path::{Hash, StorePath};
 
 /// Why a build did not give its outputs. Nothing of it was registered.
@@ -276,6 +276,17 @@ pub enum BuildFailure {
 }
 
 impl BuildFailure {
+    /// Whether the builder may have failed since it lacked something, which observing it would tell.
+    pub fn may_be_a_lack(&self) -> bool {
+        match self {
+            Self::Builder { .. } | Self::NoOutput { .. } => true,
+            Self::Sandbox { source: sandbox::Error::Setup { step: Step::Execute, source, .. }, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+            }
+            _ => false,
+        }
+    }
+
     /// The last lines that the builder printed, if it came to run.
     pub fn log_tail(&self) -> &[String] {
         match self {

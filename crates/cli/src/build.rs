@@ -28,7 +28,7 @@ use crate::terminal::Controls;
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store build hello.json\n  store build ./hello.drv^out,dev\n  \
-                        store build --keep-going --max-jobs 4 packages.json\n\n\
+                        store build --keep-going --max-jobs 4 packages.json\n  store build --explain=retry hello.json\n\n\
                         Exit code: 100 when a build failed, 101 when one ran or was silent for too long, 102 when a\n\
                         fixed output has another hash than promised (or-ed together under --keep-going), 130 when\n\
                         interrupted, 1 otherwise.")]
@@ -81,6 +81,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     max_silent_time: Option<String>,
 
+    /// Observes builds and says what they looked for and did not find in their sandbox, who asked for it, and what to
+    /// add: all builds (`always`, also without a value), those that failed, run once more (`retry`), or none (`never`).
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    explain: Option<String>,
+
     /// Builds nothing; prints which derivations would be built.
     #[arg(long)]
     dry_run: bool,
@@ -100,6 +105,7 @@ impl Args {
             ("keep-failed", when(self.keep_failed)),
             ("on-fail", self.on_fail.clone()),
             ("keep-going", when(self.keep_going)),
+            ("explain", self.explain.clone()),
             ("timeout", self.timeout.clone()),
             ("max-silent-time", self.max_silent_time.clone()),
         ];

@@ -8,10 +8,12 @@ use engine::Failure;
 use local_store::LocalStore;
 use nix::sys::statvfs::statvfs;
 use sandbox::{Overrun, Step};
+use settings::Explain;
 use store_path::{StoreDir, StorePath};
 
 use crate::advice;
 use crate::exit::BuildFailures;
+use crate::explain;
 use crate::log_line::printable;
 use crate::session::Session;
 use crate::shell;
@@ -25,6 +27,8 @@ pub(crate) struct LogCommand {
     pub(crate) store_flag: Option<PathBuf>,
     /// Whether there are sandboxes to step into.
     pub(crate) has_sandboxes: bool,
+    /// Whether the command is worth telling that says what a build lacked.
+    pub(crate) explains: bool,
 }
 
 impl LogCommand {
@@ -34,6 +38,8 @@ impl LogCommand {
             store_dir: store.store_dir().clone(),
             store_flag: session.store_flag(),
             has_sandboxes: session.settings().build_use_chroot,
+            // Without isolation, a build misses nothing that this machine has.
+            explains: session.settings().explain == Explain::Never && session.settings().build_use_chroot,
         }
     }
 
@@ -46,9 +52,13 @@ impl LogCommand {
     }
 
     fn show(&self, verb: &str, drv: &StorePath) -> String {
+        format!("store {verb}{} {}", self.store_option(), shell::quote(&self.store_dir.print(drv)))
+    }
+
+    /// Returns what has to stand behind the name of a command.
+    pub(crate) fn store_option(&self) -> String {
         let store = self.store_flag.as_deref().map(Path::to_string_lossy);
-        let store = store.map_or(String::new(), |dir| format!(" --store {}", shell::quote(&dir)));
-        format!("store {verb}{store} {}", shell::quote(&self.store_dir.print(drv)))
+        store.map_or(String::new(), |dir| format!(" --store {}", shell::quote(&dir)))
     }
 }
 
@@ -67,6 +77,9 @@ pub(crate) fn describe(drv: &StorePath, failure: &BuildFailure, log_command: &Lo
     }
     if let Some(advice) = limit(failure).or_else(|| remedy(failure)) {
         text.push_str(&format!("\n  {advice}"));
+    }
+    if log_command.explains && failure.may_be_a_lack() {
+        text.push_str(&format!("\n  what it lacked: {}", explain::command(drv, log_command)));
     }
     if log_command.has_sandboxes && failure.has_run() {
         text.push_str(&format!("\n  step into its sandbox: {}", log_command.enter(drv)));
@@ -184,6 +197,7 @@ mod tests {
             store_dir: StoreDir::default(),
             store_flag: store_flag.map(PathBuf::from),
             has_sandboxes: true,
+            explains: false,
         };
         describe(&drv, &error, &log_command)
     }

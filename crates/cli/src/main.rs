@@ -23,6 +23,7 @@ mod dump;
 mod duration;
 mod environment;
 mod exit;
+mod explain;
 mod flow;
 mod hash_path;
 mod interrupt;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use builder::Explanation;
 use engine::{Blocked, Event, Failure, Plan};
 use local_store::Location;
 use sandbox::{Detail, Exit};
@@ -11,6 +12,7 @@ use store_path::StorePath;
 
 use crate::build_failure::{self, LogCommand};
 use crate::duration;
+use crate::explain;
 use crate::log_line;
 use crate::messages::Messages;
 use crate::on_fail::Shells;
@@ -29,6 +31,8 @@ pub(crate) struct Progress<'a> {
     started: HashMap<StorePath, Instant>,
     /// Who has told of some failures before.
     shells: Option<&'a Shells<'a>>,
+    /// What observed builds lacked, until it is told how they ended.
+    explained: HashMap<StorePath, Explanation>,
     /// How many goals can never run.
     blocked: usize,
 }
@@ -48,6 +52,7 @@ impl<'a> Progress<'a> {
             shows_logs,
             started: HashMap::new(),
             shells: None,
+            explained: HashMap::new(),
             blocked: 0,
         }
     }
@@ -66,6 +71,9 @@ impl<'a> Progress<'a> {
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
             Event::Detail { drv, detail } => self.detail(drv, detail),
+            Event::Explained { drv, explanation } => {
+                self.explained.insert((*drv).clone(), (*explanation).clone());
+            }
             Event::Built { drv, usage } => self.built(drv, usage.as_ref()),
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
@@ -81,22 +89,30 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn failed(&self, failure: &Failure) {
+    fn failed(&mut self, failure: &Failure) {
+        let explained = self.explained(&failure.drv);
         if self.shells.is_some_and(|shells| shells.has_told(failure)) {
             // What it said has been seen; what has come of it has not.
-            self.messages.error(build_failure::in_short(&failure.error));
+            self.messages.error(build_failure::in_short(&failure.error) + &explained);
             let kept = failure.error.kept();
             kept.iter().for_each(|kept| {
                 self.messages.note(format_args!("  its build directory is kept in `{}`", kept.display()))
             });
             return;
         }
-        self.messages.error(build_failure::describe(&failure.drv, &failure.error, &self.log_command));
+        let told = build_failure::describe(&failure.drv, &failure.error, &self.log_command);
+        self.messages.error(told + &explained);
         let directories = [&self.location.real_store, &self.location.state_dir];
         if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
         {
             self.messages.error(line);
         }
+    }
+
+    /// What the build lacked, if it was observed.
+    fn explained(&mut self, drv: &StorePath) -> String {
+        let explanation = self.explained.remove(drv);
+        explanation.map_or(String::new(), |explanation| explain::show(&explanation, &self.log_command))
     }
 
     fn blocked(&mut self, blocked: &Blocked) {
@@ -125,7 +141,8 @@ impl<'a> Progress<'a> {
 
     fn built(&mut self, drv: &StorePath, usage: Option<&Exit>) {
         let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
-        self.messages.note(format_args!("built {}{}", self.full(drv), took.unwrap_or_default()));
+        let explained = self.explained(drv);
+        self.messages.note(format_args!("built {}{}{explained}", self.full(drv), took.unwrap_or_default()));
         if let Some(usage) = usage {
             self.messages.detail(format_args!(
                 "  it used {} in its programs, {} in the kernel, {} MiB at most",

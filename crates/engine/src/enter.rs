@@ -53,7 +53,8 @@ pub fn enter<R>(
     let tell = &mut |message: builder::Message<'_>| match message {
         builder::Message::Warning(text) => on_event(Event::Warning { drv, text: &text }),
         builder::Message::Detail(detail) => on_event(Event::Detail { drv, detail: &detail }),
-        builder::Message::Output(_) | builder::Message::Ran => {}
+        // Visitors are not observed.
+        builder::Message::Output(_) | builder::Message::Explained(_) | builder::Message::Ran => {}
     };
     let builder = of_builder(context, &host);
     let entered = stoppable(context, || builder::enter(&builder, drv, &derivation, tell, attend))?;

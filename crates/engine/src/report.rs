@@ -1,6 +1,6 @@
 //! What is told while and after goals are realised.
 
-use builder::BuildFailure;
+use builder::{BuildFailure, Explanation};
 use sandbox::Exit;
 use store_path::StorePath;
 
@@ -37,6 +37,13 @@ pub enum Event<'a> {
         drv: &'a StorePath,
         /// What happens.
         detail: &'a sandbox::Detail,
+    },
+    /// An observed builder has ended, and this is what it looked for in vain.
+    Explained {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What it lacked.
+        explanation: &'a Explanation,
     },
     /// A build is over and its outputs are valid.
     Built {

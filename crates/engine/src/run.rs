@@ -183,6 +183,10 @@ impl Run<'_> {
                     let drv = &self.plan.builds[goal.index()].drv;
                     (self.on_event)(Event::Detail { drv, detail: &detail });
                 }
+                Message::Explained(goal, explanation) => {
+                    let drv = &self.plan.builds[goal.index()].drv;
+                    (self.on_event)(Event::Explained { drv, explanation: &explanation });
+                }
                 Message::Ran(goal) => self.schedule.free_slot(goal),
                 Message::Stop => self.stop(),
                 Message::Ended(goal, result) => {

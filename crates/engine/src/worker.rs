@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use builder::{BuildFailure, Built};
+use builder::{BuildFailure, Built, Explanation};
 use scheduler::GoalId;
 
 use crate::lines::Lines;
@@ -19,6 +19,8 @@ pub(crate) enum Message {
     Warning(GoalId, String),
     /// A step of setting a sandbox up or taking it down.
     Detail(GoalId, sandbox::Detail),
+    /// What a build looked for in vain.
+    Explained(GoalId, Explanation),
     /// Everything has to stop.
     Stop,
     /// The builder has ended, and the rest of the build needs no slot.
@@ -66,6 +68,7 @@ fn build(
         }
         builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
         builder::Message::Detail(detail) => tell(Message::Detail(goal, detail)),
+        builder::Message::Explained(explanation) => tell(Message::Explained(goal, explanation)),
         builder::Message::Ran => tell(Message::Ran(goal)),
     });
     if let Some(text) = lines.finish() {

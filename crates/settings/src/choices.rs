@@ -69,6 +69,39 @@ impl fmt::Display for SandboxShell {
     }
 }
 
+/// Which builds are observed, to say what they lacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Explain {
+    /// None.
+    #[default]
+    Never,
+    /// Those that have failed are run once more for it.
+    Retry,
+    /// All.
+    Always,
+}
+
+impl Explain {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "never" => Ok(Self::Never),
+            "retry" => Ok(Self::Retry),
+            "always" => Ok(Self::Always),
+            _ => Err(ValueError::NotAChoice { expected: "`always`, `retry` or `never`" }),
+        }
+    }
+}
+
+impl fmt::Display for Explain {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Never => "never",
+            Self::Retry => "retry",
+            Self::Always => "always",
+        })
+    }
+}
+
 /// Which network a fixed-output build sees; every other build has its own loopback only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FodNetwork {

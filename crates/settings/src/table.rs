@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
+use crate::choices::{
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups,
+};
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
 use crate::layer::Origin;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub max_silent_time: usize,
     /// `max-build-log-size`, in bytes
     pub max_build_log_size: usize,
+    /// `explain`
+    pub explain: Explain,
     /// `fod-network`
     pub fod_network: FodNetwork,
     /// `build-users-group`
@@ -117,6 +121,7 @@ impl Default for Settings {
             timeout: 0,
             max_silent_time: 0,
             max_build_log_size: 0,
+            explain: Explain::default(),
             fod_network: FodNetwork::default(),
             build_users_group: Some("nixbld".to_owned()),
             auto_allocate_uids: false,
@@ -357,6 +362,12 @@ const TABLE: &[Entry] = &[
         aliases: &["build-max-log-size"],
         help: "how many bytes a builder may print before it is ended; 0 for no limit",
         field: |settings| &mut settings.max_build_log_size,
+    },
+    Entry {
+        key: "explain",
+        aliases: &[],
+        help: "observe builds to say what they looked for and did not find: all, those that failed (run once more), or none",
+        field: |settings| &mut settings.explain,
     },
     Entry {
         key: "fod-network",

@@ -2,7 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::choices::{CpuWeight, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
+use crate::choices::{
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups,
+};
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
 use crate::on_fail::OnFail;
@@ -236,6 +238,7 @@ macro_rules! value {
 }
 
 value! {
+    Explain: "always, retry or never",
     Isolation: "namespaces or chroot",
     SandboxShell: "auto, none or path",
     FodNetwork: "none or host",

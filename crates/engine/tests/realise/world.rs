@@ -141,6 +141,10 @@ fn tell(event: &Event<'_>) -> String {
         Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
         Event::Warning { drv, text } => format!("{} warns: {text}", name(drv)),
         Event::Detail { drv, detail } => format!("{} does {detail:?}", name(drv)),
+        Event::Explained { drv, explanation } => {
+            let lacks = explanation.findings.iter().map(|finding| finding.name.display().to_string());
+            format!("{} lacks {}", name(drv), lacks.collect::<Vec<_>>().join(" "))
+        }
         Event::Built { drv, .. } => format!("built {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),

@@ -1,0 +1,83 @@
+//! Which attempts at a build are observed, and what becomes of what was seen.
+
+use std::collections::BTreeSet;
+
+use sandbox::{Exit, Network, Observation, Plan};
+use settings::{Explain, Settings};
+use store_path::StorePath;
+
+use crate::build::Message;
+use crate::explain;
+use crate::failure::BuildFailure;
+use crate::request;
+use crate::work::Work;
+
+/// Hears what a build says.
+pub(crate) type Teller<'a> = dyn FnMut(Message<'_>) + 'a;
+
+/// Which attempt it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Only,
+    /// A second one follows if it fails.
+    First,
+    Second,
+}
+
+/// Runs `build`, and once more if it fails and what it lacked is to be found out then.
+pub(crate) fn attempt(
+    settings: &Settings,
+    tell: &mut Teller<'_>,
+    build: &mut dyn FnMut(Turn, &mut Teller<'_>) -> Result<Exit, BuildFailure>,
+) -> Result<Exit, BuildFailure> {
+    // Without isolation, there is nothing to miss.
+    if settings.explain != Explain::Retry || !settings.build_use_chroot {
+        return build(Turn::Only, tell);
+    }
+    match build(Turn::First, tell) {
+        Err(failure) if failure.may_be_a_lack() => {
+            tell(Message::Warning(format!("{}; running it once more, observed", request::chain(&failure))));
+            build(Turn::Second, tell)
+        }
+        other => other,
+    }
+}
+
+/// What is to be seen of one attempt, if anything.
+pub(crate) struct Observed(Option<Observation>);
+
+impl Observed {
+    pub(crate) fn new(work: &Work<'_>, turn: Turn) -> Result<Self, sandbox::Error> {
+        let settings = work.context.settings;
+        let is_wanted = settings.explain == Explain::Always || turn == Turn::Second;
+        let scope = || explain::scope(work.context.store.store_dir(), &settings.sandbox_build_dir);
+        (is_wanted && work.is_isolated()).then(|| Observation::new(scope())).transpose().map(Self)
+    }
+
+    pub(crate) fn observation(&self) -> Option<&Observation> {
+        self.0.as_ref()
+    }
+
+    /// Tells what was seen.
+    pub(crate) fn explain(
+        self,
+        work: &Work<'_>,
+        plan: &Plan,
+        tell: &mut Teller<'_>,
+    ) -> Result<(), BuildFailure> {
+        let Some(observed) = self.0.and_then(Observation::seen) else { return Ok(()) };
+        let (store, request) = (work.context.store, work.request);
+        let wanted = explain::wanted_paths(store.store_dir(), &observed);
+        let lost = |source| BuildFailure::Store { drv: request.drv.clone(), source };
+        let known: BTreeSet<StorePath> = request.outputs.values().chain(&work.inputs).cloned().collect();
+        let surroundings = explain::Surroundings {
+            store_dir: store.store_dir(),
+            known: &known,
+            valid: &store.valid_among(&wanted).map_err(lost)?,
+            is_fixed: request.derivation.is_fixed(),
+            has_network: plan.network == Network::Host,
+        };
+        tell(Message::Explained(explain::explain(&observed, &surroundings)));
+        Ok(())
+    }
+}
