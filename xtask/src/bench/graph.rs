@@ -33,6 +33,14 @@ pub(super) fn copying(input: &str) -> Value {
     closure([(0, one)].into_iter())
 }
 
+/// A derivation that runs a script.
+pub(super) fn script(script: &str) -> Value {
+    let mut one = trivial(Vec::new());
+    one["args"] = json!(["-c", script]);
+    one["env"] = json!({ "PATH": "/usr/bin:/bin" });
+    closure([(0, one)].into_iter())
+}
+
 fn closure(derivations: impl Iterator<Item = (usize, Value)>) -> Value {
     Value::Object(derivations.map(|(index, one)| with_name(index, one)).collect::<Map<_, _>>())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
@@ -21,6 +21,9 @@ pub(super) struct Row {
 
 /// Builds one after the other before the first of the waiting goals may run.
 const CHAIN: usize = 20;
+
+/// Files that a compile job compiles; or, without a compiler, programs that a loop starts.
+const COMPILED: usize = 60;
 
 pub(super) const ROWS: &[Row] = &[
     Row { name: "trivial-build", per: 1, contenders: |bench| builds(bench, graph::independent(1), 1, 1) },
@@ -45,6 +48,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row { name: "closure-100", per: CONSUMERS, contenders: |bench| closure(bench, 100) },
     Row { name: "closure-1000", per: CONSUMERS, contenders: |bench| closure(bench, 1000) },
+    Row { name: "compile", per: COMPILED, contenders: compile },
 ];
 
 /// Builds a graph with us, with Nix, and as bare namespaces; each time in a new store.
@@ -167,6 +171,31 @@ fn register_large(bench: &Bench) -> Result<Vec<Contender>> {
     });
     contenders.push(part("copy", floor.into()));
     Ok(contenders)
+}
+
+/// A compile job with the host's compiler, observed (`--explain`) and not: the ratio is what observing costs.
+fn compile(bench: &Bench) -> Result<Vec<Contender>> {
+    /// All that the compiler of a common distribution needs.
+    const SHOWN: &str = "/dev /proc /usr /bin? /lib? /lib64? /etc/alternatives?";
+    let script = match Path::new("/usr/bin/cc").exists() {
+        true => {
+            "printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\nint main(void) { return puts(\"x\"); }\n' > x.c; \
+             i=0; while [ $i -lt COUNT ]; do cc -O1 -c x.c -o x$i.o || exit 1; i=$((i+1)); done; echo > $out"
+        }
+        false => "i=0; while [ $i -lt COUNT ]; do /usr/bin/env true; i=$((i+1)); done; echo > $out",
+    };
+    let graph = graph::script(&script.replace("COUNT", &COMPILED.to_string()));
+    let contender = |name, explain: &'static str| -> Result<Contender> {
+        let contenders = in_stores(bench, &[], graph.clone(), 1, move |build| {
+            let mut command = Command::new(build.get_program());
+            command.args(build.get_args());
+            command.args(["--option", "build-chroot-dirs", SHOWN, "--option", "explain", explain]);
+            Ok(command)
+        });
+        let ours = contenders.into_iter().next().context("ours comes first")?;
+        Ok(Contender { name, ..ours })
+    };
+    Ok(vec![contender("observed", "always")?, contender("unobserved", "never")?])
 }
 
 /// A part of this program.
