@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use derivation::{Derivation, OutputName};
 use local_store::LocalStore;
-use sandbox::{Attached, Exit, ExitStatus, Launcher, Network, Notice, Streams};
+use sandbox::{Attached, Exit, ExitStatus, Launcher, Notice, Streams};
 use settings::Settings;
 use store_path::{BuildRecord, PathInfo, StorePath};
 
@@ -99,7 +99,10 @@ pub fn build(
             let work = Work::new(context, &request, inputs);
             let mut build =
                 |turn, tell: &mut Teller<'_>| Build::prepare(&work, valid.clone(), turn, tell)?.run(tell);
-            Some(observe::attempt(context.settings, tell, &mut build)?)
+            Some(
+                observe::attempt(context.settings, tell, &mut build)
+                    .map_err(|failure| work.explain(failure))?,
+            )
         }
         false => None,
     };
@@ -146,7 +149,7 @@ impl<'a> Build<'a> {
 
     fn run(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
         self.remove_left_over()?;
-        let ended = self.execute(tell)?;
+        let Ended { exit, log_tail, memory, isolation, measured } = self.execute(tell)?;
         let Work { context, request, inputs, .. } = self.work;
         let made = self.prepared.made();
         if self.work.is_isolated() {
@@ -154,23 +157,26 @@ impl<'a> Build<'a> {
             build_dir::set_mode(&made.directory, 0o1775)?;
         }
         let missing = outputs::missing(request, &made);
-        if ended.exit.status == ExitStatus::Code(0) && missing.is_none() {
+        if let Ok(exit) = exit
+            && exit.status == ExitStatus::Code(0)
+            && missing.is_none()
+        {
             tell(Message::Ran);
-            let record = ended.record(request.drv)?;
+            let record = record(request.drv, &exit, &measured, &isolation)?;
             let kept = outputs::keep(context.store, request, &made, inputs, &self.valid, record);
             if let Err(failure) = kept {
-                self.let_in(&failure, ended.memory);
+                self.let_in(&failure, memory);
                 return Err(failure);
             }
             if let Some(scratch) = self.prepared.scratch.filter(|_| self.work.shares) {
                 context.store.give_back(scratch, inputs);
             }
-            return Ok(ended.exit);
+            return Ok(exit);
         }
-        let mut failure = self.failure(&ended, missing);
+        let mut failure = self.failure(exit, log_tail, missing);
         // Of two attempts, people see the second one.
         let is_tried_again = self.turn == Turn::First && failure.may_be_a_lack();
-        let memory = if is_tried_again { ended.memory } else { self.let_in(&failure, ended.memory) };
+        let memory = if is_tried_again { memory } else { self.let_in(&failure, memory) };
         if context.settings.keeps_failed() && !is_tried_again {
             failure.keep_in(self.keep(memory)?);
         }
@@ -198,7 +204,7 @@ impl<'a> Build<'a> {
             lines: settings.log_lines,
         });
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
-        let shown = context.host.files.look(self.prepared.plan.network == Network::Host);
+        let shown = context.host.files.look(&self.prepared.plan.ops);
         let stopwatch = Stopwatch::start();
         let observed = observe::Observed::new(self.work, self.turn).map_err(sandbox)?;
         let Prepared { plan, user, .. } = &self.prepared;
@@ -226,17 +232,30 @@ impl<'a> Build<'a> {
             },
             &mut |notice| (teller.borrow_mut())(notice.into()),
         );
-        let (exit, measured) = (exit.map_err(sandbox)?, stopwatch.stop());
+        let exit = match exit {
+            Err(lost @ sandbox::Error::NetworkLost { .. }) => Err(lost),
+            exit => Ok(exit.map_err(sandbox)?),
+        };
+        let measured = stopwatch.stop();
         observed.explain(self.work, plan, tell)?;
         let isolation = Isolation::of(given, &self.prepared.plan, shown.finish());
         Ok(Ended { exit, log_tail: log.finish(), memory, isolation, measured })
     }
 
     /// Why it has failed.
-    fn failure(&self, ended: &Ended, missing: Option<(OutputName, StorePath)>) -> BuildFailure {
+    fn failure(
+        &self,
+        exit: Result<Exit, sandbox::Error>,
+        log_tail: Vec<String>,
+        missing: Option<(OutputName, StorePath)>,
+    ) -> BuildFailure {
         let Context { store, settings, .. } = *self.work.context;
-        let (drv, log_tail, kept) = (self.work.request.drv.clone(), ended.log_tail.clone(), None);
-        match (ended.exit.status, missing) {
+        let (drv, kept) = (self.work.request.drv.clone(), None);
+        let exit = match exit {
+            Ok(exit) => exit,
+            Err(source) => return BuildFailure::NetworkLost { drv, source, log_tail, kept },
+        };
+        match (exit.status, missing) {
             (ExitStatus::Overran(overrun), _) => {
                 let limit = limits::limit(overrun, settings);
                 BuildFailure::Overran { drv, overrun, limit, log_tail, kept }
@@ -244,7 +263,7 @@ impl<'a> Build<'a> {
             (ExitStatus::Code(0), Some((output, path))) => {
                 BuildFailure::NoOutput { drv, output, path: store.store_dir().print(&path), log_tail, kept }
             }
-            (status, _) => match ended.exit.out_of_memory {
+            (status, _) => match exit.out_of_memory {
                 Some(memory) => BuildFailure::OutOfMemory { drv, memory, log_tail, kept },
                 None => BuildFailure::Builder { drv, status, log_tail, kept },
             },
@@ -261,7 +280,8 @@ impl<'a> Build<'a> {
 
 /// A builder that has ended.
 struct Ended {
-    exit: Exit,
+    /// How, unless it was ended since it had lost its network.
+    exit: Result<Exit, sandbox::Error>,
     log_tail: Vec<String>,
     /// Its directories in memory, the build directory last.
     memory: Vec<OwnedFd>,
@@ -269,20 +289,23 @@ struct Ended {
     measured: Measured,
 }
 
-impl Ended {
-    /// What is written down of it.
-    fn record(&self, drv: &StorePath) -> Result<BuildRecord, BuildFailure> {
-        Ok(BuildRecord {
-            drv: drv.clone(),
-            started_millis: self.measured.started_millis,
-            wall_time: self.measured.wall_time,
-            user_time: self.exit.user_time,
-            system_time: self.exit.system_time,
-            peak_memory_bytes: self.exit.peak_memory_bytes,
-            written_bytes: self.exit.written_bytes,
-            isolation: isolation::text(&self.isolation, drv)?,
-        })
-    }
+/// What is written down of a builder that has ended well.
+fn record(
+    drv: &StorePath,
+    exit: &Exit,
+    measured: &Measured,
+    isolation: &Isolation,
+) -> Result<BuildRecord, BuildFailure> {
+    Ok(BuildRecord {
+        drv: drv.clone(),
+        started_millis: measured.started_millis,
+        wall_time: measured.wall_time,
+        user_time: exit.user_time,
+        system_time: exit.system_time,
+        peak_memory_bytes: exit.peak_memory_bytes,
+        written_bytes: exit.written_bytes,
+        isolation: isolation::text(isolation, drv)?,
+    })
 }
 
 impl From<Notice> for Message<'_> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use sandbox::{ExitStatus, OutOfMemory, Overrun, Step};
+use sandbox::{ExitStatus, Lack, OutOfMemory, Overrun, Step};
 use store_path::{Hash, StorePath};
 
 /// Why a build did not give its outputs. Nothing of it was registered.
@@ -163,6 +163,26 @@ pub enum BuildFailure {
         /// Where its build directory was kept.
         kept: Option<PathBuf>,
     },
+    /// It failed, and had no network although it would have had one on another host.
+    #[error("this build had no network, which was withheld, as {}", lack.cause)]
+    Withheld {
+        /// Why, and what to do.
+        lack: Lack,
+        /// How it failed.
+        source: Box<BuildFailure>,
+    },
+    /// The builder was ended since what had connected it to the network was gone.
+    #[error("the builder of `{drv}` was ended, as it had lost its network")]
+    NetworkLost {
+        /// The derivation.
+        drv: StorePath,
+        /// How.
+        source: sandbox::Error,
+        /// The last lines it printed.
+        log_tail: Vec<String>,
+        /// Where its build directory was kept.
+        kept: Option<PathBuf>,
+    },
     /// The builder was ended since a setting allows no more.
     #[error("the builder of `{drv}` was ended: {}", overran(*overrun, *limit))]
     Overran {
@@ -278,7 +298,7 @@ pub enum BuildFailure {
 impl BuildFailure {
     /// Whether the builder may have failed since it lacked something, which observing it would tell.
     pub fn may_be_a_lack(&self) -> bool {
-        match self {
+        match self.itself() {
             Self::Builder { .. } | Self::NoOutput { .. } => true,
             Self::Sandbox { source: sandbox::Error::Setup { step: Step::Execute, source, .. }, .. } => {
                 source.kind() == io::ErrorKind::NotFound
@@ -293,8 +313,18 @@ impl BuildFailure {
             Self::Builder { log_tail, .. }
             | Self::OutOfMemory { log_tail, .. }
             | Self::Overran { log_tail, .. }
+            | Self::NetworkLost { log_tail, .. }
             | Self::NoOutput { log_tail, .. } => log_tail,
+            Self::Withheld { source, .. } => source.log_tail(),
             _ => &[],
+        }
+    }
+
+    /// The failure itself, where this says something of its circumstances only.
+    pub fn itself(&self) -> &Self {
+        match self {
+            Self::Withheld { source, .. } => source,
+            failure => failure,
         }
     }
 
@@ -304,7 +334,9 @@ impl BuildFailure {
             Self::Builder { kept, .. }
             | Self::OutOfMemory { kept, .. }
             | Self::Overran { kept, .. }
+            | Self::NetworkLost { kept, .. }
             | Self::NoOutput { kept, .. } => kept.as_ref(),
+            Self::Withheld { source, .. } => source.kept(),
             _ => None,
         }
     }
@@ -312,7 +344,7 @@ impl BuildFailure {
     /// Whether the builder has run and what it did is the reason, so that there is something to be found out there.
     pub fn has_run(&self) -> bool {
         matches!(
-            self,
+            self.itself(),
             Self::Builder { .. }
                 | Self::Overran { .. }
                 | Self::OutOfMemory { .. }
@@ -330,6 +362,7 @@ impl BuildFailure {
             Self::Builder { kept, .. }
             | Self::OutOfMemory { kept, .. }
             | Self::Overran { kept, .. }
+            | Self::NetworkLost { kept, .. }
             | Self::NoOutput { kept, .. } => *kept = Some(place),
             _ => {}
         }

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, BuildUsers, HostFile, Op, Unlimited, UserChoice};
-use settings::{ChrootDir, SandboxShell, Settings};
+use sandbox::{Access, BuildUsers, Closed, HostFile, Op, Unlimited, Uplink, UserChoice};
+use settings::{ChrootDir, FodNetwork, Isolation, SandboxShell, Settings};
 
 use crate::limits;
 use crate::shown::HostFiles;
@@ -20,6 +20,8 @@ pub struct Host {
     pub(crate) files: HostFiles,
     /// What a build with the host's network needs to use it.
     pub(crate) network_files: Vec<Op>,
+    /// What connects fixed-output builds to the outside under `fod-network = private`.
+    pub(crate) uplink: Option<Result<Uplink, Closed>>,
     /// Variables that a fixed-output build may ask for (`impureEnvVars`).
     pub(crate) environment: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whom builders may be outside their sandbox, as root.
@@ -96,7 +98,11 @@ impl Host {
         let dirs: Vec<Op> = dirs.into_values().collect();
         let files = HostFiles::new(&dirs, &shell, &network_files, settings);
         let binds = binds.into_values().collect();
-        Ok(Self { binds, files, network_files, environment, users, cores, unlimited })
+        let is_private = settings.build_use_chroot
+            && settings.build_isolation == Isolation::Namespaces
+            && settings.fod_network == FodNetwork::Private;
+        let uplink = is_private.then(|| sandbox::find_uplink(settings.network_helper.as_deref()));
+        Ok(Self { binds, files, network_files, uplink, environment, users, cores, unlimited })
     }
 }
 

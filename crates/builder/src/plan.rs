@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, Exec, Filter, Identity, Ids, Isolation, Network, Op, Plan, Program, Resource};
+use sandbox::{Access, Exec, Filter, Identity, Ids, Isolation, Network, Op, Plan, Program, Resource, Uplink};
 use settings::Settings;
 use store_path::StorePath;
 
@@ -75,8 +75,13 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
     // After the last entry: a user may bind something below it.
     ops.extend(root_ops(&view));
     ops.push(Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() });
-    if view.network == Network::Loopback {
+    if view.network != Network::Host {
         ops.push(Op::Loopback);
+    }
+    if let (Network::Private(_), Some(Ok(Uplink { helper, program, ipv6, .. }))) =
+        (view.network, &view.host.uplink)
+    {
+        ops.push(Op::Connect { helper: *helper, program: program.clone(), ipv6: *ipv6 });
     }
     ops.push(no_core_files());
     if view.ids == Ids::One {
@@ -208,18 +213,39 @@ fn etc_ops(view: &View<'_>, Identity { uid, gid, .. }: &Identity) -> Vec<Op> {
     );
     let group = format!("root:x:0:\nnixbld:!:{gid}:\nnogroup:x:65534:\n");
     let mut ops = vec![etc_file("passwd", &passwd), etc_file("group", &group)];
-    match view.network {
-        Network::Loopback => ops.push(etc_file("hosts", "127.0.0.1 localhost\n::1 localhost\n")),
-        Network::Host => {
-            ops.push(etc_file("nsswitch.conf", "hosts: files dns\nservices: files\n"));
-            ops.extend_from_slice(&view.host.network_files);
-        }
-    }
+    ops.extend(network_ops(view));
     // What the user lists for the same place goes first.
     ops.retain(
         |op| !matches!(op, Op::File { target, .. } | Op::Bind { target, .. } if is_listed(view, target)),
     );
     ops
+}
+
+/// What programs look up names and services in.
+///
+/// A private network has the host's list of services, which is the same everywhere, but not its names: those may be of
+/// its loopback.
+fn network_ops(view: &View<'_>) -> Vec<Op> {
+    let hosts = etc_file("hosts", "127.0.0.1 localhost\n::1 localhost\n");
+    let switch = etc_file("nsswitch.conf", "hosts: files dns\nservices: files\n");
+    let files = view.host.network_files.iter().cloned();
+    match (view.network, &view.host.uplink) {
+        (Network::Host, _) => [switch].into_iter().chain(files).collect(),
+        (Network::Private(_), Some(Ok(uplink))) => {
+            let services = Path::new("/etc/services");
+            let services =
+                files.filter(|op| matches!(op, Op::Bind { target, .. } if target.as_path() == services));
+            let resolver = etc_file("resolv.conf", &resolver(uplink));
+            [hosts, switch, resolver].into_iter().chain(services).collect()
+        }
+        _ => vec![hosts],
+    }
+}
+
+fn resolver(uplink: &Uplink) -> String {
+    let servers = uplink.name_servers.iter().map(|server| format!("nameserver {server}\n"));
+    // Long answers by one packet too: not every helper passes on other questions.
+    servers.chain(["options edns0\n".to_owned()]).collect()
 }
 
 /// Whether an entry of the user's shows `target`, or a directory above it.
@@ -243,6 +269,7 @@ fn no_core_files() -> Op {
 mod tests {
     use std::collections::BTreeMap;
 
+    use sandbox::Helper;
     use settings::Origin;
 
     use super::*;
@@ -254,6 +281,7 @@ mod tests {
             binds,
             files: crate::shown::HostFiles::default(),
             network_files,
+            uplink: None,
             environment: BTreeMap::new(),
             users: None,
             cores: 2,
@@ -324,6 +352,19 @@ mod tests {
         let hosts = bind(Path::new("/etc/hosts"), Path::new("/etc/hosts"), Access::ReadOnly);
         let plan = print(&settings, &host(vec![hosts]), Network::Host, Some(user), Ids::One);
         test_support::check("plans/chosen.txt", plan);
+    }
+
+    #[test]
+    fn with_a_private_network() {
+        let helper = Helper::Pasta;
+        let name_servers = ["198.51.100.3", "2001:db8:51::3"].map(|text| text.parse().unwrap()).to_vec();
+        let uplink = Uplink { helper, program: "/usr/bin/pasta".into(), ipv6: true, name_servers };
+        let mut host = host(vec![]);
+        let services = Path::new("/etc/services");
+        host.network_files.push(bind(services, services, Access::ReadOnly));
+        host.uplink = Some(Ok(uplink));
+        let plan = print(&settings(&[]), &host, Network::Private(helper), None, Ids::One);
+        test_support::check("plans/private-network.txt", plan);
     }
 
     #[test]

@@ -107,7 +107,9 @@ impl Prepared {
         let Some(scratch) = &self.scratch else {
             return Made { directory: self.real_store.clone(), owner: None, copies: None };
         };
-        let is_alone = self.plan.network == Network::Loopback && self.plan.lacks().is_empty();
+        // A descriptor is passed by a socket, of one's own network namespace if its name is no path. What a helper
+        // connects are packets, which carry none; so a build with a private network is alone.
+        let is_alone = self.plan.network != Network::Host && self.plan.lacks().is_empty();
         let ids = self.user.as_ref().map(BuildUser::ids);
         Made {
             directory: scratch.store(),

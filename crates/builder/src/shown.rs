@@ -86,9 +86,12 @@ impl HostFiles {
         Self { entries, digests: Mutex::default() }
     }
 
-    /// Looks at what a build is about to be shown; with `network`, also at the files that come with that.
-    pub(crate) fn look(&self, network: bool) -> Before<'_> {
-        let shown = self.entries.iter().filter(|entry| network || entry.setting != NETWORK);
+    /// Looks at what a build is about to be shown; of the files that come with a network, at those that `ops` bind.
+    pub(crate) fn look(&self, ops: &[Op]) -> Before<'_> {
+        let shown = self
+            .entries
+            .iter()
+            .filter(|entry| entry.setting != NETWORK || ops.iter().any(|op| entry.is_of(op)));
         Before { files: self, looks: shown.map(|entry| (entry, Key::of(&entry.source))).collect() }
     }
 
@@ -134,6 +137,13 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Whether that is what shows it.
+    fn is_of(&self, op: &Op) -> bool {
+        matches!(op, Op::Bind { source, target, .. } if *source == self.source && *target == self.target)
+    }
+}
+
 impl Key {
     /// `None` for what is not a regular file.
     fn of(path: &Path) -> Option<Self> {
@@ -174,7 +184,7 @@ mod tests {
     }
 
     fn shown(files: &HostFiles, meanwhile: impl FnOnce()) -> Shown {
-        let before = files.look(false);
+        let before = files.look(&[]);
         before.hash();
         meanwhile();
         before.finish().remove(0)
@@ -206,11 +216,11 @@ mod tests {
         let scratch = Scratch::new();
         let files =
             HostFiles::new(&[bind(scratch.path())], &[], &[bind(scratch.path())], &Settings::default());
-        let settings = |network| -> Vec<String> {
-            files.look(network).finish().into_iter().map(|shown| shown.setting).collect()
+        let settings = |ops: &[Op]| -> Vec<String> {
+            files.look(ops).finish().into_iter().map(|shown| shown.setting).collect()
         };
-        assert_eq!(settings(false), [DIRS]);
-        assert_eq!(settings(true), [DIRS, NETWORK]);
-        assert!(!files.look(false).finish()[0].file);
+        assert_eq!(settings(&[Op::Loopback]), [DIRS]);
+        assert_eq!(settings(&[bind(scratch.path())]), [DIRS, NETWORK]);
+        assert!(!files.look(&[]).finish()[0].file);
     }
 }

@@ -99,11 +99,29 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Fixed-output builds may be given the host's network; nobody else is.
+    /// Fixed-output builds may be given a way to the outside; nobody else is.
     fn network(&self) -> Network {
-        match self.context.settings.fod_network {
-            FodNetwork::Host if self.request.derivation.is_fixed() => Network::Host,
-            FodNetwork::Host | FodNetwork::None => Network::Loopback,
+        let Context { settings, host, .. } = *self.context;
+        if !self.request.derivation.is_fixed() {
+            return Network::Loopback;
+        }
+        match (settings.fod_network, &host.uplink) {
+            (FodNetwork::None, _) => Network::Loopback,
+            (FodNetwork::Host, _) => Network::Host,
+            (FodNetwork::Private, Some(Ok(uplink))) => Network::Private(uplink.helper),
+            (FodNetwork::Private, Some(Err(closed))) => Network::Withheld(closed.why),
+            // `build-isolation = chroot` says at the start that it gives the host's, so that it is of use.
+            (FodNetwork::Private, None) => Network::Host,
+        }
+    }
+
+    /// Says of a build that ran and failed that it had no network, if that may be why.
+    pub(crate) fn explain(&self, failure: BuildFailure) -> BuildFailure {
+        match (self.network(), &self.context.host.uplink) {
+            (Network::Withheld(_), Some(Err(closed))) if failure.has_run() => {
+                BuildFailure::Withheld { lack: closed.lack.clone(), source: Box::new(failure) }
+            }
+            _ => failure,
         }
     }
 

@@ -75,8 +75,11 @@ pub(crate) fn describe(drv: &StorePath, failure: &BuildFailure, log_command: &Lo
     if let Some(kept) = failure.kept() {
         text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
     }
-    if let Some(advice) = limit(failure).or_else(|| remedy(failure)) {
+    if let Some(advice) = limit(failure).or_else(|| remedy(failure.itself())) {
         text.push_str(&format!("\n  {advice}"));
+    }
+    if let BuildFailure::Withheld { lack, .. } = failure {
+        text.push_str(&format!("\n  to give it a network: {}", lack.remedy));
     }
     if log_command.explains && failure.may_be_a_lack() {
         text.push_str(&format!("\n  what it lacked: {}", explain::command(drv, log_command)));
@@ -176,7 +179,7 @@ pub(crate) fn full_disk(directory: &Path) -> Option<String> {
 
 /// Returns what a failure adds to the exit code.
 pub(crate) fn exit(failure: &Failure) -> BuildFailures {
-    match failure.error {
+    match failure.error.itself() {
         BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,

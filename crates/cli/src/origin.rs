@@ -151,10 +151,12 @@ fn scheme(scheme: Scheme) -> &'static str {
     }
 }
 
-fn network(network: Network) -> &'static str {
+fn network(network: Network) -> String {
     match network {
-        Network::Loopback => "its own, with loopback only",
-        Network::Host => "the host's",
+        Network::Loopback => "its own, with loopback only".to_owned(),
+        Network::Private(helper) => format!("its own, connected to the outside by {helper}"),
+        Network::Withheld(why) => format!("its own, with loopback only as there was {why}"),
+        Network::Host => "the host's".to_owned(),
     }
 }
 

@@ -19,8 +19,10 @@ pub(crate) fn plan(plan: &Plan) -> Value {
         },
         "lacks": plan.lacks(),
         "network": match plan.network {
-            Network::Loopback => "loopback",
-            Network::Host => "host",
+            Network::Loopback => json!("loopback"),
+            Network::Private(helper) => json!({ "private": helper.to_string() }),
+            Network::Withheld(why) => json!({ "withheld": why.to_string() }),
+            Network::Host => json!("host"),
         },
         "identity": {
             "uid": identity.uid,
@@ -95,6 +97,9 @@ fn add(op: &Op, list: &mut Vec<Value>) {
         Op::ReadOnly { target } => json!({ "op": "read-only", "target": path(target) }),
         Op::Mask { target } => json!({ "op": "mask", "target": path(target) }),
         Op::Loopback => json!({ "op": "loopback" }),
+        Op::Connect { helper, program, ipv6 } => {
+            json!({ "op": "connect", "helper": helper.to_string(), "program": path(program), "ipv6": ipv6 })
+        }
         Op::HostName { host, domain } => json!({ "op": "host-name", "host": host, "domain": domain }),
         Op::Limit { resource: Resource::Core, soft, hard } => {
             json!({ "op": "limit", "resource": "core", "soft": soft, "hard": hard })

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use crate::connection::{self, Apart};
 use crate::error::Step;
 use crate::functions;
 use crate::given::{Given, Limited, Namespace};
@@ -28,7 +29,8 @@ use crate::wire::{Failure, Reply, Said, encode};
 pub(crate) struct Channels {
     /// Where a failure is told; closed by `execve`, which says that all went well.
     pub(crate) status: OwnedFd,
-    /// A byte comes out once the parent has written the id maps.
+    /// A byte comes out once the parent has connected the network, if that is wanted, and another one once it has
+    /// written the id maps.
     pub(crate) mapped: OwnedFd,
     /// Standard streams of the program.
     pub(crate) streams: Ends,
@@ -38,6 +40,8 @@ pub(crate) struct Channels {
     pub(crate) reply: OwnedFd,
     /// What the build may use.
     pub(crate) bounds: Bounds,
+    /// The network of a build that is connected to the outside.
+    pub(crate) apart: Option<Apart>,
     /// What an [`Op::Gather`] shows, mounted before.
     pub(crate) gathered: Option<OwnedFd>,
     /// Where the launcher gets what an observer listens to, if the build has one.
@@ -65,6 +69,7 @@ pub(crate) fn tell(status: &OwnedFd, said: &Said) {
 
 fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<Infallible, Failure> {
     die_with_parent(Signal::KILL, &channels.status)?;
+    channels.apart.as_ref().map_or(Ok(()), |apart| apart.join(&mut given))?;
     if channels.bounds.enter()? && sys::new_cgroup_namespace().is_ok() {
         given.namespaces.insert(Namespace::Cgroup);
     }
@@ -82,6 +87,9 @@ fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<
             }
             _ => root.apply(op)?,
         }
+    }
+    if channels.apart.is_some() {
+        connection::wait_for_network(plan, channels, &mut given)?;
     }
     hand_over(root.take_memory(), &channels.reply, &mut given)?;
     let null = open_null()?;

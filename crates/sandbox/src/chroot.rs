@@ -60,7 +60,9 @@ impl Chroot {
                 &host_proc
             }
             // Limits are set in the child, not in this process.
-            Op::Loopback | Op::HostName { .. } | Op::Limit { .. } | Op::Sys { .. } => return Ok(()),
+            Op::Loopback | Op::HostName { .. } | Op::Limit { .. } | Op::Sys { .. } | Op::Connect { .. } => {
+                return Ok(());
+            }
             op => op,
         };
         match op {

@@ -39,6 +39,22 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The helper that should connect a build to the outside did not.
+    #[error("`{}` cannot connect the build to the network: {said}", program.display())]
+    NetworkHelper {
+        /// The helper.
+        program: PathBuf,
+        /// What it said, and how it ended.
+        said: String,
+    },
+    /// The helper that connected a build to the outside has ended before the build.
+    #[error("`{}`, which connected the build to the network, has ended: {said}", program.display())]
+    NetworkLost {
+        /// The helper.
+        program: PathBuf,
+        /// What it said, and how it ended.
+        said: String,
+    },
     /// No pair of ids is free for builders.
     #[error(
         "cannot run a builder as root: no user id is free for builders in `/proc/self/uid_map`; \
@@ -125,6 +141,8 @@ pub enum Step {
     MountDevPts,
     /// Bring up loopback.
     Loopback,
+    /// Connect the network to the outside.
+    Network,
     /// Set the host name.
     HostName,
     /// Set a limit.
@@ -187,6 +205,7 @@ impl fmt::Display for Step {
             Self::OpenTerminal => "open a pseudo terminal by",
             Self::MountDevPts => "mount pseudo terminals at",
             Self::Loopback => "bring up the interface",
+            Self::Network => "have the network of the build connected by",
             Self::HostName => "set the host name",
             Self::Limit => "set the limit",
             Self::EnterRoot => "enter the new root at",

@@ -130,7 +130,13 @@ impl Given {
             own_keyring: false,
             filter: None,
             landlock: None,
-            network: if namespaces & libc::CLONE_NEWNET != 0 { plan.network } else { Network::Host },
+            network: match plan.network {
+                Network::Loopback | Network::Withheld(_) if namespaces & libc::CLONE_NEWNET != 0 => {
+                    plan.network
+                }
+                // One that is private is yet to come.
+                _ => Network::Host,
+            },
             outer: None,
             limits: Vec::new(),
             unlimited: Vec::new(),
@@ -167,6 +173,7 @@ impl Given {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network_helper::Helper;
     use crate::plan::{Identity, Program};
 
     fn plan(isolation: Isolation, network: Network) -> Plan {
@@ -211,6 +218,9 @@ mod tests {
     fn a_network_is_private_only_with_a_namespace() {
         let given = Given::born(&plan(Isolation::Namespaces, Network::Loopback), libc::CLONE_NEWNS);
         assert_eq!(given.network, Network::Host);
+        let wanted = plan(Isolation::Namespaces, Network::Private(Helper::Pasta));
+        // It is joined after that.
+        assert_eq!(Given::born(&wanted, libc::CLONE_NEWNS).network, Network::Host);
         let told = Given::born(&plan(Isolation::None, Network::Host), 0).shortfalls();
         assert!(told[0].contains("every file, process and network"), "{told:?}");
     }

@@ -37,6 +37,14 @@ pub(crate) fn map_child(pid: i32, identity: &Identity, is_root: bool) -> Result<
     write(format!("/proc/{pid}/gid_map"), &format!("{} {gid} {count}", identity.gid), Step::MapGroup)
 }
 
+/// For a child in a user namespace of its own: makes whoever this process is root there.
+pub(crate) fn map_root(pid: i32) -> Result<(), Failure> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    write(format!("/proc/{pid}/setgroups"), "deny", Step::MapGroup)?;
+    write(format!("/proc/{pid}/uid_map"), &format!("0 {uid} 1"), Step::MapUser)?;
+    write(format!("/proc/{pid}/gid_map"), &format!("0 {gid} 1"), Step::MapGroup)
+}
+
 fn write(path: impl Into<PathBuf>, text: &str, step: Step) -> Result<(), Failure> {
     let path = path.into();
     fs::write(&path, text).map_err(|error| failure(step, &path, &error))

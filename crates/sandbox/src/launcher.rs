@@ -213,6 +213,7 @@ impl Launcher {
                 (Reply::Warning(failure), _) => early.push(Notice::Warning(failure.into())),
                 (Reply::Detail(detail), _) => early.push(Notice::Detail(detail)),
                 (Reply::Failed(failure), _) => return Err(failure.into()),
+                (Reply::Lost(lost), _) => return Err(lost.into()),
                 (Reply::Started(_) | Reply::Exited(_), _) => return Err(Error::LauncherGone),
             }
         }
@@ -408,10 +409,11 @@ impl Running {
                     .map_or(Ok(()), |_| rustix::net::shutdown(&self.reply, Shutdown::Write))
                     .map_err(talk)?;
             }
-            if let Some(exit) = self.hear_replies(on_notice)? {
-                if open {
-                    self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
-                }
+            let heard = self.hear_replies(on_notice);
+            if open && matches!(heard, Ok(Some(_)) | Err(Error::NetworkLost { .. })) {
+                self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
+            }
+            if let Some(exit) = heard? {
                 return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
             }
         }
@@ -425,6 +427,7 @@ impl Running {
                 Reply::Detail(detail) => on_notice(Notice::Detail(detail)),
                 Reply::Exited(exited) => return Ok(Some(Exit::from(exited))),
                 Reply::Failed(failure) => return Err(failure.into()),
+                Reply::Lost(lost) => return Err(lost.into()),
                 Reply::Started(_) | Reply::Memory | Reply::Terminal => {}
             }
         }

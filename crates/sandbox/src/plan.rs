@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
+use crate::network_helper::{Helper, Withheld};
 use crate::wire::byte_path;
 
 /// One build's surroundings and what runs in them.
@@ -16,7 +17,7 @@ use crate::wire::byte_path;
 pub struct Plan {
     /// What keeps the build apart from the host.
     pub isolation: Isolation,
-    /// Whether the build shares the host's network.
+    /// What the build reaches.
     pub network: Network,
     /// Who the builder is, inside and outside.
     pub identity: Identity,
@@ -47,12 +48,16 @@ pub enum Isolation {
     None,
 }
 
-/// Whether a build shares the host's network.
+/// What a build reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// A network namespace with nothing but loopback.
     Loopback,
+    /// A network namespace from which that helper reaches the outside (see [`Op::Connect`]).
+    Private(Helper),
+    /// Like [`Network::Loopback`], where [`Network::Private`] was wanted and cannot be had.
+    Withheld(Withheld),
     /// The host's network.
     Host,
 }
@@ -223,6 +228,16 @@ pub enum Op {
     },
     /// Brings the loopback interface up.
     Loopback,
+    /// Has a helper of the host connect the build's network to the outside, for as long as the build runs.
+    Connect {
+        /// Which kind of helper it is.
+        helper: Helper,
+        /// The program, on the host.
+        #[serde(with = "byte_path")]
+        program: PathBuf,
+        /// Whether there is anything to be reached by IPv6.
+        ipv6: bool,
+    },
     /// Sets host and domain name.
     HostName {
         /// What `uname -n` prints.
@@ -314,6 +329,8 @@ impl fmt::Display for Plan {
         }
         match self.network {
             Network::Loopback => writeln!(f, "network loopback")?,
+            Network::Private(_) => writeln!(f, "network private")?,
+            Network::Withheld(why) => writeln!(f, "network loopback, as the outside is withheld: {why}")?,
             Network::Host => writeln!(f, "network host")?,
         }
         writeln!(f, "{}", self.identity)?;
@@ -389,6 +406,10 @@ impl fmt::Display for Op {
             Self::Own { target, uid, gid } => write!(f, "own {} {uid}:{gid}", target.display()),
             Self::Mask { target } => write!(f, "mask {}", target.display()),
             Self::Loopback => f.write_str("loopback up"),
+            Self::Connect { helper, program, ipv6 } => {
+                write!(f, "connect by {helper} {}", program.display())?;
+                if *ipv6 { f.write_str(" with IPv6") } else { Ok(()) }
+            }
             Self::HostName { host, domain } => write!(f, "host name {host} {domain}"),
             Self::Limit { resource: Resource::Core, soft, hard } => {
                 write!(f, "limit core {} {}", limit(*soft), limit(*hard))

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::child::{self, Channels};
+use crate::connection::{Apart, Connection};
 use crate::error::Step;
 use crate::filter;
 use crate::gather::{self, Gatherer};
@@ -29,7 +30,7 @@ use crate::plan::{Filter, Isolation, Network, Op, Plan};
 use crate::streams::Ends;
 use crate::sweep;
 use crate::sys::{self, Cloned};
-use crate::wire::{self, Failure, Reply, Request, Said};
+use crate::wire::{self, Failure, Lost, Reply, Request, Said};
 
 /// Becomes the launcher if this process was started as one, and then never returns.
 ///
@@ -124,6 +125,12 @@ struct Build {
     observer: Option<Observer>,
     /// Why it failed, to be told once its observer has told what it saw.
     untold: Option<Failure>,
+    /// The helper of its network.
+    connection: Option<Connection>,
+    /// That has connected it.
+    is_connected: bool,
+    /// How that has failed it.
+    lost: Option<Lost>,
 }
 
 /// The user that a build has for itself, also when `store` dies before the build.
@@ -142,6 +149,8 @@ struct Ready {
     ended: bool,
     abandoned: bool,
     observer: bool,
+    connected: bool,
+    disconnected: bool,
 }
 
 impl Server {
@@ -161,6 +170,7 @@ impl Server {
             if ready.status {
                 build.hear_child();
             }
+            build.see_to_network(ready);
             if ready.observer {
                 build.hear_observer();
             }
@@ -185,6 +195,10 @@ impl Server {
                 polled.push(PollFd::new(status, PollFlags::IN));
             }
             polled.extend(build.observer.iter().flat_map(Observer::sources));
+            if let Some(connection) = &build.connection {
+                polled.push(PollFd::new(connection.process(), PollFlags::IN));
+                polled.extend(connection.ready().map(|ready| PollFd::new(ready, PollFlags::IN)));
+            }
         }
         while let Err(errno) = poll(&mut polled, None) {
             if errno != Errno::INTR {
@@ -204,6 +218,8 @@ impl Server {
                 status: build.status.is_some() && next(),
                 // All of them, so that the next build's are next.
                 observer: build.observer.iter().flat_map(Observer::sources).filter(|_| next()).count() > 0,
+                disconnected: build.connection.is_some() && next(),
+                connected: build.connection.as_ref().is_some_and(|one| one.ready().is_some()) && next(),
             })
             .collect();
         Ok((asked, lost_leash, ready))
@@ -258,6 +274,10 @@ impl Server {
         let their_reply = rustix::io::fcntl_dupfd_cloexec(reply, 3).map_err(fail)?;
         let gathered = self.gather(&plan)?;
         let bounds = self.bounds(&plan.limits)?;
+        let is_private =
+            matches!((&plan.isolation, plan.network), (Isolation::Namespaces, Network::Private(_)));
+        let apart = if is_private { Some(Apart::make()?) } else { None };
+        let connection = apart.as_ref().map(|apart| Connection::start(&plan, apart)).transpose()?;
         let (observer, their_observer) = start_observer(observed, &our_reply);
         let channels = Channels {
             status: their_status,
@@ -266,6 +286,7 @@ impl Server {
             memory,
             reply: their_reply,
             bounds,
+            apart,
             gathered,
             observer: their_observer,
         };
@@ -278,6 +299,7 @@ impl Server {
         match sys::clone3(namespaces) {
             Err(error) => {
                 observer.into_iter().for_each(|mut observer| observer.finish());
+                connection.into_iter().for_each(Connection::end);
                 Err(fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
             }
             Ok(Cloned::Child) => {
@@ -312,6 +334,9 @@ impl Server {
                     is_root: self.caller.0 == 0,
                     observer,
                     untold: None,
+                    connection,
+                    is_connected: false,
+                    lost: None,
                 };
                 // One that was killed meanwhile is replaced, with all of them.
                 let _ = self.leash.as_ref().map(|leash| build.hold(leash));
@@ -385,7 +410,8 @@ impl Server {
             return 0;
         }
         let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        if plan.network == Network::Loopback {
+        // One that is private is made before.
+        if matches!(plan.network, Network::Loopback | Network::Withheld(_)) {
             flags |= libc::CLONE_NEWNET;
         }
         if self.cgroups {
@@ -399,7 +425,9 @@ impl Server {
         let leash = self.leash.as_ref().map(|leash| leash.pid);
         let gatherer = self.gatherer.as_ref().map(|gatherer| gatherer.pid);
         let observers = self.builds.iter().filter_map(|build| Some(build.observer.as_ref()?.pid));
-        self.builds.iter().map(|build| build.pid).chain(observers).chain(leash).chain(gatherer).collect()
+        let helpers = self.builds.iter().filter_map(|build| Some(build.connection.as_ref()?.pid));
+        let builds = self.builds.iter().map(|build| build.pid);
+        builds.chain(observers).chain(helpers).chain(leash).chain(gatherer).collect()
     }
 
     /// Starts the leash, and gives it every build.
@@ -418,6 +446,7 @@ impl Server {
         let ours = self.children();
         for build in &mut self.builds {
             let _ = sys::wait4(build.pid);
+            build.disconnect();
             let _ = build.clean_up(&ours);
             build.observer.iter_mut().for_each(Observer::finish);
             let _ = build.bounds.remove();
@@ -465,6 +494,30 @@ impl Build {
         }
     }
 
+    /// Lets the child go on once its network is there, and ends the build without the helper of that.
+    fn see_to_network(&mut self, ready: &Ready) {
+        let Some(connection) = &mut self.connection else { return };
+        if ready.connected
+            && connection.take_ready()
+            && let Some(go_on) = &self.go_on
+        {
+            self.is_connected = true;
+            let _ = rustix::io::write(go_on, &[1]);
+        }
+        // When both have ended, the helper has not ended first.
+        if ready.disconnected && !ready.ended {
+            self.lost = self.connection.take().map(|connection| connection.reap(self.is_connected));
+            self.kill();
+        }
+    }
+
+    /// Ends the helper of its network.
+    fn disconnect(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.end();
+        }
+    }
+
     fn started(&mut self) {
         self.status = None;
         // Without it, the child died while it was setting up, which its end will say.
@@ -496,7 +549,9 @@ impl Build {
 
     fn hold(&self, leash: &Leash) -> rustix::io::Result<()> {
         leash.hold(&self.pidfd, self.root())?;
-        self.observer.as_ref().map_or(Ok(()), |observer| leash.hold(&observer.pidfd, None))
+        let observer = self.observer.as_ref().map(|observer| &observer.pidfd);
+        let helper = self.connection.as_ref().map(Connection::process);
+        observer.into_iter().chain(helper).try_for_each(|process| leash.hold(process, None))
     }
 
     /// Where its mounts are, if they are the host's.
@@ -543,6 +598,7 @@ impl Build {
             unheard -= 1;
         }
         let Ok((_, mut exited)) = sys::wait4(self.pid) else { return false };
+        self.disconnect();
         self.bounds.count(&mut exited);
         if let Err(failure) = self.bounds.remove() {
             say(self.reply.as_fd(), &Reply::Warning(failure));
@@ -555,7 +611,11 @@ impl Build {
             say(self.reply.as_fd(), &Reply::Failed(failure));
         } else if !self.failed {
             let failure = || Failure::new(Step::SetUp, "/", Errno::CANCELED);
-            let reply = if self.started { Reply::Exited(exited) } else { Reply::Failed(failure()) };
+            let reply = match self.lost.take() {
+                Some(lost) => Reply::Lost(lost),
+                None if self.started => Reply::Exited(exited),
+                None => Reply::Failed(failure()),
+            };
             say(self.reply.as_fd(), &reply);
         }
         true

@@ -43,6 +43,8 @@ pub(crate) enum Reply {
     Detail(Detail),
     /// The first process ended and was reaped.
     Exited(Exited),
+    /// It was ended, since it has no network any more, or never had.
+    Lost(Lost),
 }
 
 /// A step of setting up or taking down, for people.
@@ -103,6 +105,23 @@ impl From<Failure> for Error {
             target: failure.path,
             source: io::Error::from_raw_os_error(failure.errno),
         }
+    }
+}
+
+/// How the helper of its network failed a build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Lost {
+    #[serde(with = "byte_path")]
+    pub(crate) program: PathBuf,
+    /// Whether it had connected the build before.
+    pub(crate) is_connected: bool,
+    /// What it printed, and how it ended.
+    pub(crate) said: String,
+}
+
+impl From<Lost> for Error {
+    fn from(Lost { program, is_connected, said }: Lost) -> Self {
+        if is_connected { Self::NetworkLost { program, said } } else { Self::NetworkHelper { program, said } }
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use sandbox::{
     Access, BuildUser, BuildUsers, Exec, Filter, Given, Identity, Ids, Isolation, Launcher, Limits,
-    Namespace, Network, Op, Plan, Program, Scheme, UserChoice,
+    Namespace, Network, Op, Plan, Program, Scheme, UserChoice, Withheld,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         vec![
             Trial::test("namespaces_are_those_that_the_builder_is_in", || run(namespaces)),
             Trial::test("the_host_s_network_is_told", || run(host_network)),
+            Trial::test("a_private_network_is_told_with_what_connects_it", || run(private_network)),
+            Trial::test("a_network_that_is_withheld_is_told_with_why", || run(withheld_network)),
             Trial::test("chroot_has_no_namespaces", || run(chroot)),
             Trial::test("no_isolation_is_told_as_none", || run(none)),
         ],
@@ -142,6 +144,29 @@ fn host_network(launcher: &Launcher) {
     assert_eq!(given.namespaces, own(&seen), "{seen}");
     assert_eq!(given.network, Network::Host);
     assert!(given.shortfalls().iter().any(|text| text == "the network is the host's"), "{given:?}");
+}
+
+fn private_network(launcher: &Launcher) {
+    let uplink = match sandbox::find_uplink(None) {
+        Ok(uplink) => uplink,
+        Err(closed) => {
+            let _ = writeln!(std::io::stderr(), "skipped: private networks: {}", closed.lack.cause);
+            return;
+        }
+    };
+    let mut plan = plan(Isolation::Namespaces, Network::Private(uplink.helper));
+    plan.ops.push(Op::Connect { helper: uplink.helper, program: uplink.program, ipv6: uplink.ipv6 });
+    let (given, seen) = start(launcher, &plan);
+    assert_eq!(given.namespaces, own(&seen), "{seen}");
+    assert_eq!(given.network, Network::Private(uplink.helper));
+    assert_eq!(given.shortfalls(), Vec::<String>::new());
+}
+
+fn withheld_network(launcher: &Launcher) {
+    let network = Network::Withheld(Withheld::NoHelper);
+    let (given, seen) = start(launcher, &plan(Isolation::Namespaces, network));
+    assert_eq!(given.namespaces, own(&seen), "{seen}");
+    assert_eq!(given.network, network);
 }
 
 fn chroot(launcher: &Launcher) {

@@ -105,8 +105,10 @@ impl fmt::Display for Explain {
 /// Which network a fixed-output build sees; every other build has its own loopback only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FodNetwork {
-    /// Its own loopback only.
+    /// One of its own, from which it reaches the outside, but neither this host nor other builds.
     #[default]
+    Private,
+    /// Its own loopback only.
     None,
     /// The host's.
     Host,
@@ -115,9 +117,10 @@ pub enum FodNetwork {
 impl FodNetwork {
     pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
         match text {
+            "private" => Ok(Self::Private),
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
-            _ => Err(ValueError::NotAChoice { expected: "`none` or `host`" }),
+            _ => Err(ValueError::NotAChoice { expected: "`private`, `host` or `none`" }),
         }
     }
 }
@@ -125,6 +128,7 @@ impl FodNetwork {
 impl fmt::Display for FodNetwork {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
+            Self::Private => "private",
             Self::None => "none",
             Self::Host => "host",
         })

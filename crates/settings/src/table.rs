@@ -61,6 +61,8 @@ pub struct Settings {
     pub explain: Explain,
     /// `fod-network`
     pub fod_network: FodNetwork,
+    /// `network-helper`
+    pub network_helper: Option<PathBuf>,
     /// `build-users-group`
     pub build_users_group: Option<String>,
     /// `auto-allocate-uids`
@@ -123,6 +125,7 @@ impl Default for Settings {
             max_build_log_size: 0,
             explain: Explain::default(),
             fod_network: FodNetwork::default(),
+            network_helper: None,
             build_users_group: Some("nixbld".to_owned()),
             auto_allocate_uids: false,
             start_id: 0x3400_0000,
@@ -372,8 +375,14 @@ const TABLE: &[Entry] = &[
     Entry {
         key: "fod-network",
         aliases: &[],
-        help: "the network of fixed-output builds: loopback only, or the host's",
+        help: "the network of fixed-output builds: their own, from which they reach the outside only; the host's; or loopback",
         field: |settings| &mut settings.fod_network,
+    },
+    Entry {
+        key: "network-helper",
+        aliases: &["pasta-path"],
+        help: "the `pasta` or `slirp4netns` that connects a private network to the outside; looked for when empty",
+        field: |settings| &mut settings.network_helper,
     },
     Entry {
         key: "build-users-group",

@@ -241,7 +241,7 @@ value! {
     Explain: "always, retry or never",
     Isolation: "namespaces or chroot",
     SandboxShell: "auto, none or path",
-    FodNetwork: "none or host",
+    FodNetwork: "private, host or none",
     MaxJobs: "number or auto",
     OnFail: "shell, keep or none",
     TmpfsSize: "size",
