@@ -36,6 +36,7 @@ mod left_over;
 mod limits;
 mod mounting;
 mod network_helper;
+mod network_probe;
 mod observation;
 mod observer;
 mod plan;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Step};
 use crate::launcher::{ExitStatus, Launcher};
 use crate::limits::Limits;
+use crate::network_probe;
 use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program};
 use crate::users::{BuildUser, BuildUsers, Ids, UserChoice};
 
@@ -57,6 +58,7 @@ pub fn probe() -> Result<Vec<Finding>, Error> {
         let plan = plan(what, user.as_ref(), network, ops);
         findings.push(finding(what, required, attempt(&launcher, &plan, user.as_ref()).err()));
     }
+    findings.push(finding(network_probe::WHAT, false, network_probe::lack(&launcher, user.as_ref())));
     findings.push(finding(ranges(has_ranges), false, None));
     findings.extend(limits().map(|what| finding(what, false, None)));
     findings.push(finding(SESSION, false, session_lack(&launcher, user.as_ref())));
