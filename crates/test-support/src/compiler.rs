@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::Scratch;
@@ -28,9 +29,19 @@ pub fn c_program(directory: &Path, name: &str, source: &str) -> PathBuf {
         known.insert(source.to_owned(), compile(source));
     }
     let program = directory.join(name);
-    fs::write(&program, &known[source]).expect("a scratch directory can be written to");
+    write_elsewhere(&program, &known[source]);
     fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("the file was just made");
     program
+}
+
+/// Writes a file by another process: what this one has open to write to, a process that another thread starts at that
+/// moment has too, and then the file is busy and cannot be run.
+fn write_elsewhere(path: &Path, bytes: &[u8]) {
+    let mut copier = Command::new("cp");
+    copier.arg("/dev/stdin").arg(path).stdin(Stdio::piped());
+    let mut copier = copier.spawn().expect("`cp` can be run");
+    copier.stdin.take().expect("it is a pipe").write_all(bytes).expect("`cp` reads it all");
+    assert!(copier.wait().expect("it is our child").success(), "a scratch directory can be written to");
 }
 
 fn compile(source: &str) -> Vec<u8> {
