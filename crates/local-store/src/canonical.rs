@@ -61,7 +61,7 @@ impl Visit for Canonical<'_> {
             }
             FileType::Symlink => {
                 self.check_owner(node)?;
-                self.settle_symlink(node).map_err(node.failed("make canonical"))
+                self.settle_symlink(node)
             }
             _ => Err(Error::Kind { path: node.path() }),
         }
@@ -103,16 +103,18 @@ impl Canonical<'_> {
         Ok(())
     }
 
-    fn settle_symlink(&self, node: &Node<'_>) -> Result<(), Errno> {
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        if node.stat.st_uid != self.user.as_raw() {
-            rustix::fs::chownat(node.parent, node.name, Some(self.user), Some(self.group), flags)?;
-        }
-        if has_store_time(node.stat) {
+    fn settle_symlink(&self, node: &Node<'_>) -> Result<(), Error> {
+        if node.stat.st_uid == self.user.as_raw() && has_store_time(node.stat) {
             return Ok(());
         }
+        // By descriptor: its name may meanwhile stand for something else, such as a file of the host.
+        let (link, flags) = (node.handle()?, AtFlags::EMPTY_PATH);
+        if node.stat.st_uid != self.user.as_raw() {
+            rustix::fs::chownat(&link, c"", Some(self.user), Some(self.group), flags)
+                .map_err(node.failed("own"))?;
+        }
         // A symlink has no mode, and only root can give it extended attributes, which no builder is.
-        rustix::fs::utimensat(node.parent, node.name, &STORE_TIME, flags)
+        rustix::fs::utimensat(&link, c"", &STORE_TIME, flags).map_err(node.failed("change the time of"))
     }
 }
 
@@ -257,5 +259,42 @@ mod tests {
         assert_eq!(fs::metadata(&two).unwrap().uid(), rustix::process::geteuid().as_raw());
         let again = canonicalise(&two, Some(only(builder)), &mut Inodes::default());
         assert_eq!(again.is_err(), is_root, "a build that has not made it finds it foreign");
+    }
+
+    /// What is met changes places with what the second path names before anything is done about it.
+    struct Swapping<'a>(Canonical<'a>, &'a Path);
+
+    impl Visit for Swapping<'_> {
+        fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+            let (cwd, exchange) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+            rustix::fs::renameat_with(node.parent, node.name, cwd, self.1, exchange).unwrap();
+            self.0.leaf(node)
+        }
+    }
+
+    /// Where nothing is mounted in between, as without isolation, somebody else can put a hard link there.
+    #[test]
+    fn what_becomes_a_foreign_file_on_the_way_leaves_that_alone() {
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        for made in ["symlink", "file"] {
+            let scratch = Scratch::new();
+            let (tree, victim, aside) = (scratch.join("tree"), scratch.join("victim"), scratch.join("aside"));
+            fs::write(&victim, "x").unwrap();
+            fs::hard_link(&victim, &aside).unwrap();
+            fs::create_dir(&tree).unwrap();
+            match made {
+                "symlink" => symlink("nowhere", tree.join("entry")).unwrap(),
+                _ => fs::write(tree.join("entry"), "y").unwrap(),
+            }
+            if user.is_root() {
+                chown(&victim, Some(12_345), Some(12_345)).unwrap();
+            }
+            let look = || (fs::metadata(&victim).unwrap().uid(), mode_and_time(&victim));
+            let before = look();
+            let canonical = Canonical { owned_by: None, seen: &mut Inodes::default(), user, group };
+            let error = walk(&tree, &mut Swapping(canonical, &aside)).unwrap_err();
+            assert!(matches!(error, Error::Changed { .. }), "{made}: {error}");
+            assert_eq!(look(), before, "{made}");
+        }
     }
 }

@@ -76,9 +76,14 @@ impl Node<'_> {
         self.open_as(flags)
     }
 
+    /// Finds it, a symlink too, without opening it to read, and makes sure that it still is what it was.
+    pub(crate) fn handle(&self) -> Result<OwnedFd, Error> {
+        self.open_as(OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+    }
+
     /// Changes its mode without opening it to read, which may be what the mode forbids.
     pub(crate) fn change_mode(&self, mode: Mode) -> Result<(), Error> {
-        let handle = self.open_as(OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+        let handle = self.handle()?;
         let by_descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&handle));
         rustix::fs::chmod(by_descriptor, mode).map_err(self.failed("change the mode of"))
     }
