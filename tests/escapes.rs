@@ -17,28 +17,28 @@ use crate::scene::{Scene, is_root, say, text};
 const SOURCE: &str = include_str!("../fixtures/programs/escape.c");
 
 /// A scene whose builds can run the program of attempts as `/probe`.
-struct Attempts {
-    scene: Scene,
+pub(crate) struct Attempts {
+    pub(crate) scene: Scene,
     shown: String,
 }
 
 impl Attempts {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let scene = Scene::new();
         let shown = format!("/dev /proc /probe={}", scene.c_program("escape", SOURCE));
         Self { scene, shown }
     }
 
-    fn write(&self, name: &str, script: &str, inputs: &[&str]) -> String {
+    pub(crate) fn write(&self, name: &str, script: &str, inputs: &[&str]) -> String {
         self.scene.write(&format!("{name}.json"), json(name, "/bin/sh", &["-c", script], inputs))
     }
 
-    fn arguments<'a>(&'a self, file: &'a str) -> [&'a str; 6] {
+    pub(crate) fn arguments<'a>(&'a self, file: &'a str) -> [&'a str; 6] {
         ["build", "--no-link", "--option", "build-chroot-dirs", &self.shown, file]
     }
 
     /// What a script writes to `$out`.
-    fn seen(&self, script: &str, inputs: &[&str]) -> String {
+    pub(crate) fn seen(&self, script: &str, inputs: &[&str]) -> String {
         let file = self.write("attempt", script, inputs);
         let path = self.scene.ok(&self.arguments(&file));
         fs::read_to_string(self.scene.real(&path)).unwrap()
@@ -51,7 +51,7 @@ impl Attempts {
     }
 
     /// Starts the build of a script and waits until it prints `word`.
-    fn until(&self, name: &str, script: &str, word: &str) -> (Child, BufReader<ChildStderr>) {
+    pub(crate) fn until(&self, name: &str, script: &str, word: &str) -> (Child, BufReader<ChildStderr>) {
         let file = self.write(name, script, &[]);
         let mut command = self.scene.command(&self.arguments(&file));
         let mut store = command.arg("-L").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -83,6 +83,9 @@ fn json(name: &str, builder: &str, arguments: &[&str], inputs: &[&str]) -> Strin
              "env": {{}}, "inputSrcs": {inputs:?}, "inputDrvs": {{}}, "outputs": {{ "out": {{}} }} }}"#
     )
 }
+
+/// What a build finds that looks for other processes.
+pub(crate) const ALONE: &str = "seen 0, signalled 0, traced 0, read 0, compared 0\n";
 
 /// A number for names that tests running at the same time must not share.
 fn unique() -> u32 {
@@ -141,7 +144,7 @@ fn descriptors_and_the_directory_of_the_caller_do_not_leak() {
 #[test]
 fn no_other_process_can_be_seen_signalled_or_traced() {
     let seen = Attempts::new().seen("/probe processes > $out", &[]);
-    assert_eq!(seen, "seen 0, signalled 0, traced 0\n");
+    assert_eq!(seen, ALONE);
 }
 
 #[test]
@@ -275,7 +278,7 @@ fn symlinks_planted_at_guessable_names_are_not_followed() {
     }
 }
 
-/// A directory that becomes a symlink between being looked at and being deleted (CVE-2025-52991 and its kin).
+/// A directory that becomes a symlink between being looked at and being deleted (CVE-2025-46415).
 #[test]
 fn deleting_while_directories_turn_into_symlinks_stays_inside() {
     let scene = Scene::new();

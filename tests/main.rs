@@ -8,6 +8,7 @@
 mod add;
 mod build;
 mod chroot;
+mod colluders;
 mod config;
 mod delete;
 mod derivation;
@@ -34,6 +35,7 @@ mod purity;
 mod query;
 mod records;
 mod scene;
+mod strangers;
 mod targets;
 mod timeouts;
 mod users;

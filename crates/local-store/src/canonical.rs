@@ -264,37 +264,70 @@ mod tests {
     /// What is met changes places with what the second path names before anything is done about it.
     struct Swapping<'a>(Canonical<'a>, &'a Path);
 
-    impl Visit for Swapping<'_> {
-        fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+    impl Swapping<'_> {
+        fn swap(&self, node: &Node<'_>) {
             let (cwd, exchange) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
             rustix::fs::renameat_with(node.parent, node.name, cwd, self.1, exchange).unwrap();
+        }
+    }
+
+    impl Visit for Swapping<'_> {
+        fn enters(&mut self, directory: &Node<'_>) -> Result<bool, Error> {
+            if directory.name.to_bytes() == b"entry" {
+                self.swap(directory);
+            }
+            self.0.enters(directory)
+        }
+
+        fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+            self.swap(node);
             self.0.leaf(node)
         }
     }
 
     /// Where nothing is mounted in between, as without isolation, somebody else can put a hard link there.
     #[test]
-    fn what_becomes_a_foreign_file_on_the_way_leaves_that_alone() {
+    fn what_becomes_something_foreign_on_the_way_leaves_that_alone() {
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-        for made in ["symlink", "file"] {
+        for (made, becomes) in [
+            ("symlink", "hard link"),
+            ("file", "hard link"),
+            ("file", "symlink"),
+            ("unreadable", "hard link"),
+            ("unreadable", "symlink"),
+            ("directory", "symlink to a directory"),
+        ] {
             let scratch = Scratch::new();
-            let (tree, victim, aside) = (scratch.join("tree"), scratch.join("victim"), scratch.join("aside"));
+            let (tree, house, aside) = (scratch.join("tree"), scratch.join("house"), scratch.join("aside"));
+            let (victim, entry) = (house.join("victim"), tree.join("entry"));
+            fs::create_dir(&house).unwrap();
             fs::write(&victim, "x").unwrap();
-            fs::hard_link(&victim, &aside).unwrap();
+            match becomes {
+                "hard link" => fs::hard_link(&victim, &aside).unwrap(),
+                "symlink" => symlink(&victim, &aside).unwrap(),
+                _ => symlink(&house, &aside).unwrap(),
+            }
             fs::create_dir(&tree).unwrap();
             match made {
-                "symlink" => symlink("nowhere", tree.join("entry")).unwrap(),
-                _ => fs::write(tree.join("entry"), "y").unwrap(),
+                "symlink" => symlink("nowhere", &entry).unwrap(),
+                "directory" => fs::create_dir(&entry).unwrap(),
+                _ => fs::write(&entry, "y").unwrap(),
+            }
+            if made == "unreadable" {
+                set_mode(&entry, 0);
             }
             if user.is_root() {
                 chown(&victim, Some(12_345), Some(12_345)).unwrap();
+                chown(&house, Some(12_345), Some(12_345)).unwrap();
             }
-            let look = || (fs::metadata(&victim).unwrap().uid(), mode_and_time(&victim));
+            let look =
+                || [&house, &victim].map(|path| (fs::metadata(path).unwrap().uid(), mode_and_time(path)));
             let before = look();
             let canonical = Canonical { owned_by: None, seen: &mut Inodes::default(), user, group };
             let error = walk(&tree, &mut Swapping(canonical, &aside)).unwrap_err();
-            assert!(matches!(error, Error::Changed { .. }), "{made}: {error}");
-            assert_eq!(look(), before, "{made}");
+            let stopped = matches!(error, Error::Changed { .. } | Error::File { action: "open", .. });
+            assert!(stopped, "{made}, {becomes}: {error}");
+            assert_eq!(look(), before, "{made}, {becomes}");
         }
     }
 }

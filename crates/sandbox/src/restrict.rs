@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
@@ -10,7 +11,7 @@ use crate::error::Step;
 use crate::filter;
 use crate::given::Given;
 use crate::observer;
-use crate::plan::{Isolation, Plan};
+use crate::plan::{Isolation, Network, Plan};
 use crate::sys;
 use crate::wire::Failure;
 
@@ -19,6 +20,9 @@ const SCOPES: u64 = 0b11;
 
 /// The version of Landlock that has them.
 const FIRST_WITH_SCOPES: u32 = 6;
+
+/// All that this version can forbid about files (`LANDLOCK_ACCESS_FS_*`).
+const FILES: u64 = 0xffff;
 
 /// Gives up what the builder is not to have, but for what [`restrict`] needs.
 ///
@@ -43,7 +47,7 @@ pub(crate) fn restrict(plan: &Plan, observer: Option<&OwnedFd>, given: &mut Give
         rustix::thread::set_no_new_privs(true).map_err(fail)?;
     }
     if plan.isolation != Isolation::None {
-        given.landlock = enter_scope();
+        given.landlock = enter_domain(plan.network);
     }
     if let Some(filter) = plan.filter {
         let install = || -> Result<String, Errno> {
@@ -63,9 +67,14 @@ pub(crate) fn restrict(plan: &Plan, observer: Option<&OwnedFd>, given: &mut Give
     Ok(())
 }
 
-/// Beside the namespaces, for builds that share the host's network and its abstract sockets. As in Nix, a kernel
-/// without it is no reason to fail.
-fn enter_scope() -> Option<u32> {
+/// Beside the namespaces, for builds that share the host's network: its abstract sockets, and whoever comes to theirs,
+/// which no scope forbids, and hands them a directory of the host. That leads nowhere: what is not below their own root
+/// cannot be opened. As in Nix, a kernel without it is no reason to fail.
+fn enter_domain(network: Network) -> Option<u32> {
     let version = sys::landlock_version().ok().filter(|version| *version >= FIRST_WITH_SCOPES)?;
-    sys::enter_scope(SCOPES).ok().map(|()| version)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(c"/", flags, Mode::empty()).ok()?;
+    // It costs a walk up to the root for each file that is opened, and others are handed nothing.
+    let files = if network == Network::Host { FILES } else { 0 };
+    sys::enter_domain(SCOPES, files, &root).ok().map(|()| version)
 }

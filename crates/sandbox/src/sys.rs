@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::wire::Exited;
 
 pub(crate) use observe::{Heard, hear, install_listened, let_go_on, read_memory, still_waits, wake_in_step};
-pub(crate) use restrict::{enter_scope, install_filter, landlock_version};
+pub(crate) use restrict::{enter_domain, install_filter, landlock_version};
 
 /// Which side of [`clone3`] returned.
 pub(crate) enum Cloned {

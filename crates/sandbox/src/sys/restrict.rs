@@ -39,9 +39,18 @@ struct RulesetAttributes {
     scoped: u64,
 }
 
-/// Puts this process into a Landlock domain that it cannot reach out of by what `scoped` says (`LANDLOCK_SCOPE_*`).
-pub(crate) fn enter_scope(scoped: u64) -> rustix::io::Result<()> {
-    let attributes = RulesetAttributes { handled_access_fs: 0, handled_access_net: 0, scoped };
+/// What a Landlock rule allows below a directory (`struct landlock_path_beneath_attr`).
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed_access: u64,
+    parent: i32,
+}
+
+/// Puts this process into a Landlock domain that it cannot reach out of by what `scoped` says (`LANDLOCK_SCOPE_*`),
+/// nor, of what `files` says (`LANDLOCK_ACCESS_FS_*`), to any file that is not below the directory `root`.
+pub(crate) fn enter_domain(scoped: u64, files: u64, root: &OwnedFd) -> rustix::io::Result<()> {
+    const BENEATH: u32 = 1;
+    let attributes = RulesetAttributes { handled_access_fs: files, handled_access_net: 0, scoped };
     let size = size_of::<RulesetAttributes>();
     // SAFETY: the kernel reads `size` bytes of a live value of that layout.
     let rules =
@@ -51,6 +60,16 @@ pub(crate) fn enter_scope(scoped: u64) -> rustix::io::Result<()> {
     }
     // SAFETY: the kernel has just opened it, and nobody else owns it.
     let rules = unsafe { OwnedFd::from_raw_fd(rules as i32) };
+    // A rule that allows nothing is refused.
+    if files != 0 {
+        let beneath = PathBeneath { allowed_access: files, parent: root.as_raw_fd() };
+        let (rules, beneath) = (rules.as_raw_fd(), &raw const beneath);
+        // SAFETY: the kernel reads a live value of that layout, and both descriptors are open.
+        let added = unsafe { libc::syscall(libc::SYS_landlock_add_rule, rules, BENEATH, beneath, 0_u32) };
+        if added != 0 {
+            return Err(last_errno());
+        }
+    }
     // SAFETY: the call takes integers only.
     let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0_u32) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
