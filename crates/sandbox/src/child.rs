@@ -164,7 +164,8 @@ fn enter_user_namespace(identity: &Identity, channels: &Channels) -> Result<(), 
         channels.streams.give(outer)?;
         sys::set_groups(&identity.groups).map_err(fail)?;
     }
-    sys::new_user_namespace().map_err(fail)?;
+    // Told as what it is: what is lacking is a namespace, not a user.
+    sys::new_user_namespace().map_err(|errno| Failure::new(Step::Namespaces, "/", errno))?;
     tell(&channels.status, &Said::WantsMaps);
     let mut answer = [0];
     match rustix::io::read(&channels.mapped, &mut answer).map_err(fail)? {

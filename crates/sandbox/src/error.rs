@@ -20,7 +20,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The launcher process could not be started.
-    #[error("cannot start the process that launches builds")]
+    #[error("cannot start the process that launches builds, which is `/proc/self/exe`")]
     Launch {
         /// What the kernel said.
         source: io::Error,

@@ -257,9 +257,9 @@ fn members(group: &str, accounts: &Accounts) -> Result<Vec<Member>, Error> {
         Err(NoMembers::Absent | NoMembers::Empty) if group == USUAL_GROUP => Ok(Vec::new()),
         Err(NoMembers::Absent) => failed("does not exist here".to_owned()),
         Err(NoMembers::Empty) => failed("has no members".to_owned()),
-        Err(NoMembers::Unusable(name)) => {
-            failed(format!("has the member `{name}`, which is no account that a builder could run as"))
-        }
+        Err(NoMembers::Unusable(name)) => failed(format!(
+            "has the member `{name}`, which is no account, or has ids that a builder cannot have here"
+        )),
     }
 }
 
