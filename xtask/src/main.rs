@@ -22,7 +22,7 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   test                        every test, and as root once more as an ordinary user
-  check                       format, lints, floors, forgotten tests and fixtures, README tables
+  check                       format, lints, floors, forgotten tests and fixtures, README tables, tests of escapes
   bless                       accepts what the tests print now as what they expect
   bench [--rows NAME…] [--runs N]
                               times `store` beside Nix and beside the machine

@@ -14,6 +14,8 @@
 //! };
 //! assert_eq!(op.to_string(), "bind ro /input from /data/input");
 //! ```
+//!
+#![doc = include_str!("../ESCAPES.md")]
 
 mod accounts;
 mod allowance;

@@ -1,6 +1,7 @@
 //! `cargo xtask check`: everything about the source that a machine can judge.
 
 mod effects;
+mod escapes;
 mod floors;
 mod forgotten;
 mod owners;
@@ -18,6 +19,7 @@ pub(crate) fn run() -> Result<()> {
     complaints.extend(owners::complaints(&metadata));
     complaints.extend(effects::complaints(&sources));
     complaints.extend(forgotten::complaints(cargo::root())?);
+    complaints.extend(escapes::complaints(cargo::root())?);
     complaints.extend(readme::complaints()?);
     for command in [
         &["fmt", "--all", "--check"][..],
