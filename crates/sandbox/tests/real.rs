@@ -93,14 +93,16 @@ fn run(test: fn(&Launcher)) -> Result<(), libtest_mimic::Failed> {
     Ok(())
 }
 
-/// As root, the user of every build here, which this process has to itself.
+/// As root, the user of every build here that does not end all that its user runs.
 fn builder_ids() -> Option<(u32, u32)> {
     static USER: OnceLock<Option<BuildUser>> = OnceLock::new();
-    let take = || {
-        let users = BuildUsers::find(&UserChoice { allocate: true, ..UserChoice::default() }).unwrap()?;
-        users.try_take(Ids::One).unwrap()
-    };
-    USER.get_or_init(take).as_ref().map(BuildUser::ids)
+    USER.get_or_init(own_user).as_ref().map(BuildUser::ids)
+}
+
+/// As root, a user that one build has to itself.
+fn own_user() -> Option<BuildUser> {
+    let users = BuildUsers::find(&UserChoice { allocate: true, ..UserChoice::default() }).unwrap()?;
+    users.try_take(Ids::One).unwrap()
 }
 
 fn path(text: &str) -> PathBuf {
@@ -369,6 +371,8 @@ fn chroot_undoes(launcher: &Launcher) {
     std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let mut plan = plan("echo /*; (: > /bin/sh) 2>/dev/null && echo wrote; (while :; do :; done)& exit 3");
     plan.isolation = Isolation::Chroot { root: root.path().to_owned() };
+    let user = own_user();
+    plan.identity = Identity::one(1000, 100, user.as_ref().map(BuildUser::ids));
     let (exit, text) = output(launcher, &plan);
     assert_eq!(exit.status, ExitStatus::Code(3), "{text}");
     assert!(text.starts_with("/bin ") && !text.contains("/usr") && !text.contains("wrote"), "{text}");
@@ -384,6 +388,8 @@ fn chroot_undoes(launcher: &Launcher) {
 fn none_leaves_nothing(launcher: &Launcher) {
     let mut plan = plan("(while :; do : survivor; done)& exit 0");
     plan.isolation = Isolation::None;
+    let user = own_user();
+    plan.identity = Identity::one(1000, 100, user.as_ref().map(BuildUser::ids));
     let (exit, _) = output(launcher, &plan);
     assert_eq!(exit.status, ExitStatus::Code(0));
     assert_eq!(processes_running("do : survivor"), 0);
