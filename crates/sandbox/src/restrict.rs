@@ -47,7 +47,7 @@ pub(crate) fn restrict(plan: &Plan, observer: Option<&OwnedFd>, given: &mut Give
         rustix::thread::set_no_new_privs(true).map_err(fail)?;
     }
     if plan.isolation != Isolation::None {
-        given.landlock = enter_domain(plan.network);
+        given.landlock = enter_domain(plan);
     }
     if let Some(filter) = plan.filter {
         let install = || -> Result<String, Errno> {
@@ -67,14 +67,15 @@ pub(crate) fn restrict(plan: &Plan, observer: Option<&OwnedFd>, given: &mut Give
     Ok(())
 }
 
-/// Beside the namespaces, for builds that share the host's network: its abstract sockets, and whoever comes to theirs,
+/// Beside the namespaces, for builds that share the host's network, as all do under chroot: its abstract sockets, and whoever comes to theirs,
 /// which no scope forbids, and hands them a directory of the host. That leads nowhere: what is not below their own root
 /// cannot be opened. As in Nix, a kernel without it is no reason to fail.
-fn enter_domain(network: Network) -> Option<u32> {
+fn enter_domain(plan: &Plan) -> Option<u32> {
     let version = sys::landlock_version().ok().filter(|version| *version >= FIRST_WITH_SCOPES)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(c"/", flags, Mode::empty()).ok()?;
     // It costs a walk up to the root for each file that is opened, and others are handed nothing.
-    let files = if network == Network::Host { FILES } else { 0 };
+    let on_the_host = plan.network == Network::Host || matches!(plan.isolation, Isolation::Chroot { .. });
+    let files = if on_the_host { FILES } else { 0 };
     sys::enter_domain(SCOPES, files, &root).ok().map(|()| version)
 }
