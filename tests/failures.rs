@@ -190,8 +190,9 @@ fn on_a_small_disk(scene: &Scene, arguments: &[&str]) -> Option<Run> {
 #[test]
 fn a_disk_that_a_build_fills() {
     let scene = Scene::new();
-    let script =
-        "while echo 0123456789012345678901234567890123456789012345678901234567890; do :; done > $out; exit 1";
+    // Every shell has its own words for it.
+    let script = "while echo 012345678901234567890123456789012345678901234567890123456789 2>&-; do :; done > $out; \
+                  echo there is no space left >&2; exit 1";
     let file = scene.write("large.json", shell_derivation("large", script));
     if let Some(run) = on_a_small_disk(&scene, &["build", "--no-link", &file]) {
         check(&scene, "full-disk", &run);

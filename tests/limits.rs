@@ -258,9 +258,12 @@ fn a_killed_store_leaves_no_control_group() {
 }
 
 /// Fills the build directory, says so, and leaves what is kept.
-const FILL: &str = "echo text > note; mkdir sub; echo deep > sub/file; \
+const FILL: &str = "echo text > note; /mkdir sub; echo deep > sub/file; \
                     while echo 0123456789012345678901234567890123456789012345678901234567890123; do :; done > fill 2>/dev/null; \
                     if echo x > more 2>/dev/null; then echo no limit; else echo it is full; fi; exit 3";
+
+/// A shell need not know how to make a directory.
+const MKDIR: &str = "#include <sys/stat.h>\nint main(int count, char **words) { return mkdir(words[1], 0755); }\n";
 
 fn kept_dir(run: &Run) -> PathBuf {
     let said = run.stderr.split("its build directory is kept in `").nth(1);
@@ -271,9 +274,13 @@ fn kept_dir(run: &Run) -> PathBuf {
 fn a_full_build_directory_is_its_builds_alone_and_is_kept() {
     let scene = Scene::new();
     let isolations: &[&str] = if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] };
+    let shown = format!("/dev /proc /mkdir={}", scene.c_program("mkdir", MKDIR));
     for isolation in isolations {
         let options = [
             "--keep-failed",
+            "--option",
+            "build-chroot-dirs",
+            &shown,
             "--option",
             "max-build-dir-size",
             "1M",
