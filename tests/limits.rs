@@ -263,7 +263,8 @@ const FILL: &str = "echo text > note; /mkdir sub; echo deep > sub/file; \
                     if echo x > more 2>/dev/null; then echo no limit; else echo it is full; fi; exit 3";
 
 /// A shell need not know how to make a directory.
-const MKDIR: &str = "#include <sys/stat.h>\nint main(int count, char **words) { return mkdir(words[1], 0755); }\n";
+const MKDIR: &str =
+    "#include <sys/stat.h>\nint main(int count, char **words) { return mkdir(words[1], 0755); }\n";
 
 fn kept_dir(run: &Run) -> PathBuf {
     let said = run.stderr.split("its build directory is kept in `").nth(1);

@@ -10,6 +10,7 @@ mod build;
 mod chroot;
 mod colluders;
 mod config;
+mod confined;
 mod container;
 mod delete;
 mod derivation;

@@ -1,22 +1,24 @@
 //! `store doctor`
 
-use anyhow::{Context, Result};
-use sandbox::Finding;
+use anyhow::Result;
+use sandbox::{Finding, Need};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::session::Session;
 
 /// Says what isolation this machine can give to builds, and what to do about each thing that is missing.
+///
+/// Everything is tried for real, in sandboxes that are thrown away.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  store doctor\n\n\
+#[command(after_help = "Examples:\n  store doctor\n  store --json doctor\n\n\
                         Exit code: 0 when all is there, 10 when builds work but something is missing,\n\
                         11 when builds cannot be isolated.")]
 pub(crate) struct Args {}
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, _args: &Args) -> Result<Exit> {
-    let findings = sandbox::probe().context("cannot examine this machine")?;
+    let findings = sandbox::probe();
     if session.json() {
         let list: Value = findings.iter().map(to_json).collect();
         session.results().json(&list)?;
@@ -31,8 +33,8 @@ pub(crate) fn run(session: &mut Session, _args: &Args) -> Result<Exit> {
 }
 
 fn judge(findings: &[Finding]) -> Exit {
-    let lacks = |required: bool| findings.iter().any(|one| one.lack.is_some() && one.required == required);
-    match (lacks(true), lacks(false)) {
+    let lacks = |need| findings.iter().any(|one| one.lack.is_some() && one.need == need);
+    match (lacks(Need::Every), lacks(Need::Some)) {
         (true, _) => Exit::NoIsolation,
         (false, true) => Exit::Limited,
         (false, false) => Exit::Success,
@@ -50,19 +52,27 @@ fn verdict(exit: Exit) -> &'static str {
 }
 
 fn describe(finding: &Finding) -> String {
+    let found = finding.found.as_ref().map(|found| format!(": {found}")).unwrap_or_default();
     match &finding.lack {
-        None => format!("ok       {}", finding.what),
+        None => format!("ok       {}{found}", finding.what),
         Some(lack) => {
-            format!("missing  {}\n         {}\n         remedy: {}", finding.what, lack.cause, lack.remedy)
+            let remedy = lack.remedy.replace('\n', "\n         ");
+            format!("missing  {}\n         {}\n         remedy: {remedy}", finding.what, lack.cause)
         }
     }
 }
 
 fn to_json(finding: &Finding) -> Value {
     json!({
+        "key": finding.key,
         "what": finding.what,
-        "required": finding.required,
+        "needed": match finding.need {
+            Need::Every => "always",
+            Need::Some => "sometimes",
+            Need::Extra => "on request",
+        },
         "ok": finding.lack.is_none(),
+        "found": finding.found,
         "cause": finding.lack.as_ref().map(|lack| &lack.cause),
         "remedy": finding.lack.as_ref().map(|lack| &lack.remedy),
     })
@@ -74,23 +84,27 @@ mod tests {
 
     use super::*;
 
-    fn finding(required: bool, is_there: bool) -> Finding {
-        let lack = Lack { cause: "cannot bind `/dev/pts`: EPERM".to_owned(), remedy: "be root".to_owned() };
-        Finding { what: "a private /dev", required, lack: (!is_there).then_some(lack) }
+    fn finding(need: Need, is_there: bool) -> Finding {
+        let lack =
+            Lack { cause: "cannot bind `/dev/pts`: EPERM".to_owned(), remedy: "be root\nor not".to_owned() };
+        let lack = (!is_there).then_some(lack);
+        Finding { key: "dev", what: "a private /dev", need, found: None, lack }
     }
 
     #[test]
     fn the_worst_finding_decides() {
-        assert_eq!(judge(&[finding(true, true), finding(false, true)]), Exit::Success);
-        assert_eq!(judge(&[finding(true, true), finding(false, false)]), Exit::Limited);
-        assert_eq!(judge(&[finding(true, false), finding(false, false)]), Exit::NoIsolation);
+        let (every, some, extra) = (Need::Every, Need::Some, Need::Extra);
+        assert_eq!(judge(&[finding(every, true), finding(some, true)]), Exit::Success);
+        assert_eq!(judge(&[finding(every, true), finding(extra, false)]), Exit::Success);
+        assert_eq!(judge(&[finding(every, true), finding(some, false)]), Exit::Limited);
+        assert_eq!(judge(&[finding(every, false), finding(some, true)]), Exit::NoIsolation);
     }
 
     #[test]
     fn a_lack_comes_with_its_remedy() {
         assert_eq!(
-            describe(&finding(true, false)),
-            "missing  a private /dev\n         cannot bind `/dev/pts`: EPERM\n         remedy: be root"
+            describe(&finding(Need::Every, false)),
+            "missing  a private /dev\n         cannot bind `/dev/pts`: EPERM\n         remedy: be root\n         or not"
         );
     }
 }

@@ -127,6 +127,14 @@ impl Hierarchies {
     pub(crate) fn has(&self, controller: Controller) -> bool {
         self.found.iter().any(|(found, ..)| *found == controller)
     }
+
+    /// Says for people where groups with that controller are made, and of which version they are.
+    pub(crate) fn place(&self, controller: Controller) -> Option<String> {
+        let (_, version, place) = self.found.iter().find(|(found, ..)| *found == controller)?;
+        let version = if *version == Version::One { 1 } else { 2 };
+        let place: PathBuf = place.components().collect();
+        Some(format!("version {version}, in {}", place.display()))
+    }
 }
 
 /// The directories that a line of mountinfo offers for a controller, best first.

@@ -66,7 +66,7 @@ pub use limits::{Cgroups, Enforcement, Limits};
 pub use network_helper::{Closed, Helper, Uplink, Withheld, find_uplink};
 pub use observation::{Absent, Address, How, Kind, Observation, Observed, Scope, ScopePath};
 pub use plan::{Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource};
-pub use probe::{Finding, Lack, probe};
+pub use probe::{Finding, Lack, Need, probe};
 pub use server::launcher_main;
 pub use streams::{Size, Streams};
 pub use terminal::Terminal;

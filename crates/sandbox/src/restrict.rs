@@ -19,7 +19,7 @@ use crate::wire::Failure;
 const SCOPES: u64 = 0b11;
 
 /// The version of Landlock that has them.
-const FIRST_WITH_SCOPES: u32 = 6;
+pub(crate) const FIRST_WITH_SCOPES: u32 = 6;
 
 /// All that this version can forbid about files (`LANDLOCK_ACCESS_FS_*`).
 const FILES: u64 = 0xffff;

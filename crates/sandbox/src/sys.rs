@@ -295,6 +295,12 @@ pub(crate) fn new_user_namespace() -> rustix::io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }
 }
 
+/// Moves this (one-threaded) process into new namespaces of these kinds.
+pub(crate) fn unshare(kinds: rustix::thread::UnshareFlags) -> rustix::io::Result<()> {
+    // SAFETY: of what can be unshared, only the table of descriptors is known to Rust; callers name namespaces.
+    unsafe { rustix::thread::unshare_unsafe(kinds) }
+}
+
 /// Makes these the supplementary groups, and no others.
 pub(crate) fn set_groups(groups: &[u32]) -> rustix::io::Result<()> {
     // SAFETY: the kernel reads as many ids as the slice has.
@@ -320,6 +326,15 @@ pub(crate) fn join_new_session_keyring() -> rustix::io::Result<()> {
     // SAFETY: without a name nothing is read through the pointer.
     let keyring = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
     if keyring >= 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// The number of the session keyring that this process has.
+pub(crate) fn session_keyring() -> rustix::io::Result<i32> {
+    const MAKE_NONE: libc::c_int = 0;
+    let session = libc::KEY_SPEC_SESSION_KEYRING;
+    // SAFETY: the call takes integers only.
+    let keyring = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, session, MAKE_NONE) };
+    if keyring >= 0 { Ok(keyring as i32) } else { Err(last_errno()) }
 }
 
 /// Makes real, effective and saved group and user ids these, for the whole (one-threaded) process.
