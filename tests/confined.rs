@@ -21,12 +21,17 @@ pub(crate) fn run(scene: &Scene, words: &[&str], arguments: &[&str]) -> Run {
 }
 
 fn number(word: &str) -> String {
-    let numbers = if cfg!(target_arch = "x86_64") { [272, 317, 250] } else { [97, 277, 219] };
-    match word {
-        "unshare" => numbers[0].to_string(),
-        "seccomp" => numbers[1].to_string(),
-        "keyctl" => numbers[2].to_string(),
-        "mount_setattr" => "442".to_owned(),
-        word => word.to_owned(),
-    }
+    let numbers = [
+        ("capset", [126, 91]),
+        ("keyctl", [250, 219]),
+        ("landlock_restrict_self", [446, 446]),
+        ("mount_setattr", [442, 442]),
+        ("seccomp", [317, 277]),
+        ("setresuid", [117, 147]),
+        ("umount2", [166, 39]),
+        ("unshare", [272, 97]),
+    ];
+    let column = usize::from(cfg!(not(target_arch = "x86_64")));
+    let known = numbers.iter().find(|(name, _)| *name == word);
+    known.map_or_else(|| word.to_owned(), |(_, numbers)| numbers[column].to_string())
 }

@@ -51,7 +51,7 @@ fn every_key_is_told_wherever_it_runs() {
         found(&scene.run(&["doctor", "--json"]).stdout).into_iter().map(|(key, _)| key).collect();
     let wanted = "builder-ids user-namespace uid-map gid-map mount-namespace process-namespace network-namespace \
                   ipc-namespace host-name-namespace cgroup-namespace root loopback memory dev proc host-name filter \
-                  uid-range subordinate-ids fixed-output-network limit-memory limit-processes limit-processor landlock keyring session shell";
+                  uid-range subordinate-ids fixed-output-network limit-memory limit-processes limit-processor landlock keyring session shell store sandbox";
     assert_eq!(here, wanted.split(' ').collect::<Vec<_>>());
     for words in [&["user", "1000", "none", "user"][..], &["user", "0"]] {
         let there = confined::run(&scene, words, &["doctor", "--json"]);
@@ -110,4 +110,38 @@ fn where_apparmor_is_in_the_way_there_is_a_profile_for_this_program() {
     let program = text(std::fs::canonicalize(program).unwrap());
     let profile = format!("profile store-builds \"{program}\" flags=(unconfined) {{\n  userns,");
     assert_remedy(&words, "user-namespace", &[&profile, "apparmor_parser --replace"]);
+}
+
+#[test]
+fn where_nothing_can_be_written_there_is_no_place_for_a_store() {
+    let scene = Scene::new();
+    let place = text(scene.path(""));
+    let run = confined::run(&scene, &["user", "1000", "read-only", &place], &["doctor", "--json"]);
+    assert_eq!(run.code, Some(11), "{}{}", run.stdout, run.stderr);
+    let found = found(&run.stdout);
+    let (_, store) = found.iter().find(|(key, _)| key == "store").unwrap();
+    assert!(store["remedy"].as_str().unwrap().contains("read-only"), "{store}");
+    assert!(store["cause"].as_str().unwrap().contains(&place.trim_end_matches('/').to_owned()), "{store}");
+}
+
+#[test]
+fn what_settings_do_without_is_no_reason_to_give_up() {
+    let scene = Scene::new();
+    let words = ["user", "1000", "cover", "/proc/uptime"];
+    let without = ["--option", "build-chroot-dirs", "/dev -/proc"];
+    let run = confined::run(&scene, &words, &[&["doctor"], &without[..]].concat());
+    assert_eq!(run.code, Some(10), "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("missing  a private /proc"), "{}", run.stdout);
+    let hello = derivation("hello");
+    let build = confined::run(&scene, &words, &[&["build", "--no-link", &hello], &without[..]].concat());
+    assert_eq!(build.code, Some(0), "{}", build.stderr);
+}
+
+#[test]
+fn the_doctor_leaves_nothing_behind() {
+    let scene = Scene::new();
+    scene.run(&["doctor"]);
+    let left: Vec<_> =
+        std::fs::read_dir(scene.path("")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["home"]);
 }

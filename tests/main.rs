@@ -7,6 +7,7 @@
 
 mod add;
 mod build;
+mod canary;
 mod chroot;
 mod colluders;
 mod config;

@@ -23,7 +23,7 @@ use crate::prepare::Prepared;
 use crate::request;
 use crate::stopwatch::{Measured, Stopwatch};
 use crate::work::Work;
-use crate::{build_dir, copy_out, limits};
+use crate::{build_dir, canary, copy_out, limits};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +96,9 @@ pub fn build(
             // Not after hours of building.
             context.store.check_records().map_err(failed)?;
             let inputs = request::input_closure(&request, context.store)?;
+            if context.settings.build_use_chroot {
+                canary::prove(context, drv, tell)?;
+            }
             let work = Work::new(context, &request, inputs);
             let mut build =
                 |turn, tell: &mut Teller<'_>| Build::prepare(&work, valid.clone(), turn, tell)?.run(tell);

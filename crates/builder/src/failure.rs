@@ -151,6 +151,17 @@ pub enum BuildFailure {
         /// What was in the way.
         source: sandbox::Error,
     },
+    /// A sandbox could be had and does not keep what it promises. Nothing ran in one.
+    #[error(
+        "cannot isolate the build of `{drv}`: looked at from inside, a sandbox made here does not hold what it promises, \
+         that {}; `store doctor` says more", broken.join(", that ")
+    )]
+    Broken {
+        /// The derivation.
+        drv: StorePath,
+        /// What does not hold; each completes the sentence "it does not hold that".
+        broken: Vec<String>,
+    },
     /// The builder ended in vain.
     #[error("the builder of `{drv}` failed: {}", told(*status))]
     Builder {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use sandbox::{Access, BuildUsers, Closed, HostFile, Op, Unlimited, Uplink, UserChoice};
 use settings::{ChrootDir, FodNetwork, Isolation, SandboxShell, Settings};
@@ -30,6 +31,8 @@ pub struct Host {
     pub(crate) unlimited: Vec<Unlimited>,
     /// Processors that one build may use: the setting `cores`, or all of them.
     pub(crate) cores: usize,
+    /// What was found not to hold in sandboxes, once somebody has looked.
+    pub(crate) broken: Mutex<Option<Vec<String>>>,
 }
 
 /// Why the settings ask for something that the host cannot give.
@@ -102,7 +105,8 @@ impl Host {
             && settings.build_isolation == Isolation::Namespaces
             && settings.fod_network == FodNetwork::Private;
         let uplink = is_private.then(|| sandbox::find_uplink(settings.network_helper.as_deref()));
-        Ok(Self { binds, files, network_files, uplink, environment, users, cores, unlimited })
+        let broken = Mutex::default();
+        Ok(Self { binds, files, network_files, uplink, environment, users, cores, unlimited, broken })
     }
 }
 

@@ -9,6 +9,7 @@ use store_path::StorePath;
 
 use crate::build::{Context, Message};
 use crate::build_dir;
+use crate::canary;
 use crate::failure::BuildFailure;
 use crate::prepare::Prepared;
 use crate::request;
@@ -54,6 +55,7 @@ pub fn enter<R>(
     }
     let request = request::check(drv, derivation, context)?;
     let inputs = request::input_closure(&request, context.store)?;
+    canary::prove(context, drv, tell)?;
     let work = Work::new(context, &request, inputs);
     let prepared = Prepared::beside(&work, tell)?;
     Ok(attend(&Inside::new(&work, &prepared, Vec::new())))

@@ -30,6 +30,7 @@
 mod attributes;
 mod build;
 mod build_dir;
+mod canary;
 mod copy_out;
 mod environment;
 mod explain;
@@ -56,6 +57,7 @@ mod work;
 
 pub use build::{Built, Context, Message, build};
 pub use explain::{Explanation, Finding, FindingKind, Remedy};
+pub use canary::look_inside;
 pub use failure::BuildFailure;
 pub use host::{Host, HostError};
 pub use inside::{Inside, OnFailure, enter};

@@ -286,6 +286,7 @@ mod tests {
             users: None,
             cores: 2,
             unlimited: Vec::new(),
+            broken: std::sync::Mutex::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whom a builder is outside its sandbox.
 
-use sandbox::BuildUser;
+use sandbox::{BuildUser, Ids};
+use store_path::StorePath;
 
 use crate::build::{Context, Message};
 use crate::failure::BuildFailure;
@@ -12,7 +13,16 @@ pub(crate) fn take(
     request: &Request<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Option<BuildUser>, BuildFailure> {
-    let drv = request.drv;
+    take_for(context, request.drv, request.ids(), tell)
+}
+
+/// The same for what is not made by its derivation alone.
+pub(crate) fn take_for(
+    context: &Context<'_>,
+    drv: &StorePath,
+    ids: Ids,
+    tell: &mut dyn FnMut(Message<'_>),
+) -> Result<Option<BuildUser>, BuildFailure> {
     if context.settings.require_drop_supplementary_groups && !sandbox::kept_groups().is_empty() {
         return Err(BuildFailure::KeepsGroups { drv: drv.clone(), groups: sandbox::kept_groups() });
     }
@@ -20,6 +30,6 @@ pub(crate) fn take(
     let wait = &mut || {
         tell(Message::Warning("every user for builders is in use; waiting until a build ends".to_owned()));
     };
-    let taken = context.launcher.take_user(users, request.ids(), wait);
+    let taken = context.launcher.take_user(users, ids, wait);
     taken.map(Some).map_err(|source| BuildFailure::Sandbox { drv: drv.clone(), source })
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use sandbox::{Finding, Need};
 use serde_json::{Value, json};
 
+use crate::examine::{self, DECISIVE};
 use crate::exit::Exit;
 use crate::session::Session;
 
@@ -18,7 +19,8 @@ pub(crate) struct Args {}
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, _args: &Args) -> Result<Exit> {
-    let findings = sandbox::probe();
+    let mut findings = sandbox::probe();
+    findings.extend(examine::examine(session));
     if session.json() {
         let list: Value = findings.iter().map(to_json).collect();
         session.results().json(&list)?;
@@ -32,12 +34,15 @@ pub(crate) fn run(session: &mut Session, _args: &Args) -> Result<Exit> {
     Ok(exit)
 }
 
+/// What decides is whether a sandbox can be had as the settings want it, whatever is missing beside.
 fn judge(findings: &[Finding]) -> Exit {
-    let lacks = |need| findings.iter().any(|one| one.lack.is_some() && one.need == need);
-    match (lacks(Need::Every), lacks(Need::Some)) {
-        (true, _) => Exit::NoIsolation,
-        (false, true) => Exit::Limited,
-        (false, false) => Exit::Success,
+    let lacking = || findings.iter().filter(|one| one.lack.is_some());
+    if lacking().any(|one| DECISIVE.contains(&one.key)) {
+        Exit::NoIsolation
+    } else if lacking().any(|one| one.need != Need::Extra) {
+        Exit::Limited
+    } else {
+        Exit::Success
     }
 }
 
@@ -84,26 +89,35 @@ mod tests {
 
     use super::*;
 
-    fn finding(need: Need, is_there: bool) -> Finding {
+    fn finding(key: &'static str, need: Need, is_there: bool) -> Finding {
         let lack =
             Lack { cause: "cannot bind `/dev/pts`: EPERM".to_owned(), remedy: "be root\nor not".to_owned() };
         let lack = (!is_there).then_some(lack);
-        Finding { key: "dev", what: "a private /dev", need, found: None, lack }
+        Finding { key, what: "a private /dev", need, found: None, lack }
     }
 
     #[test]
     fn the_worst_finding_decides() {
-        let (every, some, extra) = (Need::Every, Need::Some, Need::Extra);
-        assert_eq!(judge(&[finding(every, true), finding(some, true)]), Exit::Success);
-        assert_eq!(judge(&[finding(every, true), finding(extra, false)]), Exit::Success);
-        assert_eq!(judge(&[finding(every, true), finding(some, false)]), Exit::Limited);
-        assert_eq!(judge(&[finding(every, false), finding(some, true)]), Exit::NoIsolation);
+        let judge = |dev, sandbox, session, extra| {
+            judge(&[
+                finding("dev", Need::Every, dev),
+                finding("sandbox", Need::Every, sandbox),
+                finding("session", Need::Some, session),
+                finding("landlock", Need::Extra, extra),
+            ])
+        };
+        assert_eq!(judge(true, true, true, true), Exit::Success);
+        assert_eq!(judge(true, true, true, false), Exit::Success);
+        assert_eq!(judge(true, true, false, true), Exit::Limited);
+        // As settings have it that do without.
+        assert_eq!(judge(false, true, true, true), Exit::Limited);
+        assert_eq!(judge(true, false, true, true), Exit::NoIsolation);
     }
 
     #[test]
     fn a_lack_comes_with_its_remedy() {
         assert_eq!(
-            describe(&finding(Need::Every, false)),
+            describe(&finding("dev", Need::Every, false)),
             "missing  a private /dev\n         cannot bind `/dev/pts`: EPERM\n         remedy: be root\n         or not"
         );
     }

@@ -22,6 +22,7 @@ mod doctor;
 mod dump;
 mod duration;
 mod environment;
+mod examine;
 mod exit;
 mod explain;
 mod flow;

@@ -151,7 +151,8 @@ impl Session {
         Ok(())
     }
 
-    fn location(&self) -> Result<Location> {
+    /// Returns where the store is that the settings choose; it need not be there.
+    pub(crate) fn location(&self) -> Result<Location> {
         location::choose(self.settings.store.as_deref(), self.environment.user_store.as_deref())
     }
 }

@@ -34,6 +34,7 @@ mod lock;
 mod manifest;
 mod open_file;
 mod place;
+mod proof;
 mod query;
 mod records;
 mod roots;

@@ -145,7 +145,11 @@ pub(crate) fn die_with_parent(signal: Signal, status: &OwnedFd) -> Result<(), Fa
 /// Leaves the terminal, the process group and the keys of the caller; returns whether it has a keyring now.
 pub(crate) fn new_session() -> Result<bool, Failure> {
     // Where that is refused, the launcher's is left: it has no keys either.
-    let own_keyring = sys::join_new_session_keyring().is_ok();
+    let own_keyring = match sys::join_new_session_keyring() {
+        // A filter around this process pretends, and the launcher was told so, too.
+        Ok(0) => return Err(Failure::new(Step::Keyring, "/", Errno::NOKEY)),
+        joined => joined.is_ok(),
+    };
     rustix::process::setsid().map_err(|errno| Failure::new(Step::DropPrivileges, "/", errno))?;
     Ok(own_keyring)
 }

@@ -179,6 +179,8 @@ pub enum Step {
     Observe,
     /// Go on after the observer of a build was killed.
     LoseObserver,
+    /// Have a session keyring.
+    Keyring,
 }
 
 impl fmt::Display for Step {
@@ -223,6 +225,7 @@ impl fmt::Display for Step {
             Self::Cgroup => "use the control group",
             Self::Observe => "observe what is looked for below",
             Self::LoseObserver => "go on without its observer, which was killed, with the build in",
+            Self::Keyring => "have a session keyring of its own in",
             Self::KillLeftOvers => "kill what an earlier build has left running in",
         })
     }

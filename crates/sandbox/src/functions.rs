@@ -1,6 +1,6 @@
 //! Functions of this binary that can run in a sandbox in place of a program.
 
-use crate::{network_probe, probe};
+use crate::{canary, network_probe, probe};
 
 /// Is given the input that the plan holds; returns an exit status.
 type Function = fn(&[u8]) -> i32;
@@ -9,6 +9,7 @@ type Function = fn(&[u8]) -> i32;
 const TABLE: &[(&str, Function)] = &[
     (probe::INSIDE, probe::inside),
     (probe::NAMESPACES, probe::try_namespaces),
+    (canary::INSIDE, canary::inside),
     (network_probe::INSIDE, network_probe::inside),
 ];
 

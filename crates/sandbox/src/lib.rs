@@ -19,6 +19,7 @@
 
 mod accounts;
 mod allowance;
+mod canary;
 mod cgroup;
 mod child;
 mod chroot;
@@ -56,6 +57,7 @@ mod users;
 mod wire;
 
 pub use allowance::{Allowance, Overrun};
+pub use canary::{circumstances, look_inside};
 pub use error::{Error, Step};
 pub use filter::can_filter;
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};

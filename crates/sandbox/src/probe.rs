@@ -15,7 +15,7 @@ use crate::users::{BuildUser, BuildUsers, Ids, UserChoice};
 
 pub(crate) use namespaces::{NAMESPACES, try_namespaces};
 use remedy::Circumstances;
-pub(crate) use stages::{INSIDE, inside};
+pub(crate) use stages::{INSIDE, inside, only_loopback, setuid_is_refused};
 
 /// One thing that builds need or may want, and whether this machine has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

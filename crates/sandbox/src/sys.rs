@@ -320,12 +320,13 @@ pub(crate) fn kill_all_others() -> rustix::io::Result<()> {
 /// Gives this process a session keyring of its own, empty, in place of the one it has inherited.
 ///
 /// Namespaces do not cover keyrings: whoever holds one can read and change the keys in it. Fails where the
-/// kernel has no keyrings, or a container's filter forbids them; then programs cannot use them either.
-pub(crate) fn join_new_session_keyring() -> rustix::io::Result<()> {
+/// kernel has no keyrings, or a container's filter forbids them; then programs cannot use them either. Returns its
+/// number, which the kernel never lets be 0.
+pub(crate) fn join_new_session_keyring() -> rustix::io::Result<i32> {
     let anonymous: *const libc::c_char = std::ptr::null();
     // SAFETY: without a name nothing is read through the pointer.
     let keyring = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) };
-    if keyring >= 0 { Ok(()) } else { Err(last_errno()) }
+    if keyring >= 0 { Ok(keyring as i32) } else { Err(last_errno()) }
 }
 
 /// The number of the session keyring that this process has.

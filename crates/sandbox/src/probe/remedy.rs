@@ -104,6 +104,10 @@ impl Circumstances {
                 "inside a container: its own filter forbids `seccomp`; start it with a profile that allows it \
                  (Docker, Podman: --security-opt seccomp=unconfined); else the kernel needs CONFIG_SECCOMP_FILTER"
             }
+            Step::Keyring => {
+                "a filter of system calls around this process says that `keyctl` has succeeded and lets it do nothing; it \
+                 has to refuse the call or to let it through"
+            }
             _ => return self.about_errno(errno),
         };
         text.to_owned()
