@@ -138,18 +138,27 @@ fn extents(map: &str) -> impl Iterator<Item = RangeInclusive<u32>> {
     })
 }
 
-/// The user ids that the processes of this process namespace have, real, effective, saved or for files.
+/// The user ids that the processes of this process namespace have, real, effective, saved or for files. Those that have
+/// ended and are not reaped yet do nothing any more.
 pub(crate) fn running() -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let is_process = entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok());
         if let Some(status) =
             is_process.then(|| fs::read_to_string(entry.path().join("status")).ok()).flatten()
+            && !has_ended(&status)
         {
             found.extend(uids(&status));
         }
     }
     found
+}
+
+/// Whether that is the `status` file of a process without a thread that runs; the first one may end before others.
+fn has_ended(status: &str) -> bool {
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    field("State:").starts_with('Z') && field("Threads:") == "1"
 }
 
 /// The user ids in the `status` file of a process.
@@ -161,6 +170,16 @@ pub(crate) fn uids(status: &str) -> impl Iterator<Item = u32> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_ended_runs_nothing() {
+        let status =
+            |state, threads| format!("Name:\tx\nState:\t{state}\nUid:\t1\t1\t1\t1\nThreads:\t{threads}\n");
+        assert!(has_ended(&status("Z (zombie)", 1)));
+        assert!(
+            !has_ended(&status("S (sleeping)", 1)) && !has_ended(&status("Z (zombie)", 2)) && !has_ended("")
+        );
+    }
 
     fn accounts() -> Accounts {
         Accounts {

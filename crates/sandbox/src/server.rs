@@ -606,6 +606,8 @@ impl Build {
         if let Err(failure) = self.clean_up(ours).and_then(|()| self.sweep_after()) {
             say(self.reply.as_fd(), &Reply::Warning(failure));
         }
+        // Whoever hears of the end may take it for the next build at once.
+        self.user = None;
         self.observer.iter_mut().for_each(Observer::finish);
         if let Some(failure) = self.untold.take() {
             say(self.reply.as_fd(), &Reply::Failed(failure));
