@@ -55,7 +55,10 @@ pub(crate) fn slots_are_filled() {
 pub(crate) fn lines_are_told_whole_and_by_derivation() {
     let mut world = World::new();
     let drv = world.add(named("talker", "echo one; echo two >&2; printf 'no end'"));
-    let (_, told) = world.realise(&[&drv]);
+    let (_, mut told) = world.realise(&[&drv]);
+    // The first in this store.
+    let proof = told.remove(2);
+    assert!(proof.starts_with("talker does Step(\"the sandbox holds"), "{proof}");
     assert_eq!(
         told,
         ["plan 1", "start talker", "talker> one", "talker> two", "talker> no end", "built talker"]
