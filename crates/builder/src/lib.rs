@@ -56,8 +56,8 @@ mod user;
 mod work;
 
 pub use build::{Built, Context, Message, build};
-pub use explain::{Explanation, Finding, FindingKind, Remedy};
 pub use canary::look_inside;
+pub use explain::{Explanation, Finding, FindingKind, Remedy};
 pub use failure::BuildFailure;
 pub use host::{Host, HostError};
 pub use inside::{Inside, OnFailure, enter};
