@@ -107,7 +107,7 @@ fn where_no_filter_is_installed_nothing_is_built() {
 fn where_something_is_not_taken_from_builders_nothing_is_built() {
     let table = [
         // The kernel makes no user namespace for who still has the root of the host above its own.
-        ("umount2", "namespaces", "cannot become the build user"),
+        ("umount2", "namespaces", "cannot make the namespaces of `/`"),
         ("capset", "namespaces", "that it is who it should be, without capabilities"),
         ("setresuid", "namespaces", "that it is who it should be, without capabilities"),
         ("landlock_restrict_self", "chroot", "that abstract sockets of the host are out of reach"),

@@ -98,7 +98,7 @@ fn one_id_is_too_few_for_a_root() {
     let found = assert_remedy(&["user", "0"], "builder-ids", &["ordinary user"]);
     let cause = found[0].1["cause"].as_str().unwrap();
     // Where the host has accounts for builders, these are what is looked for first.
-    let words = ["no user id is free", "no account that a builder could run as"];
+    let words = ["no user id is free", "ids that a builder cannot have here"];
     assert!(words.iter().any(|words| cause.contains(words)), "{cause}");
 }
 
