@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::processes::{Running, children, kill, processes, within};
-use crate::scene::{Scene, derivation, is_root, say, shell_derivation};
+use crate::scene::{Scene, derivation, is_root, isolations, say, shell_derivation};
 
 /// Makes the lookups that shells do not make.
 const LOOKUPS: &str = include_str!("../fixtures/cli/lookups.c");
@@ -377,10 +377,6 @@ impl<'a> Asking<'a> {
         assert!(within(Duration::from_secs(2), gone), "{:?}, observer {}", processes(&self.word), is_there());
         self.scene.ok(&["verify"]);
     }
-}
-
-fn isolations() -> &'static [&'static str] {
-    if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] }
 }
 
 #[test]

@@ -26,6 +26,17 @@ fn without_time(line: &str) -> &str {
     }
 }
 
+/// A derivation that fails, and one that needs it.
+pub(crate) const FAILING_INPUT: &str = r#"{
+    "/nix/store/00000000000000000000000000000001-input.drv": { "name": "input", "system": "x86_64-linux",
+        "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [], "inputDrvs": {},
+        "outputs": { "out": {} } },
+    "/nix/store/00000000000000000000000000000002-user.drv": { "name": "user", "system": "x86_64-linux",
+        "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [],
+        "inputDrvs": { "/nix/store/00000000000000000000000000000001-input.drv": ["out"] },
+        "outputs": { "out": {} } }
+}"#;
+
 fn build(scene: &Scene, name: &str) -> Run {
     scene.run(&["build", "--no-link", &derivation(name)])
 }
@@ -39,16 +50,7 @@ fn a_failing_builder() {
 #[test]
 fn a_failing_input() {
     let scene = Scene::new();
-    let json = r#"{
-        "/nix/store/00000000000000000000000000000001-input.drv": { "name": "input", "system": "x86_64-linux",
-            "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [], "inputDrvs": {},
-            "outputs": { "out": {} } },
-        "/nix/store/00000000000000000000000000000002-user.drv": { "name": "user", "system": "x86_64-linux",
-            "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [],
-            "inputDrvs": { "/nix/store/00000000000000000000000000000001-input.drv": ["out"] },
-            "outputs": { "out": {} } }
-    }"#;
-    let file = scene.write("pair.json", json);
+    let file = scene.write("pair.json", FAILING_INPUT);
     check(&scene, "failing-input", &scene.run(&["build", "--no-link", &file]));
 }
 

@@ -4,7 +4,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
-use crate::scene::{Scene, derivation, is_root, say, shell_derivation};
+use crate::scene::{Scene, derivation, is_root, isolations, say, shell_derivation};
 
 /// Prints a line for each call: its name and the number of its error, or 0.
 const PROBE: &str = include_str!("../fixtures/cli/system-calls.c");
@@ -77,8 +77,7 @@ fn nobody_does_under_chroot_either() {
 /// The kernel takes a filter from who may gain privileges only where it has some; they are gone afterwards.
 #[test]
 fn who_may_gain_privileges_is_filtered_all_the_same() {
-    let isolations: &[&str] = if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] };
-    for isolation in isolations {
+    for isolation in isolations() {
         let options = ["--option", "allow-new-privileges", "true", "--option", "build-isolation", isolation];
         assert_no_setuid(&seen(&Scene::new(), "setuid", &options));
         let look = "while read -r name value; do case $name in NoNew*|CapPrm*|CapEff*|CapAmb*) echo $name $value;; \

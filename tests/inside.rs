@@ -8,15 +8,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use test_support::{Random, fixture};
 
-use crate::failures::check;
+use crate::failures::{FAILING_INPUT, check};
 use crate::person::{Person, inside};
 use crate::processes::{descendants, mounts_below, within};
-use crate::scene::{Run, Scene, derivation, is_root, shell_derivation, text};
-
-/// How builds are kept apart; plain chroot is for root only.
-fn isolations() -> &'static [&'static str] {
-    if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] }
-}
+use crate::scene::{Run, Scene, derivation, is_root, isolations, shell_derivation, text};
 
 /// A derivation whose builder leaves something everywhere and fails.
 fn failing(scene: &Scene) -> String {
@@ -230,16 +225,7 @@ fn inputs_are_built_and_the_derivation_is_not() {
 #[test]
 fn an_input_that_fails_is_told() {
     let scene = Scene::new();
-    let json = r#"{
-        "/nix/store/00000000000000000000000000000001-input.drv": { "name": "input", "system": "x86_64-linux",
-            "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [], "inputDrvs": {},
-            "outputs": { "out": {} } },
-        "/nix/store/00000000000000000000000000000002-user.drv": { "name": "user", "system": "x86_64-linux",
-            "builder": "/bin/sh", "args": ["-c", "exit 1"], "env": {}, "inputSrcs": [],
-            "inputDrvs": { "/nix/store/00000000000000000000000000000001-input.drv": ["out"] },
-            "outputs": { "out": {} } }
-    }"#;
-    let file = scene.write("pair.json", json);
+    let file = scene.write("pair.json", FAILING_INPUT);
     check(&scene, "sandbox-without-inputs", &scene.run(&["sandbox", "enter", &file]));
 }
 

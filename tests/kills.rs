@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use test_support::Random;
 
 use crate::processes::{Running, children, descendants, kill, mounts_below, processes, within};
-use crate::scene::{Scene, is_root, say, shell_derivation};
+use crate::scene::{Scene, isolations, say, shell_derivation};
 
 /// Tells the kernel not to kill it when its parent dies, starts another process in a session of its own, and
 /// goes on for ever.
@@ -24,11 +24,6 @@ int main(void) {
     }
     for (;;) pause();
 }";
-
-/// How builds are kept apart; plain chroot is for root only.
-fn isolations() -> &'static [&'static str] {
-    if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] }
-}
 
 /// A build of a stubborn program, which can be told from others by a word.
 struct Stubborn<'a> {

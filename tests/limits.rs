@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::scene::{Run, Scene, is_root, say, shell_derivation};
+use crate::scene::{Run, Scene, isolations, say, shell_derivation};
 
 /// A program that takes memory in pieces of a mebibyte and writes to each, in as many processes as it is told.
 const HOG: &str = r#"
@@ -274,9 +274,8 @@ fn kept_dir(run: &Run) -> PathBuf {
 #[test]
 fn a_full_build_directory_is_its_builds_alone_and_is_kept() {
     let scene = Scene::new();
-    let isolations: &[&str] = if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] };
     let shown = format!("/dev /proc /mkdir={}", scene.c_program("mkdir", MKDIR));
-    for isolation in isolations {
+    for isolation in isolations() {
         let options = [
             "--keep-failed",
             "--option",

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::processes::mounts_below;
-use crate::scene::{Run, Scene, derivation, is_root, shell_derivation, text};
+use crate::scene::{Run, Scene, derivation, isolations, shell_derivation, text};
 
 /// Runs its arguments where `open_tree`, `move_mount`, `fsopen` and their kin, and `mount_setattr`, fail with the error
 /// that the first word says; where they are unknown, `close_range` is, too.
@@ -49,8 +49,7 @@ const LOOK: &str = "while read -r a b c d target options rest; do echo $target $
 
 #[test]
 fn mounts_are_the_same_where_they_cannot_be_made_by_descriptor() {
-    let isolations: &[&str] = if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] };
-    for isolation in isolations {
+    for isolation in isolations() {
         let scene = Scene::new();
         let source = scene.write("source", "of the host");
         let input = scene.ok(&["add", &source]);

@@ -146,6 +146,11 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// How builds are kept apart; plain chroot is for root only.
+pub(crate) fn isolations() -> &'static [&'static str] {
+    if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] }
+}
+
 /// Tells whether the tests run as root.
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
