@@ -39,6 +39,7 @@ mod query;
 mod records;
 mod scene;
 mod strangers;
+mod subordinate;
 mod targets;
 mod timeouts;
 mod users;

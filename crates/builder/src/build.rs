@@ -276,7 +276,13 @@ impl<'a> Build<'a> {
     /// Leaves the build directory behind for people to look at, and returns where.
     fn keep(self, mut memory: Vec<OwnedFd>) -> Result<PathBuf, BuildFailure> {
         let Prepared { top, build_dir, .. } = self.prepared;
-        memory.pop().map_or(Ok(()), |memory| copy_out::copy(&memory, &build_dir))?;
+        if let Some(memory) = memory.pop() {
+            if self.work.context.host.subordinate_ids > 0 {
+                // What cannot be read then, copying will say.
+                let _ = self.work.context.launcher.take_back(&memory);
+            }
+            copy_out::copy(&memory, &build_dir)?;
+        }
         build_dir::keep(top, &build_dir, self.work.request.drv)
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use sandbox::{Access, BuildUsers, Closed, HostFile, Op, Unlimited, Uplink, UserChoice};
+use sandbox::{Access, BuildUsers, Closed, HostFile, Op, Subordinate, Unlimited, Uplink, UserChoice};
 use settings::{ChrootDir, FodNetwork, Isolation, SandboxShell, Settings};
 
 use crate::limits;
@@ -27,6 +27,10 @@ pub struct Host {
     pub(crate) environment: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whom builders may be outside their sandbox, as root.
     pub(crate) users: Option<BuildUsers>,
+    /// Whether builders have subordinate ids of the caller, and how many there are: none as root, or where they are
+    /// not wanted.
+    pub(crate) subordinate: Subordinate,
+    pub(crate) subordinate_ids: u32,
     /// What is limited less than the settings want.
     pub(crate) unlimited: Vec<Unlimited>,
     /// Processors that one build may use: the setting `cores`, or all of them.
@@ -93,6 +97,18 @@ impl Host {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             cores => cores,
         };
+        let may_be_subordinate = settings.use_subordinate_ids
+            && settings.build_use_chroot
+            && settings.build_isolation == Isolation::Namespaces;
+        let subordinate_ids = if may_be_subordinate { sandbox::subordinate_ids() } else { 0 };
+        let must_drop_groups =
+            settings.require_drop_supplementary_groups && !sandbox::kept_groups().is_empty();
+        let subordinate = match subordinate_ids {
+            0 => Subordinate::Never,
+            // Without them, the groups would stay.
+            _ if must_drop_groups => Subordinate::Needed,
+            _ => Subordinate::IfPossible,
+        };
         let users = if settings.build_use_chroot { BuildUsers::find(&user_choice(settings))? } else { None };
         let unlimited = limits::limits(settings).enforcement()?.unlimited();
         let shell: Vec<Op> =
@@ -106,7 +122,19 @@ impl Host {
             && settings.fod_network == FodNetwork::Private;
         let uplink = is_private.then(|| sandbox::find_uplink(settings.network_helper.as_deref()));
         let broken = Mutex::default();
-        Ok(Self { binds, files, network_files, uplink, environment, users, cores, unlimited, broken })
+        Ok(Self {
+            binds,
+            files,
+            network_files,
+            uplink,
+            environment,
+            users,
+            subordinate,
+            subordinate_ids,
+            cores,
+            unlimited,
+            broken,
+        })
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Access, Exec, Filter, Identity, Ids, Isolation, Network, Op, Plan, Program, Resource, Uplink};
+use sandbox::{
+    Access, Exec, Filter, Identity, Ids, Isolation, Network, Op, Plan, Program, Resource, Subordinate, Uplink,
+};
 use settings::Settings;
 use store_path::StorePath;
 
@@ -124,10 +126,19 @@ fn identity(view: &View<'_>) -> Identity {
         _ => (UID, GID),
     };
     let groups = view.user.map(|user| user.groups.to_vec()).unwrap_or_default();
+    let subordinate = subordinate(view);
     if view.ids == Ids::Range {
-        return Identity { count: view.ids.count(), groups, ..Identity::one(0, 0, outer) };
+        return Identity { count: view.ids.count(), groups, subordinate, ..Identity::one(0, 0, outer) };
     }
-    Identity { groups, ..Identity::one(uid, gid, outer) }
+    Identity { groups, subordinate, ..Identity::one(uid, gid, outer) }
+}
+
+/// A build that wants many users is not done with one.
+fn subordinate(view: &View<'_>) -> Subordinate {
+    match (view.ids, view.host.subordinate) {
+        (Ids::Range, Subordinate::IfPossible) => Subordinate::Needed,
+        (_, subordinate) => subordinate,
+    }
 }
 
 /// What has many users runs systems in containers, which make namespaces.
@@ -142,13 +153,13 @@ fn filter(settings: &Settings, program: &Exec, ids: Ids) -> Option<Filter> {
 fn root_ops(view: &View<'_>) -> Vec<Op> {
     let etc = PathBuf::from("/etc");
     let is_ours = !is_listed(view, &etc);
-    match (view.ids, view.user) {
-        (Ids::Range, Some(Outside { ids: (uid, gid), .. })) => {
-            let mut ops = vec![Op::Sys { target: "/sys".into() }, Op::Own { target: "/".into(), uid, gid }];
-            ops.extend(is_ours.then_some(Op::Own { target: etc, uid, gid }));
+    match view.ids {
+        Ids::Range => {
+            let mut ops = vec![Op::Sys { target: "/sys".into() }, Op::Own { target: "/".into() }];
+            ops.extend(is_ours.then_some(Op::Own { target: etc }));
             ops
         }
-        _ => is_ours.then_some(Op::Dir { target: etc, mode: 0o555 }).into_iter().collect(),
+        Ids::One => is_ours.then_some(Op::Dir { target: etc, mode: 0o555 }).into_iter().collect(),
     }
 }
 
@@ -284,6 +295,8 @@ mod tests {
             uplink: None,
             environment: BTreeMap::new(),
             users: None,
+            subordinate: Subordinate::Never,
+            subordinate_ids: 0,
             cores: 2,
             unlimited: Vec::new(),
             broken: std::sync::Mutex::default(),

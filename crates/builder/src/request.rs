@@ -136,7 +136,11 @@ fn check_range(drv: &StorePath, settings: &Settings, host: &Host) -> Result<(), 
                 "no 65536 ids in a row are free here; let `start-id` and `id-count` name some that exist in \
                  `/proc/self/uid_map` and that no account holds"
             }
-            None => "only root can give them; run as root",
+            None if host.subordinate_ids >= Ids::Range.count() => return Ok(()),
+            None => {
+                "an ordinary user can give only what it has been given; run as root, or have 65536 ids in \
+                 `/etc/subuid` and in `/etc/subgid`, `newuidmap`, and `use-subordinate-ids = true`"
+            }
         }
     };
     Err(BuildFailure::UidRange { drv: drv.clone(), reason })

@@ -23,7 +23,9 @@ pub(crate) fn take_for(
     ids: Ids,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Option<BuildUser>, BuildFailure> {
-    if context.settings.require_drop_supplementary_groups && !sandbox::kept_groups().is_empty() {
+    let drops_groups = context.host.subordinate_ids > 0;
+    let must_drop = context.settings.require_drop_supplementary_groups;
+    if must_drop && !drops_groups && !sandbox::kept_groups().is_empty() {
         return Err(BuildFailure::KeepsGroups { drv: drv.clone(), groups: sandbox::kept_groups() });
     }
     let Some(users) = &context.host.users else { return Ok(None) };

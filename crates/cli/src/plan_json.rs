@@ -5,7 +5,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use sandbox::{Access, Cgroups, Exec, Isolation, Network, Op, Plan, Program, Resource};
+use sandbox::{Access, Cgroups, Exec, Isolation, Network, Op, Plan, Program, Resource, Subordinate};
 use serde_json::{Value, json};
 
 /// Returns all of a plan.
@@ -30,6 +30,11 @@ pub(crate) fn plan(plan: &Plan) -> Value {
             "outer": identity.outer.map(|(uid, gid)| json!({ "uid": uid, "gid": gid })),
             "count": identity.count,
             "groups": identity.groups,
+            "subordinate": match identity.subordinate {
+                Subordinate::Never => "never",
+                Subordinate::IfPossible => "if-possible",
+                Subordinate::Needed => "needed",
+            },
         },
         "limits": {
             "cgroups": match plan.limits.cgroups {
@@ -91,9 +96,7 @@ fn add(op: &Op, list: &mut Vec<Value>) {
         Op::Proc { target } => json!({ "op": "proc", "target": path(target) }),
         Op::DevPts { target } => json!({ "op": "devpts", "target": path(target) }),
         Op::Sys { target } => json!({ "op": "sys", "target": path(target) }),
-        Op::Own { target, uid, gid } => {
-            json!({ "op": "own", "target": path(target), "uid": uid, "gid": gid })
-        }
+        Op::Own { target } => json!({ "op": "own", "target": path(target) }),
         Op::ReadOnly { target } => json!({ "op": "read-only", "target": path(target) }),
         Op::Mask { target } => json!({ "op": "mask", "target": path(target) }),
         Op::Loopback => json!({ "op": "loopback" }),

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode};
 
 use crate::canonical::make_readable;
-use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::open_file::create_dirs;
 use crate::store::LocalStore;
-use crate::sweep::{claim, sweep};
+use crate::sweep::{claim, remove_left, sweep};
 use crate::tree::{Node, Visit, walk};
 
 /// An empty directory with mode 0700, removed on drop.
@@ -91,7 +90,7 @@ impl Drop for BuildDir {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
             // What cannot be removed now is swept when the next store is opened.
-            let _ = remove_tree(&self.path);
+            let _ = remove_left(&self.path);
         }
     }
 }

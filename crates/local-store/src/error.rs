@@ -31,6 +31,19 @@ pub enum Error {
         source: sandbox::Error,
     },
 
+    /// What a killed build has left belongs to a subordinate id of the caller, which cannot be had now.
+    #[error(
+        "cannot take back what a killed build has left in `{}`; it is tried again at the next start, or remove it as \
+         root",
+        path.display()
+    )]
+    TakeBack {
+        /// The directory of that build.
+        path: PathBuf,
+        /// What was in the way.
+        source: sandbox::Error,
+    },
+
     /// Something is mounted in a tree that was to be removed or registered, and is not part of it.
     #[error("`{}` is a mount point; unmount it first", path.display())]
     Mounted {

@@ -12,7 +12,7 @@ use store_path::StorePath;
 use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::store::{LocalStore, guard};
-use crate::sweep::{claim, remove_left_over};
+use crate::sweep::{claim, remove_left, remove_left_over};
 
 /// The directory `<drv>.chroot` in the store directory, removed on drop.
 ///
@@ -147,7 +147,7 @@ pub(crate) fn root_in(scratch: &Path) -> PathBuf {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is swept when the next store is opened after us.
-        if remove_tree(&self.path).is_ok() {
+        if remove_left(&self.path).is_ok() {
             let _ = fs::remove_file(&self.mark);
         }
     }

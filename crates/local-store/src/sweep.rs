@@ -26,7 +26,7 @@ pub(crate) fn sweep(parent: &Path) -> Result<Vec<Error>, Error> {
     for path in left_in(parent, "nix-")? {
         match sweep_directory(&path) {
             // It is in use by what could not be undone elsewhere.
-            Err(error @ Error::Mounted { .. }) => left_over.push(error),
+            Err(error @ (Error::Mounted { .. } | Error::TakeBack { .. })) => left_over.push(error),
             other => other?,
         }
     }
@@ -42,7 +42,7 @@ pub(crate) fn sweep_scratch(location: &Location) -> Result<Vec<Error>, Error> {
             && target.extension().is_some_and(|extension| extension == "chroot")
         {
             match sweep_directory(&target) {
-                Err(error @ (Error::Release { .. } | Error::Mounted { .. })) => {
+                Err(error @ (Error::Release { .. } | Error::Mounted { .. } | Error::TakeBack { .. })) => {
                     left_over.push(error);
                     continue;
                 }
@@ -74,7 +74,20 @@ fn release_and_remove(path: &Path) -> Result<(), Error> {
         sandbox::end_builds_with(path);
     }
     sandbox::release(&root_in(path)).map_err(|source| Error::Release { path: path.to_owned(), source })?;
-    remove_tree(path)
+    remove_left(path)
+}
+
+/// Removes what a build has had, also what belongs to a subordinate id of the caller since its launcher was killed.
+pub(crate) fn remove_left(path: &Path) -> Result<(), Error> {
+    match remove_tree(path) {
+        Err(Error::File { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root() =>
+        {
+            sandbox::take_back(path).map_err(|source| Error::TakeBack { path: path.to_owned(), source })?;
+            remove_tree(path)
+        }
+        other => other,
+    }
 }
 
 fn sweep_directory(path: &Path) -> Result<(), Error> {

@@ -126,11 +126,11 @@ impl Accounts {
 }
 
 /// The lines of an account file, cut at the colons; a line has at least one field.
-fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(crate) fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().filter(|line| !line.is_empty()).map(|line| line.split(':').collect())
 }
 
-fn extents(map: &str) -> impl Iterator<Item = RangeInclusive<u32>> {
+pub(crate) fn extents(map: &str) -> impl Iterator<Item = RangeInclusive<u32>> {
     map.lines().filter_map(|line| {
         let mut fields = line.split_whitespace().map(str::parse::<u32>);
         let (first, _, count) = (fields.next()?.ok()?, fields.next()?.ok()?, fields.next()?.ok()?);

@@ -16,6 +16,7 @@ use crate::functions;
 use crate::given::{Given, Limited, Namespace};
 use crate::launcher::send;
 use crate::limits::Bounds;
+use crate::ownership;
 use crate::plan::{Exec, Identity, Op, Plan, Program};
 use crate::program_file;
 use crate::restrict;
@@ -75,7 +76,10 @@ fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<
     }
     given.own_keyring = new_session()?;
     rustix::process::umask(Mode::empty());
-    given.inherited = uniform::apply();
+    given.inherited.extend(uniform::apply());
+    if let Some(outer) = plan.identity.outer.filter(|_| given.outer.is_some()) {
+        ownership::hand_over(plan, outer)?;
+    }
     let mut root = Root::mount()?;
     root.use_memory(std::mem::take(&mut channels.memory));
     for op in &plan.ops {
@@ -85,18 +89,26 @@ fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<
                     .map_err(|errno| Failure::new(Step::Bind, target, errno))?;
                 root.show(mounts, target)?;
             }
+            (Op::Own { target }, _) => root.give(target, plan.identity.outer.unwrap_or(ownership::CALLER))?,
             _ => root.apply(op)?,
         }
     }
     if channels.apart.is_some() {
         connection::wait_for_network(plan, channels, &mut given)?;
     }
-    hand_over(root.take_memory(), &channels.reply, &mut given)?;
+    let memory = root.take_memory();
+    if let Some(outer) = plan.identity.outer.filter(|_| given.outer.is_some()) {
+        // An earlier build has left them to the caller.
+        let give = |one: &OwnedFd| ownership::give(one.as_fd(), outer, &[]);
+        memory.iter().try_for_each(give).map_err(|errno| Failure::new(Step::GiveAway, "/", errno))?;
+    }
+    hand_over(memory, &channels.reply, &mut given)?;
     let null = open_null()?;
     root.enter()?;
     enter_user_namespace(&plan.identity, channels)?;
     given.namespaces.insert(Namespace::User);
-    given.outer = plan.identity.outer;
+    // One that is subordinate has another number on the host.
+    given.outer = given.outer.or(plan.identity.outer);
     // They belong to the namespaces that the user namespace of the builder is below.
     given.mounts_locked = true;
     let streams = channels.streams.open(null, &channels.reply)?;

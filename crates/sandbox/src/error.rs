@@ -111,6 +111,8 @@ pub enum Step {
     MapUser,
     /// Write the map of group ids.
     MapGroup,
+    /// Map the caller's subordinate ids, by a program of the host.
+    MapSubordinates,
     /// Keep mounts from spreading to the host.
     PrivateMounts,
     /// Mount the new root.
@@ -137,6 +139,8 @@ pub enum Step {
     GiveAway,
     /// Open a pseudo terminal.
     OpenTerminal,
+    /// Take back from the build user.
+    TakeBack,
     /// Mount the pseudo terminals.
     MountDevPts,
     /// Bring up loopback.
@@ -191,6 +195,7 @@ impl fmt::Display for Step {
                 "leave, to build without isolation, the user namespace of other builds of"
             }
             Self::MapUser => "map the user ids of",
+            Self::MapSubordinates => "give builders subordinate ids of the caller by",
             Self::MapGroup => "map the group ids of",
             Self::PrivateMounts => "make private the mounts below",
             Self::MountRoot => "mount a new root over",
@@ -203,6 +208,7 @@ impl fmt::Display for Step {
             Self::MountTmpfs => "mount a file system in memory at",
             Self::MountSys => "mount the file system of devices at",
             Self::GiveAway => "give to the build user",
+            Self::TakeBack => "take back from the build user what is left below",
             Self::MountProc => "mount the process file system at",
             Self::OpenTerminal => "open a pseudo terminal by",
             Self::MountDevPts => "mount pseudo terminals at",

@@ -17,12 +17,23 @@ use crate::wire::Failure;
 /// all the others that builds need, as root can on the host.
 ///
 /// `caller` was asked for before: without a map, a process reads its own ids as the overflow id.
-pub(crate) fn enter_own((uid, gid): (u32, u32)) -> Result<(), Failure> {
+pub(crate) fn enter_own(caller: (u32, u32)) -> Result<(), Failure> {
     sys::new_user_namespace().map_err(|errno| Failure::new(Step::Namespaces, "/", errno))?;
-    // A group map may be written without privilege only once groups can no longer be dropped.
-    write("/proc/self/setgroups", "deny", Step::MapGroup)?;
-    write("/proc/self/uid_map", &format!("0 {uid} 1"), Step::MapUser)?;
-    write("/proc/self/gid_map", &format!("0 {gid} 1"), Step::MapGroup)
+    map_own(caller)
+}
+
+/// Maps nobody but the caller where nothing is mapped yet.
+pub(crate) fn map_own((uid, gid): (u32, u32)) -> Result<(), Failure> {
+    let is_mapped = |file: &str| fs::read(file).is_ok_and(|map| !map.is_empty());
+    if !is_mapped("/proc/self/gid_map") {
+        // A group map may be written without privilege only once groups can no longer be dropped.
+        write("/proc/self/setgroups", "deny", Step::MapGroup)?;
+        write("/proc/self/gid_map", &format!("0 {gid} 1"), Step::MapGroup)?;
+    }
+    if !is_mapped("/proc/self/uid_map") {
+        write("/proc/self/uid_map", &format!("0 {uid} 1"), Step::MapUser)?;
+    }
+    Ok(())
 }
 
 /// For a child that has just entered its user namespace. Whoever is not root on the host is it here, and its

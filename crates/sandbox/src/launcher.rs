@@ -17,7 +17,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 
 use crate::allowance::{Allowance, Meter, Overrun};
-use crate::error::Error;
+use crate::error::{Error, Step};
 use crate::given::Given;
 use crate::left_over;
 use crate::observation::Observation;
@@ -48,6 +48,9 @@ pub(crate) const ARGUMENT: &str = "--launch-builds";
 
 /// What the launcher says first.
 pub(crate) const HELLO: &[u8] = b"store launcher 1";
+
+/// Asks to make a directory the caller's own, instead of for a build. Its descriptor comes first, then the reply.
+pub(crate) const TAKE_BACK: &[u8] = b"take back";
 
 /// As many descriptors as any message carries.
 pub(crate) const MOST_FDS: usize = 9;
@@ -214,10 +217,45 @@ impl Launcher {
                 (Reply::Detail(detail), _) => early.push(Notice::Detail(detail)),
                 (Reply::Failed(failure), _) => return Err(failure.into()),
                 (Reply::Lost(lost), _) => return Err(lost.into()),
-                (Reply::Started(_) | Reply::Exited(_), _) => return Err(Error::LauncherGone),
+                (Reply::Started(_) | Reply::Exited(_) | Reply::TakenBack, _) => {
+                    return Err(Error::LauncherGone);
+                }
             }
         }
     }
+}
+
+impl Launcher {
+    /// Makes a directory the caller's own, with what a build under a subordinate id has left in it.
+    ///
+    /// A build gives back by itself what its plan names; this is for what it had in memory.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] if the caller has no such ids, or they cannot be mapped.
+    pub fn take_back(&self, directory: impl AsFd) -> Result<(), Error> {
+        if !self.is_launcher.get_or_init(|| self.says_hello()) {
+            return Err(Error::NotALauncher);
+        }
+        let (reply, theirs) = seqpacket_pair().map_err(talk)?;
+        send(self.control(), TAKE_BACK, &[directory.as_fd(), theirs.as_fd()]).map_err(talk)?;
+        drop(theirs);
+        match receive(&reply)?.0 {
+            Reply::TakenBack => Ok(()),
+            Reply::Failed(failure) => Err(failure.into()),
+            _ => Err(Error::LauncherGone),
+        }
+    }
+}
+
+/// Makes a directory the caller's own that a build under a subordinate id has left, whose launcher was killed.
+///
+/// # Errors
+/// [`Error::Setup`] if the caller has no such ids any more, or they cannot be mapped.
+pub fn take_back(directory: &Path) -> Result<(), Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, rustix::fs::Mode::empty())
+        .map_err(|errno| wire::Failure::new(Step::TakeBack, directory, errno))?;
+    Launcher::start()?.take_back(opened)
 }
 
 impl Drop for Launcher {
@@ -428,7 +466,7 @@ impl Running {
                 Reply::Exited(exited) => return Ok(Some(Exit::from(exited))),
                 Reply::Failed(failure) => return Err(failure.into()),
                 Reply::Lost(lost) => return Err(lost.into()),
-                Reply::Started(_) | Reply::Memory | Reply::Terminal => {}
+                Reply::Started(_) | Reply::Memory | Reply::Terminal | Reply::TakenBack => {}
             }
         }
         Ok(None)

@@ -84,12 +84,26 @@ pub struct Identity {
     pub count: u32,
     /// Further groups outside, which the builder sees as `nogroup`; as root only.
     pub groups: Vec<u32>,
+    /// Whether the builder of an ordinary user may be somebody else outside.
+    pub subordinate: Subordinate,
+}
+
+/// Whether the builder of an ordinary user is a subordinate id of the caller outside. What [`Access::ReadWrite`],
+/// [`Op::Gather`] and [`Op::Memory`] show is then that id's until the build has ended, and the caller's again after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subordinate {
+    /// It is the caller itself.
+    Never,
+    /// It is, if the caller has been given such ids and they can be mapped.
+    IfPossible,
+    /// There is no build otherwise.
+    Needed,
 }
 
 impl Identity {
     /// One user in one group.
     pub fn one(uid: u32, gid: u32, outer: Option<(u32, u32)>) -> Self {
-        Self { uid, gid, outer, count: 1, groups: Vec::new() }
+        Self { uid, gid, outer, count: 1, groups: Vec::new(), subordinate: Subordinate::Never }
     }
 }
 
@@ -204,15 +218,11 @@ pub enum Op {
         #[serde(with = "byte_path")]
         target: PathBuf,
     },
-    /// Gives what is already at `target` to a user and a group of the host.
+    /// Gives what is already at `target` to whom the builder is outside.
     Own {
         /// Where.
         #[serde(with = "byte_path")]
         target: PathBuf,
-        /// The user.
-        uid: u32,
-        /// The group.
-        gid: u32,
     },
     /// Makes what is already at `target` read-only, with everything below it except other mounts.
     ReadOnly {
@@ -357,7 +367,11 @@ impl fmt::Display for Identity {
         write!(f, "identity {}:{} as ", self.uid, self.gid)?;
         match self.outer {
             Some((uid, gid)) => write!(f, "{uid}:{gid}")?,
-            None => f.write_str("the caller")?,
+            None => f.write_str(match self.subordinate {
+                Subordinate::Never => "the caller",
+                Subordinate::IfPossible => "a subordinate id of the caller if possible",
+                Subordinate::Needed => "a subordinate id of the caller",
+            })?,
         }
         if self.count > 1 {
             write!(f, " with {} ids", self.count)?;
@@ -403,7 +417,7 @@ impl fmt::Display for Op {
             Self::DevPts { target } => write!(f, "devpts {}", target.display()),
             Self::ReadOnly { target } => write!(f, "read-only {}", target.display()),
             Self::Sys { target } => write!(f, "sys {}", target.display()),
-            Self::Own { target, uid, gid } => write!(f, "own {} {uid}:{gid}", target.display()),
+            Self::Own { target } => write!(f, "own {}", target.display()),
             Self::Mask { target } => write!(f, "mask {}", target.display()),
             Self::Loopback => f.write_str("loopback up"),
             Self::Connect { helper, program, ipv6 } => {

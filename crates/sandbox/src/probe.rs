@@ -11,6 +11,7 @@ mod stages;
 
 use crate::error::Error;
 use crate::launcher::Launcher;
+use crate::subordinate::subordinate_ids;
 use crate::users::{BuildUser, BuildUsers, Ids, UserChoice};
 
 pub(crate) use namespaces::{NAMESPACES, try_namespaces};
@@ -106,6 +107,6 @@ fn take_user(launcher: &Launcher) -> Result<(Option<BuildUser>, bool), Error> {
             let user = launcher.take_user(&users, Ids::One, &mut || {})?;
             Ok((Some(user), users.has_ranges()))
         }
-        None => Ok((None, false)),
+        None => Ok((None, subordinate_ids() >= Ids::Range.count())),
     }
 }

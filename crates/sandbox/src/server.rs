@@ -21,16 +21,18 @@ use crate::gather::{self, Gatherer};
 use crate::given::Given;
 use crate::ids;
 use crate::keeper;
-use crate::launcher::{ARGUMENT, HELLO, receive_packet, send};
+use crate::launcher::{ARGUMENT, HELLO, TAKE_BACK, receive_packet, send};
 use crate::leash::Leash;
 use crate::left_over;
 use crate::limits::{Bounds, Limits};
 use crate::observer::Observer;
-use crate::plan::{Filter, Isolation, Network, Op, Plan};
+use crate::ownership::{self, Taker};
+use crate::plan::{Filter, Identity, Isolation, Network, Op, Plan, Subordinate};
 use crate::streams::Ends;
+use crate::subordinate::Subordinates;
 use crate::sweep;
 use crate::sys::{self, Cloned};
-use crate::wire::{self, Failure, Lost, Reply, Request, Said};
+use crate::wire::{self, Exited, Failure, Lost, Reply, Request, Said};
 
 /// Becomes the launcher if this process was started as one, and then never returns.
 ///
@@ -69,6 +71,8 @@ fn serve() {
         gatherer: None,
         caller,
         own_namespace,
+        subordinates: None,
+        not_subordinate: None,
         cgroups,
         hierarchies: None,
     };
@@ -95,6 +99,10 @@ struct Server {
     caller: (u32, u32),
     /// Whether this process has left the caller's user namespace, as an ordinary user's does for namespaces.
     own_namespace: bool,
+    /// Whom builders may be outside, once their ids are mapped.
+    subordinates: Option<Subordinates>,
+    /// Why they are not, though the caller has been given some; and whether a build was told.
+    not_subordinate: Option<(Failure, bool)>,
     cgroups: bool,
     /// Where control groups can be made, once that was asked for.
     hierarchies: Option<Hierarchies>,
@@ -122,6 +130,8 @@ struct Build {
     plan: Plan,
     /// Whether the launcher is root on the host.
     is_root: bool,
+    /// How it ended, while another process takes back what it was given.
+    ended: Option<Exited>,
     observer: Option<Observer>,
     /// Why it failed, to be told once its observer has told what it saw.
     untold: Option<Failure>,
@@ -233,6 +243,15 @@ impl Server {
             return false;
         }
         let mut fds = fds.into_iter();
+        if buffer[..length] == *TAKE_BACK {
+            if let (Some(directory), Some(reply)) = (fds.next(), fds.next()) {
+                say(
+                    reply.as_fd(),
+                    &self.take_back(&directory).map_or_else(Reply::Failed, |()| Reply::TakenBack),
+                );
+            }
+            return true;
+        }
         let Ok(request) = wire::decode::<Request>(&buffer[..length]) else { return false };
         if let (Some(plan), Some(reply), Some(streams)) =
             (fds.next(), fds.next(), request.streams.take(&mut fds))
@@ -260,8 +279,9 @@ impl Server {
         if self.leash.is_none() {
             self.hold_all().map_err(|errno| Failure::new(Step::Leash, "/", errno))?;
         }
-        let plan = read_plan(&plan).map_err(fail)?;
+        let mut plan = read_plan(&plan).map_err(fail)?;
         self.be_where(&plan)?;
+        let subordinate = self.choose_subordinate(&mut plan)?;
         if user.as_ref().is_some_and(|user| user.sweeps) {
             kill_user(&plan)?;
         }
@@ -294,6 +314,8 @@ impl Server {
         let later = if channels.bounds.cgroup.is_some() { libc::CLONE_NEWCGROUP } else { 0 };
         let namespaces = self.namespaces(&plan) & !later;
         let mut given = Given::born(&plan, namespaces);
+        given.outer = subordinate;
+        given.inherited.extend(self.tell_not_subordinate(&plan, &our_reply));
         given.limits = channels.bounds.enforcement.limited();
         given.unlimited = channels.bounds.enforcement.unlimited();
         match sys::clone3(namespaces) {
@@ -332,6 +354,7 @@ impl Server {
                     bounds: channels.bounds,
                     plan,
                     is_root: self.caller.0 == 0,
+                    ended: None,
                     observer,
                     untold: None,
                     connection,
@@ -352,15 +375,68 @@ impl Server {
         match (&plan.isolation, self.caller.0) {
             (_, 0) => Ok(()),
             (Isolation::Namespaces, _) if self.own_namespace => Ok(()),
-            (Isolation::Namespaces, _) => {
-                ids::enter_own(self.caller)?;
-                self.own_namespace = true;
-                Ok(())
-            }
+            (Isolation::Namespaces, _) => self.enter_namespace(plan.identity.subordinate),
             (Isolation::Chroot { .. } | Isolation::None, _) if self.own_namespace => {
                 Err(Failure::new(Step::LeaveNamespace, "/", Errno::BUSY))
             }
             (Isolation::Chroot { .. } | Isolation::None, _) => Ok(()),
+        }
+    }
+
+    /// With subordinate ids, if the caller has some and they are wanted.
+    fn enter_namespace(&mut self, subordinate: Subordinate) -> Result<(), Failure> {
+        let found = if subordinate == Subordinate::Never { None } else { Subordinates::find() };
+        let refused = match &found {
+            Some(found) => found.enter(self.caller)?,
+            None => ids::enter_own(self.caller).map(|()| None)?,
+        };
+        self.own_namespace = true;
+        self.subordinates = found.filter(|_| refused.is_none());
+        self.not_subordinate = refused.map(|failure| (failure, false));
+        Ok(())
+    }
+
+    /// Makes the builder one of the caller's subordinate ids; returns which that is on the host.
+    fn choose_subordinate(&self, plan: &mut Plan) -> Result<Option<(u32, u32)>, Failure> {
+        let Identity { outer, count, subordinate, .. } = plan.identity;
+        if outer.is_some() || self.caller.0 == 0 || subordinate == Subordinate::Never {
+            return Ok(None);
+        }
+        let running = self.builds.iter().map(|build| &build.plan.identity);
+        let taken: Vec<_> = running.filter_map(|one| Some((one.outer?.0, one.count))).collect();
+        let found = self.subordinates.as_ref();
+        plan.identity.outer = found.and_then(|ids| ids.choose(count, &taken));
+        match (plan.identity.outer, &self.not_subordinate) {
+            (None, Some((failure, _))) if subordinate == Subordinate::Needed => Err(failure.clone()),
+            (None, None) if subordinate == Subordinate::Needed => {
+                Err(Failure::new(Step::MapSubordinates, "/etc/subuid", Errno::NOENT))
+            }
+            (outer, _) => Ok(outer.zip(found).map(|(outer, found)| found.on_host(outer))),
+        }
+    }
+
+    /// Warns once, and says to each build that its builder is the caller outside though it need not be.
+    fn tell_not_subordinate(&mut self, plan: &Plan, reply: &OwnedFd) -> Option<String> {
+        let (failure, is_told) = self.not_subordinate.as_mut()?;
+        if plan.identity.subordinate == Subordinate::Never {
+            return None;
+        }
+        if !std::mem::replace(is_told, true) {
+            say(reply.as_fd(), &Reply::Warning(failure.clone()));
+        }
+        Some("the caller as its user outside, whose subordinate ids cannot be mapped".to_owned())
+    }
+
+    /// Gives a directory and what is in it to the caller.
+    fn take_back(&mut self, directory: &OwnedFd) -> Result<(), Failure> {
+        if !self.own_namespace && self.caller.0 != 0 {
+            self.enter_namespace(Subordinate::Needed)?;
+        }
+        match (&self.subordinates, &self.not_subordinate) {
+            (Some(_), _) => ownership::give(directory.as_fd(), ownership::CALLER, &[])
+                .map_err(|errno| Failure::new(Step::TakeBack, "/", errno)),
+            (None, Some((failure, _))) => Err(failure.clone()),
+            (None, None) => Err(Failure::new(Step::MapSubordinates, "/etc/subuid", Errno::NOENT)),
         }
     }
 
@@ -446,6 +522,9 @@ impl Server {
         let ours = self.children();
         for build in &mut self.builds {
             let _ = sys::wait4(build.pid);
+            if build.is_subordinate() && build.ended.is_none() {
+                let _ = ownership::hand_over(&build.plan, ownership::CALLER);
+            }
             build.disconnect();
             let _ = build.clean_up(&ours);
             build.observer.iter_mut().for_each(Observer::finish);
@@ -458,6 +537,9 @@ impl Build {
     /// Ends the build: its first process takes all others of the process namespace along, and a
     /// keeper kills what it keeps and undoes its mounts.
     fn kill(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
         if self.plan.isolation == Isolation::Namespaces {
             let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         }
@@ -529,7 +611,7 @@ impl Build {
     }
 
     fn fail(&mut self, failure: Failure) {
-        if !self.failed && self.observer.is_some() {
+        if !self.failed && (self.observer.is_some() || self.is_subordinate()) {
             self.untold = Some(failure);
         } else if !self.failed {
             say(self.reply.as_fd(), &Reply::Failed(failure));
@@ -598,8 +680,39 @@ impl Build {
             unheard -= 1;
         }
         let Ok((_, mut exited)) = sys::wait4(self.pid) else { return false };
+        match self.ended.take() {
+            Some(ended) => {
+                if exited.status != 0 {
+                    let failure = Failure::new(Step::TakeBack, "/", Errno::PERM);
+                    say(self.reply.as_fd(), &Reply::Warning(failure));
+                }
+                self.told(ended);
+                return true;
+            }
+            None => self.put_away(&mut exited, ours),
+        }
+        if self.is_subordinate() {
+            if let Some(Taker { pid, pidfd }) = Taker::start(&self.plan) {
+                (self.pid, self.pidfd, self.ended) = (pid, pidfd, Some(exited));
+                return false;
+            }
+            if let Err(failure) = ownership::hand_over(&self.plan, ownership::CALLER) {
+                say(self.reply.as_fd(), &Reply::Warning(failure));
+            }
+        }
+        self.told(exited);
+        true
+    }
+
+    /// Whether its builder is a subordinate id of the caller.
+    fn is_subordinate(&self) -> bool {
+        !self.is_root && self.plan.identity.outer.is_some()
+    }
+
+    /// Removes what it had beside its processes.
+    fn put_away(&mut self, exited: &mut Exited, ours: &[i32]) {
         self.disconnect();
-        self.bounds.count(&mut exited);
+        self.bounds.count(exited);
         if let Err(failure) = self.bounds.remove() {
             say(self.reply.as_fd(), &Reply::Warning(failure));
         }
@@ -609,6 +722,10 @@ impl Build {
         // Whoever hears of the end may take it for the next build at once.
         self.user = None;
         self.observer.iter_mut().for_each(Observer::finish);
+    }
+
+    /// Tells how it ended.
+    fn told(&mut self, exited: Exited) {
         if let Some(failure) = self.untold.take() {
             say(self.reply.as_fd(), &Reply::Failed(failure));
         } else if !self.failed {
@@ -620,7 +737,6 @@ impl Build {
             };
             say(self.reply.as_fd(), &reply);
         }
-        true
     }
 }
 

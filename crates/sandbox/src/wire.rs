@@ -33,6 +33,8 @@ pub(crate) enum Reply {
     Started(Box<Given>),
     /// A descriptor of what [`crate::Op::Memory`] has mounted comes along.
     Memory,
+    /// A directory belongs to the caller again.
+    TakenBack,
     /// The other side of the program's terminal comes along.
     Terminal,
     /// Setting up failed; nothing ran.

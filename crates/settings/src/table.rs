@@ -83,6 +83,8 @@ pub struct Settings {
     pub build_cpu_weight: CpuWeight,
     /// `require-drop-supplementary-groups`
     pub require_drop_supplementary_groups: bool,
+    /// `use-subordinate-ids`
+    pub use_subordinate_ids: bool,
     /// `fsync-metadata`
     pub fsync_metadata: bool,
     /// `fsync-store-paths`
@@ -136,6 +138,7 @@ impl Default for Settings {
             max_build_dir_size: 0,
             build_cpu_weight: CpuWeight::default(),
             require_drop_supplementary_groups: false,
+            use_subordinate_ids: true,
             fsync_metadata: true,
             fsync_store_paths: true,
             use_sqlite_wal: true,
@@ -441,8 +444,14 @@ const TABLE: &[Entry] = &[
     Entry {
         key: "require-drop-supplementary-groups",
         aliases: &[],
-        help: "refuse to build where builders would keep the caller's supplementary groups, as an ordinary user's do",
+        help: "refuse to build where builders would keep the caller's supplementary groups, as an ordinary user's do without subordinate ids",
         field: |settings| &mut settings.require_drop_supplementary_groups,
+    },
+    Entry {
+        key: "use-subordinate-ids",
+        aliases: &[],
+        help: "as an ordinary user, let builders be other users outside, if /etc/subuid and /etc/subgid have some for the caller",
+        field: |settings| &mut settings.use_subordinate_ids,
     },
     Entry {
         key: "fsync-metadata",

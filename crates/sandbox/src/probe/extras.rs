@@ -1,8 +1,5 @@
 //! What only some builds want, or what is good to know.
 
-#![expect(clippy::disallowed_methods, reason = "reads what the host gives to the caller")]
-
-use std::fs;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -13,6 +10,7 @@ use crate::cgroup::{Controller, Hierarchies};
 use crate::launcher::Launcher;
 use crate::network_probe;
 use crate::plan::Network;
+use crate::subordinate;
 use crate::sys;
 use crate::users::BuildUser;
 
@@ -41,32 +39,22 @@ fn ranges(are_there: bool) -> Finding {
     let what = if are_there {
         "builds can have 65536 users (`uid-range`)"
     } else {
-        "builds cannot have 65536 users (`uid-range`): only root can give them, where so many ids are free"
+        "builds cannot have 65536 users (`uid-range`): so many ids have to be free, or to be given to the caller in \
+         /etc/subuid and /etc/subgid"
     };
     Finding::extra("uid-range", what, None)
 }
 
-/// As an ordinary user's builds need none, that is only told.
+/// No build needs them unless it asks for many users. That they cannot be mapped is told as what builds can tell.
 fn subordinate_ids() -> Finding {
-    let found = |file: &str| {
-        let uid = rustix::process::geteuid().as_raw().to_string();
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let (accounts, text) = (read("/etc/passwd"), read(file));
-        let name = accounts.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)? == uid).then_some(name)
-        });
-        let rows = text.lines().filter_map(|line| line.split_once(':'));
-        let own = rows.filter(|(owner, _)| *owner == uid || Some(*owner) == name);
-        own.filter_map(|(_, range)| range.split_once(':')?.1.trim().parse::<u64>().ok()).sum::<u64>()
+    let found = match subordinate::subordinate_ids() {
+        _ if rustix::process::geteuid().is_root() => "none; root has no need of them".to_owned(),
+        0 => "none, so builders are the caller outside; that takes ranges in /etc/subuid and /etc/subgid, and \
+              newuidmap and newgidmap"
+            .to_owned(),
+        count => format!("{count}; builders are some of them outside (`use-subordinate-ids`)"),
     };
-    let (users, groups) = (found("/etc/subuid"), found("/etc/subgid"));
-    let text = match (users, groups) {
-        (0, _) | (_, 0) => "none; no build needs them".to_owned(),
-        (users, groups) => format!("{users} user ids, {groups} group ids; no build needs them"),
-    };
-    Finding::extra("subordinate-ids", "subordinate ids of the caller", Some(text))
+    Finding::extra("subordinate-ids", "subordinate ids of the caller", Some(found))
 }
 
 /// How builds can be limited here. None does by default, so nothing of it is lacking.

@@ -7,7 +7,7 @@ use super::remedy::Circumstances;
 use super::{Finding, Lack};
 use crate::launcher::{ExitStatus, Launcher};
 use crate::limits::Limits;
-use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program};
+use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program, Subordinate};
 use crate::users::BuildUser;
 
 /// The function that looks around from inside.
@@ -44,7 +44,10 @@ pub(super) fn plan(key: &str, user: Option<&BuildUser>, network: Network, ops: V
     Plan {
         isolation: Isolation::Namespaces,
         network,
-        identity: Identity::one(1000, 100, user.map(BuildUser::ids)),
+        identity: Identity {
+            subordinate: Subordinate::IfPossible,
+            ..Identity::one(1000, 100, user.map(BuildUser::ids))
+        },
         limits: Limits::default(),
         filter: (key == FILTER).then_some(Filter { nested_user_namespaces: false, socketcall: false }),
         new_privileges: false,
