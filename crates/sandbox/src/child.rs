@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::connection::{self, Apart};
@@ -106,6 +106,11 @@ fn namespaced(plan: &Plan, channels: &mut Channels, mut given: Given) -> Result<
     let null = open_null()?;
     root.enter()?;
     enter_user_namespace(&plan.identity, channels)?;
+    if given.outer.is_some() {
+        // The change of ids has closed it to all but root, also to an observer, until it executes something.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .map_err(|errno| Failure::new(Step::BecomeUser, "/", errno))?;
+    }
     given.namespaces.insert(Namespace::User);
     // One that is subordinate has another number on the host.
     given.outer = given.outer.or(plan.identity.outer);
