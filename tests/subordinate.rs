@@ -122,7 +122,7 @@ impl Host {
     fn assert_clean(&self) {
         let run = self.ok(&["verify"]);
         assert!(!run.stderr.contains("take back"), "{}", run.stderr);
-        assert_eq!(self.foreign(), [PathBuf::new(); 0]);
+        assert_eq!(self.foreign(), Vec::<PathBuf>::new());
         let builds: Vec<_> =
             fs::read_dir(self.scene.root().join("nix/var/nix/builds")).unwrap().flatten().collect();
         assert!(builds.is_empty(), "{builds:?}");
@@ -208,7 +208,7 @@ fn failed_builds_are_kept_for_the_caller() {
         let file = host.derivation("fails", &format!("{TREES} exit 1"));
         let run = host.run(&[&["build", "--no-link", "--keep-failed", &file], options].concat());
         assert_eq!(run.code, Some(100), "{}", run.stderr);
-        assert_eq!(host.foreign(), [PathBuf::new(); 0], "{options:?}");
+        assert_eq!(host.foreign(), Vec::<PathBuf>::new(), "{options:?}");
         let kept: Vec<_> = fs::read_dir(host.scene.root().join("nix/var/nix/builds"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -217,6 +217,21 @@ fn failed_builds_are_kept_for_the_caller() {
         assert_eq!(kept.len(), 1, "{options:?} {}", run.stderr);
         fs::remove_dir_all(&kept[0]).unwrap();
     }
+    host.assert_clean();
+}
+
+#[test]
+fn sandboxes_are_entered_and_builds_observed_as_ever() {
+    let Some(host) = Host::usual("visits to sandboxes under subordinate ids") else { return };
+    let file = host.derivation("looks", "[ -e /usr/bin/env ]; exit 1");
+    let script = "read -r inner outer count < /proc/self/uid_map; echo $inner $count; mkdir /build/x /tmp/x && echo made";
+    let run = host.ok(&["sandbox", "run", &file, "--", "/bin/sh", "-c", script]);
+    assert_eq!(run.stdout, "1000 1\nmade\n", "{}", run.stderr);
+    host.assert_clean();
+    let run = host.run(&["build", "--no-link", "--explain", &file]);
+    assert!(run.code == Some(100) && run.stderr.contains("program `/usr/bin/env`"), "{}", run.stderr);
+    // From before its first program on, which nobody may look into whose id has just changed.
+    assert!(!run.stderr.contains("could not be followed"), "{}", run.stderr);
     host.assert_clean();
 }
 
@@ -385,7 +400,7 @@ fn killing_everything_but_the_build_leaves_it_to_the_next_start() {
     let all = [vec![build.store.id(), build.launcher()], build.others()].concat();
     kill(&all);
     let _ = build.store.wait();
-    assert_ne!(host.foreign(), [PathBuf::new(); 0], "nothing was left to take back");
+    assert_ne!(host.foreign(), Vec::<PathBuf>::new(), "nothing was left to take back");
     // Ends it first.
     host.ok(&["verify"]);
     build.assert_gone();
@@ -400,7 +415,7 @@ fn left_overs_without_their_ranges_are_warned_of() {
     File::create(host.scene.path("subuid")).unwrap();
     let run = host.ok(&["verify"]);
     assert!(run.stderr.contains("take back"), "{}", run.stderr);
-    assert_ne!(host.foreign(), [PathBuf::new(); 0]);
+    assert_ne!(host.foreign(), Vec::<PathBuf>::new());
     host.scene.write("subuid", format!("ann:{FIRST}:{BLOCK}\n"));
     host.ok(&["verify"]);
     build.assert_gone();

@@ -74,7 +74,8 @@ pub enum BuildFailure {
     /// The builder would be in groups of the caller, which was forbidden.
     #[error(
         "cannot build `{drv}`: its builder would keep the caller's groups {groups:?}, which only root can drop and \
-         `require-drop-supplementary-groups = true` forbids; run as a user without further groups, or as root"
+         `require-drop-supplementary-groups = true` forbids; run as a user without further groups or with \
+         subordinate ids, or as root"
     )]
     KeepsGroups {
         /// The derivation.

@@ -37,7 +37,11 @@ impl Taker {
     pub(crate) fn start(plan: &Plan) -> Option<Self> {
         match sys::clone3(0).ok()? {
             Cloned::Parent { pid, pidfd } => Some(Self { pid, pidfd }),
-            Cloned::Child => sys::exit_now(i32::from(hand_over(plan, CALLER).is_err())),
+            Cloned::Child => {
+                // Of the launcher's descriptors it needs none, and others wait for their end; nothing drops them now.
+                let _ = sys::close_from(3);
+                sys::exit_now(i32::from(hand_over(plan, CALLER).is_err()))
+            }
         }
     }
 }

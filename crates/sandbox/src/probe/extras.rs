@@ -49,9 +49,11 @@ fn ranges(are_there: bool) -> Finding {
 fn subordinate_ids() -> Finding {
     let found = match subordinate::subordinate_ids() {
         _ if rustix::process::geteuid().is_root() => "none; root has no need of them".to_owned(),
-        0 => "none, so builders are the caller outside; that takes ranges in /etc/subuid and /etc/subgid, and \
+        0 => {
+            "none, so builders are the caller outside; that takes ranges in /etc/subuid and /etc/subgid, and \
               newuidmap and newgidmap"
-            .to_owned(),
+                .to_owned()
+        }
         count => format!("{count}; builders are some of them outside (`use-subordinate-ids`)"),
     };
     Finding::extra("subordinate-ids", "subordinate ids of the caller", Some(found))
