@@ -265,8 +265,9 @@ fn groups_that_cannot_be_dropped_are_refused_on_demand() {
     let keeps = !is_root() && groups.split_whitespace().any(|group| group != own);
     let scene = Scene::new();
     let file = scene.write("x.json", shell_derivation("x", "echo x > $out"));
-    let run =
-        scene.run(&["build", "--no-link", &file, "--option", "require-drop-supplementary-groups", "true"]);
+    let demand = ["--option", "require-drop-supplementary-groups", "true"];
+    let caller = ["--option", "use-subordinate-ids", "false"];
+    let run = scene.run(&[&["build", "--no-link", &file], &demand[..], &caller].concat());
     if keeps {
         assert_eq!(run.code, Some(100), "{}", run.stderr);
         assert!(run.stderr.contains("require-drop-supplementary-groups"), "{}", run.stderr);
@@ -362,7 +363,7 @@ fn many_users_are_refused_where_there_are_none() {
     let arguments = ["build", "--no-link", &file];
     let (options, remedy): (&[&str], _) = match is_root() {
         true => (&["--option", "id-count", "0"], "`id-count`"),
-        false => (&[], "run as root"),
+        false => (&["--option", "use-subordinate-ids", "false"], "run as root"),
     };
     let said = scene.fails(100, &[&arguments[..], options].concat());
     assert!(said.contains("uid-range") && said.contains(remedy), "{said}");
