@@ -142,10 +142,15 @@ impl Connection {
         self.ready.take().is_some_and(is_ready)
     }
 
+    /// Ends the helper, and gives it away to be waited for.
+    pub(crate) fn kill(self) -> (i32, OwnedFd) {
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        (self.pid, self.pidfd)
+    }
+
     /// Ends the helper, and waits until it has.
     pub(crate) fn end(self) {
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        let _ = sys::wait4(self.pid);
+        let _ = sys::wait4(self.kill().0);
     }
 
     /// Reaps a helper that has ended before its build; `is_connected` tells whether it had connected that.

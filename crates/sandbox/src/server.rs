@@ -2,16 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "reads the one argument that makes this program the launcher")]
 
+mod build;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, Signal};
 
+use self::build::{Build, Ready, User, kill_user};
 use crate::cgroup::{Cgroup, Hierarchies};
 use crate::child::{self, Channels};
 use crate::connection::{Apart, Connection};
@@ -23,16 +23,14 @@ use crate::ids;
 use crate::keeper;
 use crate::launcher::{ARGUMENT, HELLO, TAKE_BACK, receive_packet, send};
 use crate::leash::Leash;
-use crate::left_over;
 use crate::limits::{Bounds, Limits};
 use crate::observer::Observer;
-use crate::ownership::{self, Taker};
+use crate::ownership;
 use crate::plan::{Filter, Identity, Isolation, Network, Op, Plan, Subordinate};
 use crate::streams::Ends;
 use crate::subordinate::Subordinates;
-use crate::sweep;
 use crate::sys::{self, Cloned};
-use crate::wire::{self, Exited, Failure, Lost, Reply, Request, Said};
+use crate::wire::{self, Failure, Reply, Request};
 
 /// Becomes the launcher if this process was started as one, and then never returns.
 ///
@@ -106,61 +104,6 @@ struct Server {
     cgroups: bool,
     /// Where control groups can be made, once that was asked for.
     hierarchies: Option<Hierarchies>,
-}
-
-/// One forked child.
-struct Build {
-    reply: OwnedFd,
-    pid: i32,
-    pidfd: OwnedFd,
-    /// Open until the program runs or setting up failed.
-    status: Option<OwnedFd>,
-    /// A byte written here says that ids are mapped; closing it ends a keeper.
-    go_on: Option<OwnedFd>,
-    /// Setting up failed and that was told.
-    failed: bool,
-    /// Nobody wants it any more, and it was told to end.
-    abandoned: bool,
-    /// What the child has, once it has said so.
-    given: Option<Box<Given>>,
-    /// The program runs and that was told.
-    started: bool,
-    user: Option<User>,
-    bounds: Bounds,
-    plan: Plan,
-    /// Whether the launcher is root on the host.
-    is_root: bool,
-    /// How it ended, while another process takes back what it was given.
-    ended: Option<Exited>,
-    observer: Option<Observer>,
-    /// Why it failed, to be told once its observer has told what it saw.
-    untold: Option<Failure>,
-    /// The helper of its network.
-    connection: Option<Connection>,
-    /// That has connected it.
-    is_connected: bool,
-    /// How that has failed it.
-    lost: Option<Lost>,
-}
-
-/// The user that a build has for itself, also when `store` dies before the build.
-struct User {
-    /// Locked, as long as this is open anywhere.
-    #[expect(dead_code, reason = "is there to be open")]
-    lock: OwnedFd,
-    /// Whether what it runs before the build is to be killed.
-    sweeps: bool,
-}
-
-/// What [`Server::turn`] found ready for one build.
-#[derive(Clone, Copy, Default)]
-struct Ready {
-    status: bool,
-    ended: bool,
-    abandoned: bool,
-    observer: bool,
-    connected: bool,
-    disconnected: bool,
 }
 
 impl Server {
@@ -355,6 +298,7 @@ impl Server {
                     plan,
                     is_root: self.caller.0 == 0,
                     ended: None,
+                    is_taking_back: false,
                     observer,
                     untold: None,
                     connection,
@@ -520,223 +464,7 @@ impl Server {
             build.kill();
         }
         let ours = self.children();
-        for build in &mut self.builds {
-            let _ = sys::wait4(build.pid);
-            if build.is_subordinate() && build.ended.is_none() {
-                let _ = ownership::hand_over(&build.plan, ownership::CALLER);
-            }
-            build.disconnect();
-            let _ = build.clean_up(&ours);
-            build.observer.iter_mut().for_each(Observer::finish);
-            let _ = build.bounds.remove();
-        }
-    }
-}
-
-impl Build {
-    /// Ends the build: its first process takes all others of the process namespace along, and a
-    /// keeper kills what it keeps and undoes its mounts.
-    fn kill(&mut self) {
-        if self.ended.is_some() {
-            return;
-        }
-        if self.plan.isolation == Isolation::Namespaces {
-            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        }
-        self.go_on = None;
-    }
-
-    /// Reads what the child says while it sets up.
-    fn hear_child(&mut self) {
-        let Some(status) = &self.status else { return };
-        let mut buffer = [0; 8192];
-        match rustix::io::read(status, &mut buffer) {
-            Ok(0) => self.started(),
-            Ok(length) => match Said::decode_all(&buffer[..length]) {
-                Ok(all) => all.into_iter().for_each(|said| self.heard(said)),
-                Err(_) => self.fail(Failure::new(Step::Namespaces, "/", Errno::BADMSG)),
-            },
-            Err(_) => {}
-        }
-    }
-
-    fn heard(&mut self, said: Said) {
-        match said {
-            Said::WantsMaps => {
-                if let Err(failure) = ids::map_child(self.pid, &self.plan.identity, self.is_root) {
-                    self.fail(failure);
-                } else if let Some(go_on) = &self.go_on {
-                    // Should it have died meanwhile, that shows on its pidfd.
-                    let _ = rustix::io::write(go_on, &[1]);
-                }
-            }
-            Said::Failed(failure) => self.fail(failure),
-            Said::Ready(given) => self.given = Some(given),
-            Said::Runs => self.started(),
-        }
-    }
-
-    /// Lets the child go on once its network is there, and ends the build without the helper of that.
-    fn see_to_network(&mut self, ready: &Ready) {
-        let Some(connection) = &mut self.connection else { return };
-        if ready.connected
-            && connection.take_ready()
-            && let Some(go_on) = &self.go_on
-        {
-            self.is_connected = true;
-            let _ = rustix::io::write(go_on, &[1]);
-        }
-        // When both have ended, the helper has not ended first.
-        if ready.disconnected && !ready.ended {
-            self.lost = self.connection.take().map(|connection| connection.reap(self.is_connected));
-            self.kill();
-        }
-    }
-
-    /// Ends the helper of its network.
-    fn disconnect(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.end();
-        }
-    }
-
-    fn started(&mut self) {
-        self.status = None;
-        // Without it, the child died while it was setting up, which its end will say.
-        if let Some(given) = self.given.take().filter(|_| !self.failed) {
-            self.started = true;
-            // Should nobody be listening any more, the build is ended as abandoned.
-            let _ = send(self.reply.as_fd(), &wire::encode(&Reply::Started(given)), &[self.pidfd.as_fd()]);
-        }
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        if !self.failed && (self.observer.is_some() || self.is_subordinate()) {
-            self.untold = Some(failure);
-        } else if !self.failed {
-            say(self.reply.as_fd(), &Reply::Failed(failure));
-        }
-        self.failed = true;
-        self.kill();
-    }
-
-    fn hear_observer(&mut self) {
-        match self.observer.as_mut().map_or(Ok(None), Observer::turn) {
-            Ok(warning) => {
-                warning.into_iter().for_each(|failure| say(self.reply.as_fd(), &Reply::Warning(failure)));
-            }
-            Err(failure) => self.fail(failure),
-        }
-    }
-
-    fn hold(&self, leash: &Leash) -> rustix::io::Result<()> {
-        leash.hold(&self.pidfd, self.root())?;
-        let observer = self.observer.as_ref().map(|observer| &observer.pidfd);
-        let helper = self.connection.as_ref().map(Connection::process);
-        observer.into_iter().chain(helper).try_for_each(|process| leash.hold(process, None))
-    }
-
-    /// Where its mounts are, if they are the host's.
-    fn root(&self) -> Option<&Path> {
-        match &self.plan.isolation {
-            Isolation::Chroot { root } => Some(root),
-            Isolation::Namespaces | Isolation::None => None,
-        }
-    }
-
-    /// Does what its keeper has not, if that was killed. `ours` are children that are not of its making.
-    fn clean_up(&self, ours: &[i32]) -> Result<(), Failure> {
-        if self.plan.isolation == Isolation::Namespaces {
-            return Ok(());
-        }
-        loop {
-            let known = |child: &Pid| ours.contains(&child.as_raw_nonzero().get());
-            let orphans: Vec<Pid> = keeper::children().into_iter().filter(|child| !known(child)).collect();
-            if orphans.is_empty() {
-                break;
-            }
-            for orphan in orphans {
-                let _ = rustix::process::kill_process(orphan, Signal::KILL);
-                let _ = sys::wait4(orphan.as_raw_nonzero().get());
-            }
-        }
-        self.root().map_or(Ok(()), |root| left_over::release_within(root, Duration::from_secs(1)))
-    }
-
-    /// A process namespace takes everything along; without one, something may have left the keeper's care.
-    fn sweep_after(&self) -> Result<(), Failure> {
-        match (&self.user, &self.plan.isolation) {
-            (None, _) | (_, Isolation::Namespaces) => Ok(()),
-            _ => kill_user(&self.plan),
-        }
-    }
-
-    /// Reaps the ended child. False if it was not the end after all.
-    fn reap(&mut self, ours: &[i32]) -> bool {
-        // What it said before it ended comes first.
-        let mut unheard = 3;
-        while self.status.is_some() && !self.failed && unheard > 0 {
-            self.hear_child();
-            unheard -= 1;
-        }
-        let Ok((_, mut exited)) = sys::wait4(self.pid) else { return false };
-        match self.ended.take() {
-            Some(ended) => {
-                if exited.status != 0 {
-                    let failure = Failure::new(Step::TakeBack, "/", Errno::PERM);
-                    say(self.reply.as_fd(), &Reply::Warning(failure));
-                }
-                self.told(ended);
-                return true;
-            }
-            None => self.put_away(&mut exited, ours),
-        }
-        if self.is_subordinate() {
-            if let Some(Taker { pid, pidfd }) = Taker::start(&self.plan) {
-                (self.pid, self.pidfd, self.ended) = (pid, pidfd, Some(exited));
-                return false;
-            }
-            if let Err(failure) = ownership::hand_over(&self.plan, ownership::CALLER) {
-                say(self.reply.as_fd(), &Reply::Warning(failure));
-            }
-        }
-        self.told(exited);
-        true
-    }
-
-    /// Whether its builder is a subordinate id of the caller.
-    fn is_subordinate(&self) -> bool {
-        !self.is_root && self.plan.identity.outer.is_some()
-    }
-
-    /// Removes what it had beside its processes.
-    fn put_away(&mut self, exited: &mut Exited, ours: &[i32]) {
-        self.disconnect();
-        self.bounds.count(exited);
-        if let Err(failure) = self.bounds.remove() {
-            say(self.reply.as_fd(), &Reply::Warning(failure));
-        }
-        if let Err(failure) = self.clean_up(ours).and_then(|()| self.sweep_after()) {
-            say(self.reply.as_fd(), &Reply::Warning(failure));
-        }
-        // Whoever hears of the end may take it for the next build at once.
-        self.user = None;
-        self.observer.iter_mut().for_each(Observer::finish);
-    }
-
-    /// Tells how it ended.
-    fn told(&mut self, exited: Exited) {
-        if let Some(failure) = self.untold.take() {
-            say(self.reply.as_fd(), &Reply::Failed(failure));
-        } else if !self.failed {
-            let failure = || Failure::new(Step::SetUp, "/", Errno::CANCELED);
-            let reply = match self.lost.take() {
-                Some(lost) => Reply::Lost(lost),
-                None if self.started => Reply::Exited(exited),
-                None => Reply::Failed(failure()),
-            };
-            say(self.reply.as_fd(), &reply);
-        }
+        self.builds.iter_mut().for_each(|build| build.finish(&ours));
     }
 }
 
@@ -755,12 +483,6 @@ fn start_observer(file: Option<OwnedFd>, reply: &OwnedFd) -> (Option<Observer>, 
 /// Says something about a build. Nobody may be listening any more.
 pub(crate) fn say(reply: BorrowedFd<'_>, what: &Reply) {
     let _ = send(reply, &wire::encode(what), &[]);
-}
-
-/// Kills what the user of a build runs, which was locked for it.
-fn kill_user(plan: &Plan) -> Result<(), Failure> {
-    let Some((uid, gid)) = plan.identity.outer else { return Ok(()) };
-    sweep::kill(uid, gid, plan.identity.count)
 }
 
 fn read_plan(file: &OwnedFd) -> rustix::io::Result<Plan> {
