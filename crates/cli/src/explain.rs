@@ -61,7 +61,8 @@ fn name(finding: &Finding) -> String {
         // Two paths of one program are one program.
         FindingKind::Program => format!("the program `{path}`"),
         FindingKind::Interpreter { of } => format!("`{path}`, without which `{}` cannot run", of.display()),
-        FindingKind::Header => format!("the header `{path}`{}", within(finding.count)),
+        FindingKind::Header => format!("the header `{path}`"),
+        FindingKind::Headers => format!("the headers `{path}`{}", within(finding.count)),
         FindingKind::Library => format!("the library `{path}`"),
         FindingKind::Socket => format!("a connection to `{path}`"),
         FindingKind::Device => format!("the device `{path}`"),

@@ -62,6 +62,7 @@ fn tier(group: &Group) -> u8 {
         | FindingKind::HostName => 0,
         FindingKind::Program
         | FindingKind::Header
+        | FindingKind::Headers
         | FindingKind::Library
         | FindingKind::Socket
         | FindingKind::Device => 1,
@@ -198,7 +199,9 @@ fn classify(absent: &Absent) -> (FindingKind, Key, PathBuf) {
     }
     if let Some((directory, below)) = header(path) {
         let first = Path::new(below.components().next().map_or(file_name, |first| first.as_os_str()));
-        return (FindingKind::Header, Key(8, first.to_owned()), directory.join(first));
+        let is_one = first == below && absent.host != Some(Kind::Directory);
+        let kind = if is_one { FindingKind::Header } else { FindingKind::Headers };
+        return (kind, Key(8, first.to_owned()), directory.join(first));
     }
     if is_library(file_name) {
         return (FindingKind::Library, Key(9, file_name.into()), path.clone());
@@ -284,12 +287,23 @@ mod tests {
             told(&observed),
             [
                 "Program /usr/local/bin/cmake 2 sh+make",
-                "Header /usr/include/boost 2 cc1plus",
+                "Headers /usr/include/boost 2 cc1plus",
                 "Library /usr/lib/libz.so 1 ld",
                 "File /usr/share/misc/x 1 file",
                 "Directory /etc/ssl/certs 2 curl",
             ]
         );
+    }
+
+    #[test]
+    fn a_directory_of_headers_is_not_called_a_header() {
+        let told = |path, host| {
+            told(&Observed { absent: vec![absent(path, How::Open, "cc1", host)], ..Observed::default() })
+        };
+        assert_eq!(told("/usr/include/zlib.h", Kind::Other), ["Header /usr/include/zlib.h 1 cc1"]);
+        let bits = ["Headers /usr/include/x86_64-linux-gnu/bits 1 cc1"];
+        assert_eq!(told("/usr/include/x86_64-linux-gnu/bits", Kind::Directory), bits);
+        assert_eq!(told("/usr/include/x86_64-linux-gnu/bits/types.h", Kind::Other), bits);
     }
 
     #[test]

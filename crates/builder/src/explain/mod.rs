@@ -43,8 +43,10 @@ pub enum FindingKind {
         /// The program or script.
         of: PathBuf,
     },
-    /// Headers for a compiler.
+    /// A header for a compiler.
     Header,
+    /// A directory of those.
+    Headers,
     /// A library.
     Library,
     /// A socket or pipe that was to be connected to.
