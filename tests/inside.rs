@@ -504,6 +504,22 @@ fn a_failure_ends_with_the_line_to_paste() {
     assert!(run.stdout.starts_with("/nix/store/") && run.code == Some(0), "{}{}", run.stdout, run.stderr);
 }
 
+#[test]
+fn the_line_to_paste_repeats_what_shapes_the_sandbox() {
+    let scene = Scene::new();
+    let options = ["--option", "sandbox-build-dir", "/elsewhere", "--cores", "3"];
+    let said = scene.fails(100, &[&["build", "--no-link"], &options[..], &[&failing(&scene)]].concat());
+    let commands: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once(": store ")).map(|(_, command)| command).collect();
+    for verb in ["build", "sandbox enter"] {
+        let command = commands.iter().find(|command| command.starts_with(verb)).unwrap();
+        assert!(command.contains("--option sandbox-build-dir /elsewhere --option cores 3 "), "{said}");
+    }
+    let words: Vec<&str> = commands.last().unwrap().split(' ').collect();
+    let run = run_shell(scene.elsewhere().args(words), "echo $PWD $NIX_BUILD_CORES");
+    assert_eq!((run.stdout.as_str(), run.code), ("/elsewhere 3\n", Some(0)), "{}", run.stderr);
+}
+
 fn run_shell(command: &mut Command, script: &str) -> Run {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

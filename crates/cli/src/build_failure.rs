@@ -25,6 +25,8 @@ pub(crate) struct LogCommand {
     pub(crate) store_dir: StoreDir,
     /// What the user gave as `--store`.
     pub(crate) store_flag: Option<PathBuf>,
+    /// What else of the command line shapes a sandbox, as options.
+    pub(crate) options: String,
     /// Whether there are sandboxes to step into.
     pub(crate) has_sandboxes: bool,
     /// Whether the command is worth telling that says what a build lacked.
@@ -37,6 +39,7 @@ impl LogCommand {
         Self {
             store_dir: store.store_dir().clone(),
             store_flag: session.store_flag(),
+            options: session.repeated_options().to_owned(),
             has_sandboxes: session.settings().build_use_chroot,
             // Without isolation, a build misses nothing that this machine has.
             explains: session.settings().explain == Explain::Never && session.settings().build_use_chroot,
@@ -44,19 +47,23 @@ impl LogCommand {
     }
 
     fn log(&self, drv: &StorePath) -> String {
-        self.show("log", drv)
+        format!("store log{} {}", self.store_option(), self.quoted(drv))
     }
 
     fn enter(&self, drv: &StorePath) -> String {
-        self.show("sandbox enter", drv)
+        self.in_same_sandbox("sandbox enter", "", drv)
     }
 
-    fn show(&self, verb: &str, drv: &StorePath) -> String {
-        format!("store {verb}{} {}", self.store_option(), shell::quote(&self.store_dir.print(drv)))
+    /// Returns the command that makes the sandbox of `drv` once more, with the settings that this one had.
+    pub(crate) fn in_same_sandbox(&self, verb: &str, flags: &str, drv: &StorePath) -> String {
+        format!("store {verb}{}{}{flags} {}", self.store_option(), self.options, self.quoted(drv))
     }
 
-    /// Returns what has to stand behind the name of a command.
-    pub(crate) fn store_option(&self) -> String {
+    fn quoted(&self, drv: &StorePath) -> String {
+        shell::quote(&self.store_dir.print(drv))
+    }
+
+    fn store_option(&self) -> String {
         let store = self.store_flag.as_deref().map(Path::to_string_lossy);
         store.map_or(String::new(), |dir| format!(" --store {}", shell::quote(&dir)))
     }
@@ -199,6 +206,7 @@ mod tests {
         let log_command = LogCommand {
             store_dir: StoreDir::default(),
             store_flag: store_flag.map(PathBuf::from),
+            options: " --option cores 1".to_owned(),
             has_sandboxes: true,
             explains: false,
         };
@@ -223,7 +231,7 @@ mod tests {
              the whole log: store log --store '/srv/my store' \
              '/nix/store/00000000000000000000000000000000-it?s.drv'\n  \
              its build directory is kept in `/b/kept-1-0`\n  \
-             step into its sandbox: store sandbox enter --store '/srv/my store' \
+             step into its sandbox: store sandbox enter --store '/srv/my store' --option cores 1 \
              '/nix/store/00000000000000000000000000000000-it?s.drv'"
         );
     }

@@ -11,11 +11,7 @@ const MOST_FINDINGS: usize = 10;
 
 /// Returns the command that builds `drv` once more and says what it lacked.
 pub(crate) fn command(drv: &StorePath, log_command: &LogCommand) -> String {
-    format!(
-        "store build{} --explain {}",
-        log_command.store_option(),
-        shell::quote(&log_command.store_dir.print(drv))
-    )
+    log_command.in_same_sandbox("build", " --explain", drv)
 }
 
 /// Returns what an observed build lacked, as lines to stand below another one.
@@ -128,7 +124,13 @@ mod tests {
     use super::*;
 
     fn log_command() -> LogCommand {
-        LogCommand { store_dir: StoreDir::default(), store_flag: None, has_sandboxes: true, explains: true }
+        LogCommand {
+            store_dir: StoreDir::default(),
+            store_flag: None,
+            options: String::new(),
+            has_sandboxes: true,
+            explains: true,
+        }
     }
 
     fn finding(kind: FindingKind, name: &str, remedy: Remedy) -> Finding {

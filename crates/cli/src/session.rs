@@ -16,6 +16,7 @@ use crate::environment::Environment;
 use crate::location;
 use crate::messages::{Messages, Verbosity};
 use crate::results::Results;
+use crate::shell;
 use crate::store_argument;
 
 /// One run of `store`.
@@ -25,15 +26,18 @@ pub(crate) struct Session {
     settings: Settings,
     messages: Messages,
     results: Results,
+    /// See [`Self::repeated_options`].
+    repeated: String,
 }
 
 impl Session {
     /// Reads the configuration; `flags` are the command's own options that are settings, too.
     pub(crate) fn start(globals: Globals, flags: Vec<Flag>) -> Result<Self> {
         let environment = Environment::of_process()?;
+        let repeated = repeated_options(&globals, &flags);
         let settings = settings(&globals, flags, &environment)?;
         let messages = Messages::new(globals.verbosity());
-        Ok(Self { globals, environment, settings, messages, results: Results::new()? })
+        Ok(Self { globals, environment, settings, messages, results: Results::new()?, repeated })
     }
 
     /// Returns the settings in force.
@@ -71,6 +75,11 @@ impl Session {
         let option = || self.globals.options().filter(|(key, _)| *key == "store").last();
         let flag = self.globals.store.as_deref().or_else(|| option().map(|(_, value)| Path::new(value)));
         flag.map(|dir| self.absolute(dir))
+    }
+
+    /// Returns what else of the command line shapes a sandbox, for a command shown to the user that makes the same one.
+    pub(crate) fn repeated_options(&self) -> &str {
+        &self.repeated
     }
 
     /// Returns `path` from the root on; it need not exist.
@@ -155,6 +164,14 @@ impl Session {
     pub(crate) fn location(&self) -> Result<Location> {
         location::choose(self.settings.store.as_deref(), self.environment.user_store.as_deref())
     }
+}
+
+/// Returns the settings of a command line, save the place of the store, as options that every verb takes.
+fn repeated_options(globals: &Globals, flags: &[Flag]) -> String {
+    // Of the flags, only this one is seen by what runs in a sandbox.
+    let cores = flags.iter().filter(|flag| flag.key == "cores").map(|flag| ("cores", flag.value.as_str()));
+    let given = globals.options().filter(|(key, _)| *key != "store").chain(cores);
+    given.map(|(key, value)| format!(" --option {} {}", shell::quote(key), shell::quote(value))).collect()
 }
 
 /// Returns the settings in force; of two flags that set the same, the last one counts.
