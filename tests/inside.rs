@@ -11,7 +11,7 @@ use test_support::{Random, fixture};
 use crate::failures::{FAILING_INPUT, check};
 use crate::person::{Person, inside};
 use crate::processes::{descendants, mounts_below, within};
-use crate::scene::{Run, Scene, derivation, is_root, isolations, shell_derivation, text};
+use crate::scene::{Run, Scene, derivation, is_root, isolations, say, shell_derivation, text};
 
 /// A derivation whose builder leaves something everywhere and fails.
 fn failing(scene: &Scene) -> String {
@@ -370,11 +370,22 @@ fn ctrl_c_goes_to_what_is_in_front() {
     assert_eq!(person.leaves().0, Some(6));
 }
 
+fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    u64::from_str_radix(mask, 16).unwrap() & 1 << (signal as i32 - 1) != 0
+}
+
 #[test]
 fn a_shell_ends_with_store_and_leaves_the_terminal_as_it_was() {
     let scene = Scene::new();
     let file = any(&scene);
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        if is_ignored(signal) {
+            // A shell's `&` and `nohup` do that, and `store` keeps to it.
+            say(&format!("skipped: {signal}, which the tests were started to ignore"));
+            continue;
+        }
         let mut person = Person::with(&scene, &scene.command(&["sandbox", "enter", &file]));
         person.sees("thrown away");
         person.types("echo ready$((40 + 2))");

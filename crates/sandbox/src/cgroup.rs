@@ -279,26 +279,45 @@ impl Cgroup {
 
 impl Group {
     fn make(path: &Path, version: Version) -> io::Result<Self> {
-        loop {
-            fs::create_dir(path)?;
-            let directory = File::open(path)?;
-            rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
-            // Whoever swept it away before it was locked took it for a dead one's.
-            let is_there = fs::metadata(path).is_ok_and(|now| {
-                directory.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (now.dev(), now.ino()))
-            });
-            if is_there {
-                let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?.into();
-                return Ok(Self {
-                    path: path.to_owned(),
-                    version,
-                    controllers: Vec::new(),
-                    directory,
-                    procs,
-                });
-            }
+        let directory = claim(path)?;
+        let procs = OpenOptions::new().write(true).open(path.join("cgroup.procs"))?.into();
+        Ok(Self { path: path.to_owned(), version, controllers: Vec::new(), directory, procs })
+    }
+}
+
+/// Makes a directory that is there and locked, also while others sweep its parent.
+fn claim(path: &Path) -> io::Result<File> {
+    /// A sweeper is on its way for as long as [`remove`] takes.
+    const MOST_TRIES: usize = 1_000;
+    let locked = || {
+        // What is there already is the one of a former try, or the lock tells whose it is.
+        fs::create_dir(path).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
+        let directory = File::open(path)?;
+        rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+        let (now, own) = (fs::metadata(path)?, directory.metadata()?);
+        // Whoever swept it away before it was locked took it for a dead one's.
+        let is_there = (own.dev(), own.ino()) == (now.dev(), now.ino());
+        if is_there { Ok(directory) } else { Err(io::ErrorKind::NotFound.into()) }
+    };
+    for _ in 1..MOST_TRIES {
+        match locked() {
+            Err(error) if is_of_a_sweeper(&error) => pause(),
+            other => return other,
         }
     }
+    locked()
+}
+
+/// Whether it comes from somebody who opened, locked or removed a directory before its maker had the lock.
+fn is_of_a_sweeper(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock)
+}
+
+fn pause() {
+    let _ = rustix::event::poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 }));
 }
 
 fn failed(step: Step, path: &Path) -> impl Fn(io::Error) -> Failure {
@@ -342,7 +361,7 @@ fn remove(path: &Path) -> Result<(), Errno> {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
         }
-        let _ = rustix::event::poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 1_000_000 }));
+        pause();
     }
     Err(Errno::BUSY)
 }
@@ -424,5 +443,26 @@ mod tests {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
         sweep(scratch.path());
         assert!(living.exists() && foreign.exists() && !dead.exists());
+    }
+
+    /// The sweeper came between the making of a group and the lock on it.
+    #[test]
+    fn a_group_is_made_also_while_others_sweep() {
+        let scratch = Scratch::new();
+        let path = scratch.join("store-build-1");
+        fs::create_dir(&path).unwrap();
+        let sweeper = File::open(&path).unwrap();
+        rustix::fs::flock(&sweeper, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let claimed = std::thread::scope(|scope| {
+            let claimed = scope.spawn(|| claim(&path));
+            pause();
+            fs::remove_dir(&path).unwrap();
+            drop(sweeper);
+            claimed.join().unwrap().unwrap()
+        });
+        let is_same = claimed.metadata().unwrap().ino() == fs::metadata(&path).unwrap().ino();
+        assert!(is_same);
+        sweep(scratch.path());
+        assert!(path.exists());
     }
 }
