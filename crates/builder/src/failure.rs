@@ -176,7 +176,7 @@ pub enum BuildFailure {
         kept: Option<PathBuf>,
     },
     /// It failed, and had no network although it would have had one on another host.
-    #[error("this build had no network, which was withheld, as {}", lack.cause)]
+    #[error("the network of this build was withheld ({})", lack.cause)]
     Withheld {
         /// Why, and what to do.
         lack: Lack,

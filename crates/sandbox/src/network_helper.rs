@@ -132,7 +132,8 @@ fn find_program(program: Option<&Path>) -> Result<(Helper, PathBuf), Closed> {
             }
             None => "neither `pasta` nor `slirp4netns` is installed".to_owned(),
         };
-        let remedy = format!("install the Debian package `passt` (or `slirp4netns`), or {INSTEAD}");
+        let first = if program.is_some() { "correct `network-helper`, or empty it and " } else { "" };
+        let remedy = format!("{first}install the Debian package `passt` (or `slirp4netns`), or {INSTEAD}");
         return Err(Closed { why: Withheld::NoHelper, lack: Lack { cause, remedy } });
     };
     match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
