@@ -73,7 +73,7 @@ pub struct BuildUsers {
 pub enum Ids {
     /// One user and one group.
     One,
-    /// [`RANGE`] of each (`uid-range`).
+    /// 65536 of each (`uid-range`).
     Range,
 }
 

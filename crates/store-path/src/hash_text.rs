@@ -7,7 +7,7 @@ use data_encoding::{BASE64, HEXLOWER, HEXLOWER_PERMISSIVE};
 
 use crate::{Hash, HashAlgorithm, base32};
 
-/// Why a text or some bytes are not a [`Hash`].
+/// Why a text or some bytes are not a [`Hash`](struct@crate::Hash).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
     /// No algorithm has this name.
