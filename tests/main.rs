@@ -41,6 +41,7 @@ mod scene;
 mod strangers;
 mod subordinate;
 mod targets;
+mod terminal;
 mod timeouts;
 mod users;
 mod verify;

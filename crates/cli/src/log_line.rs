@@ -9,8 +9,8 @@ pub(crate) fn prefixed(drv: &StorePath, line: &[u8]) -> String {
     format!("{name}> {}", printable(line))
 }
 
-/// Returns a line without what would move the terminal's cursor; colours stay, and a progress bar shows its last
-/// state.
+/// Returns a line without what would move the terminal's cursor; colours stay until its end, and a progress bar shows
+/// its last state.
 pub(crate) fn printable(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let last = line.rsplit(|byte| *byte == b'\r').next().unwrap_or(line);
@@ -18,15 +18,30 @@ pub(crate) fn printable(line: &[u8]) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut pieces = text.split('\x1b');
     push_plain(&mut shown, pieces.next().unwrap_or_default());
+    let mut is_coloured = false;
     for piece in pieces {
         let (sequence, rest) = split_sequence(piece);
-        if sequence.ends_with('m') {
+        if let Some(parameters) = colours(sequence) {
             shown.push('\x1b');
             shown.push_str(sequence);
+            is_coloured = !matches!(parameters, "" | "0");
         }
         push_plain(&mut shown, rest);
     }
+    // The next line is another build's, or ours.
+    if is_coloured {
+        shown.push_str("\x1b[0m");
+    }
     shown
+}
+
+/// The parameters of a control sequence that sets colours and nothing else.
+///
+/// Terminals obey control characters inside of one, and one with `<`, `=`, `>` or `?` is about the keyboard, or asks
+/// for an answer.
+fn colours(sequence: &str) -> Option<&str> {
+    let parameters = sequence.strip_prefix('[')?.strip_suffix('m')?;
+    parameters.chars().all(|char| matches!(char, '0'..=';')).then_some(parameters)
 }
 
 /// Splits what follows an escape character into the rest of its control sequence and the text behind it.
@@ -62,5 +77,17 @@ mod tests {
     fn colours_stay_and_the_cursor_does_not_move() {
         let line = b"\x1b[1;31mred\x1b[0m \x1b[2Jnot \x1b[1Acleared";
         assert_eq!(printable(line), "\x1b[1;31mred\x1b[0m not cleared");
+        for line in
+            ["\x1b[\x08\x08\x08mx", "\x1b[?4mx", "\x1b[>4;2mx", "\x1b[1\u{9b}mx", "\x1b[\x0b1mx", "\x1b[ mx"]
+        {
+            assert_eq!(printable(line.as_bytes()), "x", "{line:?}");
+        }
+    }
+
+    #[test]
+    fn colours_end_with_their_line() {
+        assert_eq!(printable(b"\x1b[8mhidden"), "\x1b[8mhidden\x1b[0m");
+        assert_eq!(printable(b"\x1b[38:5:1mred\x1b[m"), "\x1b[38:5:1mred\x1b[m");
+        assert_eq!(printable(b"\x1b[31mred\x1b[0;8mhidden"), "\x1b[31mred\x1b[0;8mhidden\x1b[0m");
     }
 }

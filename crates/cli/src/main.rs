@@ -127,7 +127,8 @@ fn finish(session: &mut Session, command: &Command) -> Exit {
         if session.results().reader_gone() {
             return Exit::Success;
         }
-        session.messages().error(format_args!("{error:#}"));
+        // It may name what somebody else has written into a file of derivations.
+        session.messages().error(build_failure::harmless(&format!("{error:#}")));
         if let Some(advice) = advice::after(&error) {
             session.messages().error(advice);
         }

@@ -4,6 +4,8 @@ use std::fmt::{Arguments, Display};
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::build_failure::harmless;
+
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verbosity {
@@ -92,7 +94,7 @@ impl Messages {
 
     /// Says what the user should know even with `--quiet`.
     pub(crate) fn warn(&self, text: impl Display) {
-        self.say(Verbosity::Quiet, format_args!("store: warning: {text}"));
+        self.say(Verbosity::Quiet, format_args!("store: warning: {}", harmless(&text.to_string())));
     }
 
     /// Says why something could not be done.

@@ -4,6 +4,7 @@
 //! tested and read without a kernel. [`crate::Launcher::run`] is the only thing that carries it out.
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -440,7 +441,8 @@ impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exec(exec) => {
-                write!(f, "exec {} in {}", exec.path.display(), exec.directory.display())?;
+                let path = exec.path.as_os_str().as_bytes().escape_ascii();
+                write!(f, "exec {path} in {}", exec.directory.display())?;
                 if exec.personality_32 {
                     f.write_str(" as 32-bit")?;
                 }
