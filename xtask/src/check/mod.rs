@@ -24,8 +24,11 @@ pub(crate) fn run() -> Result<()> {
     for command in [
         &["fmt", "--all", "--check"][..],
         &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        &["doc", "--quiet", "--workspace", "--no-deps"],
     ] {
-        complaints.extend(cargo::succeed(&mut cargo::cargo(command)).err().map(|error| error.to_string()));
+        let mut command = cargo::cargo(command);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        complaints.extend(cargo::succeed(&mut command).err().map(|error| error.to_string()));
     }
     for complaint in &complaints {
         eprintln!("{complaint}");
