@@ -1,8 +1,9 @@
 //! The program that connects a build's own network to the outside: which one, and what it is told.
 //!
 //! `pasta` and `slirp4netns` do the same: they have the other end of an interface of the build's network
-//! namespace, and make of every connection one of their own from the host's network. So the build has no more
-//! than any program elsewhere in the world: not the host's loopback, nor its abstract sockets, nor other builds.
+//! namespace, and make of every connection one of their own from the host's network. So the build has what the
+//! host reaches by its interfaces, its own addresses there too, and neither its loopback, nor its abstract sockets,
+//! nor other builds.
 //!
 //! Addresses in the build are from the ranges kept for documentation, the same on every host and under both
 //! helpers: nobody's, so none that a build wants to reach.
