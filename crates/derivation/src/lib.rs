@@ -34,6 +34,7 @@ pub mod json;
 mod model;
 mod modulo;
 mod options;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -42,3 +43,4 @@ pub use closure::{ClosureError, check_closure};
 pub use model::{Derivation, InputOutputs, Output, OutputName};
 pub use modulo::{InputError, Modulo};
 pub use options::{Forbidden, GraphExport, OptionError, Options};
+pub use resolve::{Link, ResolveError, is_resolved, resolve};

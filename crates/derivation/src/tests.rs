@@ -3,4 +3,5 @@
 mod corpus;
 mod fixtures;
 mod golden;
+mod golden_resolve;
 mod random;

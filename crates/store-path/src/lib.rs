@@ -50,6 +50,6 @@ pub use make_path::output_name;
 pub use name::{Name, NameError};
 pub use path::{StorePath, StorePathError};
 pub use path_info::PathInfo;
-pub use placeholder::placeholder;
+pub use placeholder::{Placeholder, placeholder};
 pub use ref_scanner::RefScanner;
 pub use store_dir::{StoreDir, StoreDirError};
