@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::derivation_file;
 use crate::exit::Exit;
-use crate::recipe;
 use crate::session::Session;
 
 /// Adds the derivations of a file to the store and prints the paths of those that no other one there uses.
@@ -25,13 +25,13 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let stated = if args.file == Path::new("-") {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).context("cannot read stdin")?;
-        recipe::parse(&text, Path::new("stdin"), store.store_dir())
+        derivation_file::parse(&text, Path::new("stdin"), store.store_dir())
             .context("cannot read the derivations on stdin")?
     } else {
-        recipe::read(&session.absolute(&args.file), store.store_dir())?
+        derivation_file::read(&session.absolute(&args.file), store.store_dir())?
     };
     let checked = engine::import(&store, stated)?;
-    let goals = recipe::goals(&checked).into_iter();
+    let goals = derivation_file::goals(&checked).into_iter();
     session.print_list(goals.map(|goal| store.store_dir().print(goal.path())).collect())?;
     Ok(Exit::Success)
 }

@@ -9,9 +9,9 @@ use derivation::{Derivation, check_closure, json};
 use local_store::LocalStore;
 use store_path::StorePath;
 
+use crate::derivation_file;
 use crate::derivers;
 use crate::exit::Exit;
-use crate::recipe;
 use crate::session::Session;
 use crate::store_argument;
 
@@ -84,7 +84,7 @@ fn read(store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivatio
 
 /// Reads and completes the derivations of a file, of which the store learns nothing.
 fn read_file(store: &LocalStore, file: &Path) -> Result<Vec<(StorePath, Derivation)>> {
-    let stated = recipe::read(file, store.store_dir())?;
+    let stated = derivation_file::read(file, store.store_dir())?;
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
     Ok(checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone())).collect())

@@ -11,9 +11,9 @@ use sandbox::Launcher;
 use serde_json::json;
 use store_path::StorePath;
 
+use crate::derivation_file;
 use crate::exit::Exit;
 use crate::plan_json;
-use crate::recipe;
 use crate::session::Session;
 use crate::store_argument;
 use crate::target;
@@ -87,10 +87,10 @@ fn find(store: &LocalStore, argument: &Path) -> Result<Found> {
 
 /// Reads and completes the derivations of a file, of which the store learns nothing.
 fn in_file(store: &LocalStore, file: &Path) -> Result<Found> {
-    let stated = recipe::read(file, store.store_dir())?;
+    let stated = derivation_file::read(file, store.store_dir())?;
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
-    let goals = recipe::goals(&checked);
+    let goals = derivation_file::goals(&checked);
     ensure!(!goals.is_empty(), "there is no derivation in `{}` that no other one there uses", file.display());
     if goals.len() > 1 {
         let paths: Vec<String> = goals.iter().map(|goal| store.store_dir().print(goal.path())).collect();

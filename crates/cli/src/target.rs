@@ -7,8 +7,8 @@ use engine::{Selection, Wanted};
 use local_store::LocalStore;
 use store_path::StorePath;
 
+use crate::derivation_file;
 use crate::derivers;
-use crate::recipe;
 use crate::session::Session;
 use crate::store_argument;
 
@@ -69,10 +69,10 @@ fn in_store(store: &LocalStore, path: StorePath, outputs: Selection) -> Result<W
 
 /// Adds the derivations of a file, and wants those that no other one there uses.
 fn in_file(store: &LocalStore, file: &Path, outputs: &Selection) -> Result<Vec<Wanted>> {
-    let stated = recipe::read(file, store.store_dir())?;
+    let stated = derivation_file::read(file, store.store_dir())?;
     let checked = engine::import(store, stated)
         .with_context(|| format!("cannot use the derivations in `{}`", file.display()))?;
-    let goals = recipe::goals(&checked).into_iter();
+    let goals = derivation_file::goals(&checked).into_iter();
     Ok(goals.map(|goal| Wanted::Outputs { drv: goal.path().clone(), outputs: outputs.clone() }).collect())
 }
 

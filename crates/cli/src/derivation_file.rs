@@ -1,5 +1,5 @@
 //! Derivations in files of the user's: JSON of any form, or the text of a `.drv`.
-#![expect(clippy::disallowed_methods, reason = "recipes are files of the user's")]
+#![expect(clippy::disallowed_methods, reason = "derivations are read from files of the user's")]
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
