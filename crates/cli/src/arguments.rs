@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Shows derivations, and adds them to the store.
     #[command(subcommand, after_help = "Example:\n  store derivation show /nix/store/…-hello.drv")]
     Derivation(Derivation),
+    /// Describes recipes: derivations that are written by hand.
+    #[command(subcommand, after_help = "Example:\n  store recipe schema > recipe.schema.json")]
+    Recipe(Recipe),
     Dump(crate::dump::Args),
     Restore(crate::restore::Args),
     /// Computes hashes as the store does.
@@ -55,6 +58,12 @@ pub(crate) enum Command {
 pub(crate) enum Derivation {
     Show(crate::derivation_show::Args),
     Add(crate::derivation_add::Args),
+}
+
+/// The verbs of `store recipe`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Recipe {
+    Schema(crate::recipe_schema::Args),
 }
 
 /// The verbs of `store sandbox`.

@@ -85,6 +85,12 @@ pub(crate) fn describe(drv: &StorePath, failure: &BuildFailure, log_command: &Lo
     if let Some(advice) = limit(failure).or_else(|| remedy(failure.itself())) {
         text.push_str(&format!("\n  {advice}"));
     }
+    if let BuildFailure::Hash { specified, got, .. } = failure.itself()
+        && recipe::is_unknown(specified)
+    {
+        // Nothing has that hash: the recipe left it empty to be told.
+        text.push_str(&format!("\n  write into the recipe: \"hash\": \"{}\"", got.to_sri()));
+    }
     if let BuildFailure::Withheld { lack, .. } = failure {
         text.push_str(&format!("\n  to give it a network: {}", lack.remedy));
     }
@@ -169,7 +175,9 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
                  `filter-syscalls = false` builds without one"
             }
         }),
-        BuildFailure::Hash { .. } => Some("if what it got is right, put that hash into the derivation"),
+        BuildFailure::Hash { specified, .. } if !recipe::is_unknown(specified) => {
+            Some("if what it got is right, put that hash into the derivation")
+        }
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::derivation_file;
 use crate::exit::Exit;
+use crate::recipe::{self, Sources};
 use crate::session::Session;
 
 /// Adds the derivations of a file to the store and prints the paths of those that no other one there uses.
@@ -14,7 +15,7 @@ use crate::session::Session;
 #[command(after_help = "Examples:\n  store derivation add hello.json\n  \
                         nix-instantiate … | xargs nix show-derivation | store derivation add")]
 pub(crate) struct Args {
-    /// JSON as `store derivation show` prints it, or a `.drv` file; `-` for JSON on stdin.
+    /// A recipe, JSON as `store derivation show` prints it, or a `.drv` file; `-` for JSON on stdin.
     #[arg(default_value = "-")]
     file: PathBuf,
 }
@@ -25,10 +26,10 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let stated = if args.file == Path::new("-") {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).context("cannot read stdin")?;
-        derivation_file::parse(&text, Path::new("stdin"), store.store_dir())
-            .context("cannot read the derivations on stdin")?
+        // What a recipe there names is looked for where `store` was started.
+        recipe::parse(session, &store, text, &session.absolute(Path::new("stdin")), Sources::Added)?
     } else {
-        derivation_file::read(&session.absolute(&args.file), store.store_dir())?
+        recipe::read(session, &store, &session.absolute(&args.file), Sources::Added)?
     };
     let checked = engine::import(&store, stated)?;
     let goals = derivation_file::goals(&checked).into_iter();

@@ -1,23 +1,15 @@
 //! Derivations in files of the user's: JSON of any form, or the text of a `.drv`.
-#![expect(clippy::disallowed_methods, reason = "derivations are read from files of the user's")]
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use derivation::{Checked, Derivation, aterm, json};
 use store_path::{Name, StoreDir, StorePath};
 
 /// A derivation, and the path its file states for it.
 pub(crate) type Stated = (Option<StorePath>, Derivation);
-
-/// Reads all derivations of a file.
-pub(crate) fn read(path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
-    let read = || parse(&fs::read(path)?, path, store_dir);
-    read().with_context(|| format!("cannot read the derivations in `{}`", path.display()))
-}
 
 /// Reads the contents of such a file, which has one derivation at least; the name of one that holds a `.drv`'s text is its derivation's.
 pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {

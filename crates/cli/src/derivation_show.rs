@@ -9,9 +9,9 @@ use derivation::{Derivation, check_closure, json};
 use local_store::LocalStore;
 use store_path::StorePath;
 
-use crate::derivation_file;
 use crate::derivers;
 use crate::exit::Exit;
+use crate::recipe::{self, Sources};
 use crate::session::Session;
 use crate::store_argument;
 
@@ -55,7 +55,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store()?;
     let mut shown = BTreeMap::new();
     for argument in &args.paths {
-        shown.extend(read(&store, &session.absolute(argument))?);
+        shown.extend(read(session, &store, &session.absolute(argument))?);
     }
     if args.recursive {
         add_inputs(&store, &mut shown)?;
@@ -68,10 +68,10 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 }
 
 /// Reads what one argument means.
-fn read(store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivation)>> {
+fn read(session: &Session, store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivation)>> {
     let path = match store_argument::resolve(store.location(), argument) {
         Ok(path) => path,
-        Err(_) if argument.is_file() => return read_file(store, argument),
+        Err(_) if argument.is_file() => return read_file(session, store, argument),
         Err(error) => return Err(error),
     };
     let candidates: BTreeSet<StorePath> = derivers::of(store, &path)?.into_iter().collect();
@@ -83,8 +83,8 @@ fn read(store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivatio
 }
 
 /// Reads and completes the derivations of a file, of which the store learns nothing.
-fn read_file(store: &LocalStore, file: &Path) -> Result<Vec<(StorePath, Derivation)>> {
-    let stated = derivation_file::read(file, store.store_dir())?;
+fn read_file(session: &Session, store: &LocalStore, file: &Path) -> Result<Vec<(StorePath, Derivation)>> {
+    let stated = recipe::read(session, store, file, Sources::Named)?;
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
     Ok(checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone())).collect())

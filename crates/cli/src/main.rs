@@ -41,6 +41,8 @@ mod path_info;
 mod plan_json;
 mod progress;
 mod query;
+mod recipe;
+mod recipe_schema;
 mod restore;
 mod results;
 mod sandbox_enter;
@@ -62,7 +64,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Command, Config, Derivation, Hash, Sandbox};
+use crate::arguments::{Command, Config, Derivation, Hash, Recipe, Sandbox};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
@@ -145,6 +147,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Log(args) => log::run(session, args),
         Command::Derivation(Derivation::Show(args)) => derivation_show::run(session, args),
         Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
+        Command::Recipe(Recipe::Schema(args)) => recipe_schema::run(session, args),
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),

@@ -14,6 +14,7 @@ use store_path::StorePath;
 use crate::derivation_file;
 use crate::exit::Exit;
 use crate::plan_json;
+use crate::recipe::{self, Sources};
 use crate::session::Session;
 use crate::store_argument;
 use crate::target;
@@ -39,7 +40,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     // Which outputs are wanted does not matter: a build makes them all.
     let found =
         if whole.exists() { whole } else { session.absolute(Path::new(target::split(&args.target).0)) };
-    let mut found = find(&store, &found)?;
+    let mut found = find(session, &store, &found)?;
     let derivation = match found.derivations.remove(&found.drv) {
         Some(derivation) => derivation,
         None => engine::read_derivation(&store, &found.drv)?,
@@ -77,17 +78,17 @@ struct Found {
     derivations: HashMap<StorePath, Derivation>,
 }
 
-fn find(store: &LocalStore, argument: &Path) -> Result<Found> {
+fn find(session: &Session, store: &LocalStore, argument: &Path) -> Result<Found> {
     match store_argument::resolve(store.location(), argument) {
         Ok(path) => Ok(Found { drv: visit::of_output(store, &path)?, derivations: HashMap::new() }),
-        Err(_) if argument.is_file() => in_file(store, argument),
+        Err(_) if argument.is_file() => in_file(session, store, argument),
         Err(error) => Err(error),
     }
 }
 
 /// Reads and completes the derivations of a file, of which the store learns nothing.
-fn in_file(store: &LocalStore, file: &Path) -> Result<Found> {
-    let stated = derivation_file::read(file, store.store_dir())?;
+fn in_file(session: &Session, store: &LocalStore, file: &Path) -> Result<Found> {
+    let stated = recipe::read(session, store, file, Sources::Named)?;
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
     let goals = derivation_file::goals(&checked);

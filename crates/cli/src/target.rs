@@ -9,6 +9,7 @@ use store_path::StorePath;
 
 use crate::derivation_file;
 use crate::derivers;
+use crate::recipe::{self, Sources};
 use crate::session::Session;
 use crate::store_argument;
 
@@ -22,7 +23,7 @@ pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Resul
     let path = session.absolute(Path::new(path));
     match store_argument::resolve(store.location(), &path) {
         Ok(found) => Ok(vec![in_store(store, found, selection)?]),
-        Err(_) if path.is_file() => in_file(store, &path, &selection),
+        Err(_) if path.is_file() => in_file(session, store, &path, &selection),
         Err(_) if path.is_dir() => bail!("`{word}` is a directory; name the file with the derivation"),
         Err(error) if word.contains('#') || word.contains("://") => Err(error
             .context(format!("cannot build `{word}`; it takes a file with derivations, or a store path"))),
@@ -68,8 +69,8 @@ fn in_store(store: &LocalStore, path: StorePath, outputs: Selection) -> Result<W
 }
 
 /// Adds the derivations of a file, and wants those that no other one there uses.
-fn in_file(store: &LocalStore, file: &Path, outputs: &Selection) -> Result<Vec<Wanted>> {
-    let stated = derivation_file::read(file, store.store_dir())?;
+fn in_file(session: &Session, store: &LocalStore, file: &Path, outputs: &Selection) -> Result<Vec<Wanted>> {
+    let stated = recipe::read(session, store, file, Sources::Added)?;
     let checked = engine::import(store, stated)
         .with_context(|| format!("cannot use the derivations in `{}`", file.display()))?;
     let goals = derivation_file::goals(&checked).into_iter();

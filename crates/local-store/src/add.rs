@@ -14,6 +14,7 @@ use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, Name, Pa
 use crate::canonical::{Inodes, STORE_TIME, canonicalise};
 use crate::delete::remove_tree;
 use crate::error::Error;
+use crate::part::Part;
 use crate::store::LocalStore;
 use crate::threads;
 
@@ -39,6 +40,17 @@ impl LocalStore {
 
     /// Adds a copy of the tree at `source`, whose archive has the SHA-256 `hash`.
     pub(crate) fn add_hashed(&self, name: &Name, source: &Path, hash: &Hash) -> Result<PathInfo, Error> {
+        self.add_part(name, source, &Part::whole(), hash)
+    }
+
+    /// Adds a copy of a part of the tree at `source`, where the archive of that has the SHA-256 `hash`.
+    pub(crate) fn add_part(
+        &self,
+        name: &Name,
+        source: &Path,
+        part: &Part,
+        hash: &Hash,
+    ) -> Result<PathInfo, Error> {
         let path = self.store_dir().source_path(name, hash, &BTreeSet::new(), false);
         self.temp_root(&path)?;
         if let Some(info) = self.path_info(&path)? {
@@ -49,7 +61,7 @@ impl LocalStore {
         if let Some(info) = self.path_info(&path)? {
             return Ok(info);
         }
-        let info = self.copy_in(source, &path, hash)?;
+        let info = self.copy_in(source, part, &path, hash)?;
         self.register(std::slice::from_ref(&info))?;
         Ok(info)
     }
@@ -126,9 +138,9 @@ impl LocalStore {
         fs::rename(&aside, place).map_err(Error::file("write", place))
     }
 
-    fn copy_in(&self, source: &Path, path: &StorePath, hash: &Hash) -> Result<PathInfo, Error> {
+    fn copy_in(&self, source: &Path, part: &Part, path: &StorePath, hash: &Hash) -> Result<PathInfo, Error> {
         let place = self.clear(path)?;
-        let copied = threads::copy(source, &place).and_then(|archive| {
+        let copied = threads::copy(source, part, &place).and_then(|archive| {
             canonicalise(&place, None, &mut Inodes::default())?;
             if archive.0 == *hash { Ok(archive) } else { Err(Error::Changed { path: source.to_owned() }) }
         });

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::canonical::{Inodes, canonicalise};
 use crate::error::Error;
+use crate::part::Part;
 use crate::threads;
 
 /// Copies the tree at `source` to `target`, which is new, with canonical metadata.
@@ -11,6 +12,6 @@ use crate::threads;
 /// Nobody has a file of the copy open. Who made the tree may have: closing it to them by its mode does not
 /// take away the descriptors that they hold, or have passed on.
 pub fn copy_tree(source: &Path, target: &Path) -> Result<(), Error> {
-    threads::copy(source, target)?;
+    threads::copy(source, &Part::whole(), target)?;
     canonicalise(target, None, &mut Inodes::default())
 }

@@ -148,6 +148,17 @@ pub enum Error {
         computed: Box<Hash>,
     },
 
+    /// A rule for what is not imported cannot be understood.
+    #[error("cannot read line {line} of the ignore rules in `{}`: {reason}", path.display())]
+    IgnoreRule {
+        /// The file with the rules.
+        path: PathBuf,
+        /// The line, from 1 on.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// Paths that refer to each other in a circle could never be deleted.
     #[error("`{}` and `{}` refer to each other", .0.0, .0.1)]
     Cycle(Box<(StorePath, StorePath)>),

@@ -11,6 +11,7 @@ use std::thread;
 use store_path::{Hash, HashAlgorithm, HashSink};
 
 use crate::error::Error;
+use crate::part::Part;
 
 /// Does `work` on every item, in up to `jobs` threads; the results come in the order of the items.
 pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
@@ -47,15 +48,15 @@ pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Copies the tree at `source` to `target`, which is new; returns the hash and size of its archive.
+/// Copies a part of the tree at `source` to `target`, which is new; returns the hash and size of its archive.
 ///
 /// Reading and writing overlap: one thread archives into a pipe, this one unpacks from it.
-pub(crate) fn copy(source: &Path, target: &Path) -> Result<(Hash, u64), Error> {
+pub(crate) fn copy(source: &Path, part: &Part, target: &Path) -> Result<(Hash, u64), Error> {
     let (reader, writer) = io::pipe().map_err(Error::file("copy", source))?;
     thread::scope(|scope| {
         let archive = move || {
             let mut sink = Tee { hash: HashSink::new(HashAlgorithm::Sha256), pipe: writer };
-            nar::dump(source, &mut sink).map(|_| sink.hash.finish())
+            part.dump(source, &mut sink).map(|_| sink.hash.finish())
         };
         let archiving =
             thread::Builder::new().spawn_scoped(scope, archive).map_err(Error::file("copy", source))?;

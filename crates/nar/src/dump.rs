@@ -58,13 +58,28 @@ pub enum DumpError {
 /// on the way to a file. A descriptor for each of these directories stays open: that is what limits the depth
 /// (about a thousand), while a [`crate::Reader`] takes 64 levels, as Nix does.
 pub fn dump(path: &Path, sink: &mut impl Write) -> Result<u64, DumpError> {
-    let mut walk = Walk { root: path, writer: Writer::new(sink), open: Vec::new() };
+    dump_where(path, None, sink)
+}
+
+/// Does the same for a part of the tree: what `keeps` says of the path of each entry, which begins with `path`.
+///
+/// What is below an entry that is not kept is not looked at.
+pub fn dump_part(path: &Path, keeps: Keeps<'_>, sink: &mut impl Write) -> Result<u64, DumpError> {
+    dump_where(path, Some(keeps), sink)
+}
+
+/// Tells whether an entry of a directory belongs into an archive.
+pub type Keeps<'a> = &'a dyn Fn(&Path) -> bool;
+
+fn dump_where(path: &Path, keeps: Option<Keeps<'_>>, sink: &mut impl Write) -> Result<u64, DumpError> {
+    let mut walk = Walk { root: path, keeps, writer: Writer::new(sink), open: Vec::new() };
     walk.tree()?;
     walk.writer.finish().map_err(|error| Failure::Write(error).at(path, path.to_owned()))
 }
 
 struct Walk<'root, W> {
     root: &'root Path,
+    keeps: Option<Keeps<'root>>,
     writer: Writer<W>,
     /// From the root to the current directory; a stack of our own, so that no tree exhausts the thread's.
     open: Vec<Directory>,
@@ -128,13 +143,24 @@ impl<W: Write> Walk<'_, W> {
             Type::Directory => {
                 let directory = Directory::open(parent, &entry.name)?;
                 self.open.push(directory);
+                self.leave_out();
                 Ok(self.writer.directory()?)
             }
             other => Err(Failure::Kind(describe(other))),
         }
     }
 
-    /// The path of a node that could not be written: built only for the message.
+    /// Forgets the entries of the directory just opened that do not belong into the archive.
+    fn leave_out(&mut self) {
+        let Some(keeps) = self.keeps else { return };
+        let Some(directory) = self.open.pop() else { return };
+        let path = self.path_of(&directory.name);
+        let Directory { stream, name, mut left } = directory;
+        left.retain(|entry| keeps(&path.join(OsStr::from_bytes(entry.name.to_bytes()))));
+        self.open.push(Directory { stream, name, left });
+    }
+
+    /// The path of a node: built only for messages, and to ask whether it belongs into the archive.
     fn path_of(&self, name: &CStr) -> PathBuf {
         let parents = self.open.iter().map(|directory| directory.name.as_c_str());
         parents.chain([name]).map(|name| OsStr::from_bytes(name.to_bytes())).collect()

@@ -4,7 +4,7 @@
 //! the contents and whether the owner may execute it: no times, owners, other modes, attributes or hard links.
 //! So two trees have the same archive just when a build cannot tell them apart.
 //!
-//! [`dump`] and [`restore`] are for trees on disk. [`Reader`] and [`Writer`] are the events under them, for
+//! [`dump`] and [`restore`] are for trees on disk, [`dump_part`] for one of which not all is wanted. [`Reader`] and [`Writer`] are the events under them, for
 //! archives that never become a tree:
 //!
 //! ```
@@ -37,7 +37,7 @@ mod tests;
 mod tokens;
 mod writer;
 
-pub use dump::{DumpError, dump};
+pub use dump::{DumpError, Keeps, dump, dump_part};
 pub use read_error::{Problem, ReadError};
 pub use reader::{Contents, Event, Reader};
 pub use restore::{RestoreError, restore};

@@ -8,6 +8,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("nar", 0),
     ("sandbox", 0),
     ("derivation", 1),
+    ("recipe", 1),
     ("settings", 1),
     ("scheduler", 1),
     ("store-db", 1),

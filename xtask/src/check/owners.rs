@@ -13,6 +13,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("cargo_metadata", &["xtask"]),
     ("clap", &["cli"]),
     ("data-encoding", &["store-path"]),
+    ("ignore", &["local-store"]),
     ("libc", &["sandbox"]),
     ("libtest-mimic", &["test-support"]),
     ("md-5", &["store-path"]),
@@ -21,15 +22,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("postcard", &["sandbox"]),
     ("rusqlite", &["store-db"]),
     ("rustix", &["sandbox", "local-store"]),
-    ("serde", &["sandbox", "derivation", "builder"]),
-    ("serde_json", &["derivation", "builder", "cli", "xtask"]),
+    ("schemars", &["recipe"]),
+    ("serde", &["sandbox", "derivation", "recipe", "builder"]),
+    ("serde_json", &["derivation", "recipe", "builder", "cli", "xtask"]),
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),
+    ("strsim", &["recipe"]),
     ("tempfile", &["test-support", "xtask"]),
 ];
 const EVERYBODYS: &str = "thiserror";
 /// What tests of every crate may use.
-const FOR_TESTS: &[&str] = &["proptest", "tempfile", "nix", "serde_json", "libtest-mimic"];
+const FOR_TESTS: &[&str] = &["proptest", "tempfile", "nix", "serde_json", "libtest-mimic", "jsonschema"];
 
 /// Complains of outside packages in crates that do not own them, and of owners that have no use for theirs.
 pub(super) fn complaints(metadata: &Metadata) -> Vec<String> {
