@@ -15,6 +15,8 @@ mod confined;
 mod container;
 mod delete;
 mod derivation;
+mod derivation_diff;
+mod derivation_graph;
 mod doctor;
 mod escapes;
 mod explain;

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     PathInfo(crate::path_info::Args),
     Query(crate::query::Args),
     Log(crate::log::Args),
-    /// Shows derivations, and adds them to the store.
+    /// Shows, compares and draws derivations, and adds them to the store.
     #[command(subcommand, after_help = "Example:\n  store derivation show /nix/store/…-hello.drv")]
     Derivation(Derivation),
     /// Describes recipes: derivations that are written by hand.
@@ -57,6 +57,8 @@ pub(crate) enum Command {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Derivation {
     Show(crate::derivation_show::Args),
+    Diff(crate::derivation_diff::Args),
+    Graph(crate::derivation_graph::Args),
     Add(crate::derivation_add::Args),
 }
 

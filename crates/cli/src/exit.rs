@@ -8,10 +8,12 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Everything that was asked for is done.
     Success,
-    /// Something went wrong; stderr says what. Also: `verify` found damage.
+    /// Something went wrong; stderr says what. Also: `verify` found damage, `derivation diff` a difference.
     Failure,
     /// The command line was not understood.
     Usage,
+    /// `derivation diff`: something is in the way of comparing, so it is not said whether there are differences.
+    NotCompared,
     /// `doctor`: builds work, but not everything that isolates them is there.
     Limited,
     /// `doctor`: this machine cannot isolate a build at all.
@@ -30,7 +32,7 @@ impl Exit {
         match self {
             Self::Success => 0,
             Self::Failure => 1,
-            Self::Usage => 2,
+            Self::Usage | Self::NotCompared => 2,
             Self::Limited => 10,
             Self::NoIsolation => 11,
             Self::Interrupted => 130,

@@ -16,8 +16,11 @@ mod config;
 mod config_show;
 mod delete;
 mod derivation_add;
+mod derivation_diff;
 mod derivation_file;
+mod derivation_graph;
 mod derivation_show;
+mod derivations_at_hand;
 mod derivers;
 mod doctor;
 mod dump;
@@ -146,6 +149,8 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Query(args) => query::run(session, args),
         Command::Log(args) => log::run(session, args),
         Command::Derivation(Derivation::Show(args)) => derivation_show::run(session, args),
+        Command::Derivation(Derivation::Diff(args)) => derivation_diff::run(session, args),
+        Command::Derivation(Derivation::Graph(args)) => derivation_graph::run(session, args),
         Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
         Command::Recipe(Recipe::Schema(args)) => recipe_schema::run(session, args),
         Command::Dump(args) => dump::run(session, args),

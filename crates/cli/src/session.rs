@@ -98,6 +98,11 @@ impl Session {
         self.open_store()
     }
 
+    /// Opens the store that the settings choose if it is there, for a command that can do without.
+    pub(crate) fn open_store_if_there(&self) -> Result<Option<LocalStore>> {
+        if self.location()?.state_dir.exists() { self.open_store().map(Some) } else { Ok(None) }
+    }
+
     /// Opens the store that the settings choose, and makes it if it is not there.
     pub(crate) fn open_store(&self) -> Result<LocalStore> {
         let location = self.location()?;

@@ -30,6 +30,8 @@
 pub mod aterm;
 mod check;
 mod closure;
+mod diff;
+mod graph;
 pub mod json;
 mod model;
 mod modulo;
@@ -40,6 +42,8 @@ mod tests;
 
 pub use check::{CheckError, Checked, check};
 pub use closure::{ClosureError, check_closure};
+pub use diff::{Both, Cause, Change, Diff, Pair, Side, diff};
+pub use graph::{Contents, Graph, Node, graph};
 pub use model::{Derivation, InputOutputs, Output, OutputName};
 pub use modulo::{InputError, Modulo};
 pub use options::{Forbidden, GraphExport, OptionError, Options};

@@ -27,6 +27,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("serde_json", &["derivation", "recipe", "builder", "cli", "xtask"]),
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),
+    ("similar", &["cli"]),
     ("strsim", &["recipe"]),
     ("tempfile", &["test-support", "xtask"]),
 ];
