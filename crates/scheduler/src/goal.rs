@@ -26,7 +26,7 @@ pub enum Outcome {
     Cancelled,
 }
 
-/// Where a goal stands. A goal only moves down this list.
+/// Where a goal stands. A goal only moves down this list, save that one which waits may turn out to wait for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Wanted; that many inputs are not done yet. Never zero.
@@ -50,7 +50,7 @@ impl State {
     /// Returns whether a goal may move from here to `next`.
     pub(crate) fn may_become(self, next: Self) -> bool {
         match (self, next) {
-            (Self::Waiting(count), Self::Waiting(left)) => left + 1 == count,
+            (Self::Waiting(count), Self::Waiting(left)) => left + 1 == count || left > count,
             (Self::Waiting(count), Self::Ready) => count == 1,
             (Self::Waiting(_), Self::Ended(outcome)) => outcome == Outcome::Cancelled,
             (Self::Ready, Self::Running) | (Self::Running, Self::Keeping) => true,
@@ -64,7 +64,7 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) struct Goal {
     pub(crate) state: State,
-    /// The goals that name this one as an input; each has a higher number.
+    /// The goals that name this one as an input; each has a higher number, unless it found out late.
     pub(crate) users: Vec<GoalId>,
     /// The length of the longest chain of users above it.
     pub(crate) rank: u32,

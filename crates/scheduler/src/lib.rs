@@ -4,6 +4,8 @@
 //! them out and [`Schedule::finish`] takes them back. It does not know what a goal is, that threads exist, or
 //! what time it is, so the same events always give the same goals in the same order.
 //!
+//! What a goal needs may come to light while it waits: more goals are added then, and it waits for those too.
+//!
 //! An event costs what it changes: the direct users of the goal that ended, and one step in the queue of goals
 //! that are ready. Goals that go on waiting are never looked at, however many there are.
 //!

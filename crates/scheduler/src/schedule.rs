@@ -18,7 +18,7 @@ pub enum Policy {
 /// Which goal may run next, in a number of slots.
 ///
 /// Invariant: inputs are added before their users, so there is no cycle and something can always run until
-/// everything has ended.
+/// everything has ended. Where a goal turns out to need more ([`Schedule::also_needs`]), the caller vouches for that.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     goals: Vec<Goal>,
@@ -60,22 +60,55 @@ impl Schedule {
 
     /// Adds a goal that may run when every one of `inputs` is done.
     ///
-    /// # Panics
-    /// If an input ended without being done: the goal could never run, and the caller was told why.
+    /// If one of them has ended otherwise, the goal can never run and is cancelled from the start; the caller was told
+    /// why when that one ended.
     pub fn add(&mut self, inputs: &[GoalId]) -> GoalId {
         let goal = GoalId::from_index(self.goals.len());
+        let state = self.await_all(goal, inputs).map_or(State::Ended(Outcome::Cancelled), State::waiting_for);
+        self.left += usize::from(!matches!(state, State::Ended(_)));
+        self.goals.push(Goal { state, users: Vec::new(), rank: 0 });
+        goal
+    }
+
+    /// Makes a goal that waits wait for more, of which nobody knew before; none of `inputs` may need the goal. Returns
+    /// those goals that can never run because of it, in the order in which they were added.
+    ///
+    /// # Panics
+    /// If the goal could be running already: when nothing else was left to wait for.
+    pub fn also_needs(&mut self, goal: GoalId, inputs: &[GoalId]) -> Vec<GoalId> {
+        let waiting = match self.goal(goal).state {
+            State::Ended(Outcome::Cancelled) => return Vec::new(),
+            State::Waiting(waiting) => waiting,
+            state => panic!("goal {} is {state:?} and finds that it needs more", goal.index()),
+        };
+        match self.await_all(goal, inputs) {
+            Some(0) => Vec::new(),
+            Some(more) => {
+                self.advance(goal, State::Waiting(waiting + more));
+                Vec::new()
+            }
+            None => {
+                self.advance(goal, State::Ended(Outcome::Cancelled));
+                let mut cancelled = self.cancel_users(goal);
+                cancelled.insert(0, goal);
+                cancelled.sort_unstable();
+                cancelled
+            }
+        }
+    }
+
+    /// Has `goal` told when `inputs` are done, and returns how many are not yet; none if one can never be.
+    fn await_all(&mut self, goal: GoalId, inputs: &[GoalId]) -> Option<usize> {
         let mut waiting = 0;
         for &input in inputs {
             match self.goal(input).state {
                 State::Ended(Outcome::Done) => continue,
-                State::Ended(outcome) => panic!("an input of a new goal has ended as {outcome:?}"),
+                State::Ended(_) => return None,
                 _ => self.goal(input).users.push(goal),
             }
             waiting += 1;
         }
-        self.goals.push(Goal { state: State::waiting_for(waiting), users: Vec::new(), rank: 0 });
-        self.left += 1;
-        goal
+        Some(waiting)
     }
 
     /// Hands out the goal to run next, if there is a free slot and a goal that is ready.
@@ -97,7 +130,8 @@ impl Schedule {
         self.advance(goal, State::Keeping);
     }
 
-    /// Takes back a goal that was handed out, and returns those that can never run because of it, inputs first.
+    /// Takes back a goal that was handed out, and returns those that can never run because of it, in the order in which
+    /// they were added.
     ///
     /// # Panics
     /// If the goal was not handed out, or was taken back before.
@@ -122,7 +156,13 @@ impl Schedule {
 
     /// Returns whether nothing is running and nothing is going to.
     pub fn is_finished(&self) -> bool {
-        self.running + self.keeping == 0 && (self.stopped || self.left == 0)
+        self.is_idle() && (self.stopped || self.left == 0)
+    }
+
+    /// Returns whether no goal is out of the schedule's hands. If none is to be taken either, and not all is finished,
+    /// goals wait for each other.
+    pub fn is_idle(&self) -> bool {
+        self.running + self.keeping == 0
     }
 
     /// Ranks the goals added since the last time, users first, and queues those that are ready.

@@ -64,3 +64,17 @@ fn late_additions_are_flat_too() {
     schedule.finish(hub, Outcome::Done);
     assert!(schedule.take().is_some());
 }
+
+/// Finding out about another input costs the same with thousands of others waiting.
+#[test]
+fn late_inputs_are_flat_too() {
+    let mut schedule = crowd(1, 2_000).schedule();
+    let outer = schedule.add(&[]);
+    let user = schedule.add(&[outer]);
+    let before = schedule.looks;
+    for _ in 0..100 {
+        let found = schedule.add(&[]);
+        assert!(schedule.also_needs(user, &[found]).is_empty());
+    }
+    assert!((schedule.looks - before) / 100 <= 6);
+}

@@ -1,6 +1,7 @@
 //! A small simulator of builds, and what must hold for every run of it.
 
 mod cost;
+mod late;
 mod properties;
 mod transcripts;
 
