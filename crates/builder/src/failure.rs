@@ -289,6 +289,14 @@ pub enum BuildFailure {
         /// What was in the way.
         source: serde_json::Error,
     },
+    /// It did not come to a build: what its inputs turned out to be stands in the way.
+    #[error("cannot build `{drv}`")]
+    Unready {
+        /// The derivation.
+        drv: StorePath,
+        /// What is wrong with an input, or with what follows from it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The locks, the inputs or the directories of the build could not be had.
     #[error("cannot prepare the build of `{drv}`")]
     Prepare {

@@ -5,6 +5,7 @@
 //! to the same one; so whatever is known about that one holds for both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use store_path::{Placeholder, StoreDir, StorePath};
 
@@ -23,11 +24,19 @@ pub struct Link {
     pub output: OutputName,
 }
 
+/// As it stands on a command line: `…-x.drv^out`, `…-x.drv^out^dev`.
+impl fmt::Display for Link {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.drv)?;
+        self.through.iter().chain([&self.output]).try_for_each(|name| write!(formatter, "^{name}"))
+    }
+}
+
 /// Why a derivation cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// The path of an input is not known.
-    #[error("the path of the output `{}` of its input `{}` is not known", .0.output, .0.drv)]
+    #[error("the path of its input `{0}` is not known before that is built")]
     Unknown(Link),
     /// What it resolves to breaks a rule.
     #[error(transparent)]
@@ -83,6 +92,19 @@ pub fn resolve(
 }
 
 impl Link {
+    /// Returns the output that is the derivation which this is an output of; none where that is `drv` itself.
+    pub fn file(&self) -> Option<Self> {
+        let (output, through) = self.through.split_last()?;
+        Some(Self { drv: self.drv.clone(), through: through.to_vec(), output: output.clone() })
+    }
+
+    /// Returns an output of the derivation that this output is.
+    #[must_use]
+    pub fn and_its_output(mut self, output: OutputName) -> Self {
+        self.through.push(std::mem::replace(&mut self.output, output));
+        self
+    }
+
     fn placeholder(&self) -> Placeholder {
         let mut names = self.through.iter().chain([&self.output]);
         let first = names.next().expect("there is the last name at least");
@@ -208,6 +230,14 @@ mod tests {
         assert_eq!(made.env[b"out".as_slice()], StoreDir::default().print(out).into_bytes());
         let again = check(made.clone(), &mut Modulo::new(StoreDir::default())).unwrap();
         assert_eq!(again.derivation(), &made);
+    }
+
+    #[test]
+    fn a_link_leads_through_the_files_of_derivations() {
+        let deep = link("a", &["x", "y"], "z");
+        assert_eq!(deep.file(), Some(link("a", &["x"], "y")));
+        assert_eq!(deep.file().unwrap().and_its_output("z".parse().unwrap()), deep);
+        assert_eq!(link("a", &[], "x").file(), None);
     }
 
     #[test]

@@ -1,53 +1,73 @@
 //! Which derivations have to be built: read level by level, from what is wanted down to what is valid.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use derivation::{Derivation, Output, OutputName};
+use derivation::{Derivation, Link};
 use local_store::LocalStore;
 use store_path::StorePath;
 
-use crate::error::{Error, Missing, Unsupported};
-use crate::read::read_derivation;
-use crate::wanted::{Realised, Selection, Wanted};
+use crate::error::{Error, Missing};
+use crate::graph::{Graph, Standing};
+use crate::settle::Key;
+use crate::wanted::{Selection, Wanted};
 
 /// What is wanted of each derivation of a level.
-type Level = BTreeMap<StorePath, Selection>;
-
-/// What is known about a derivation after it was read.
-struct Node {
-    derivation: Derivation,
-    to_build: bool,
+#[derive(Debug, Default)]
+pub(crate) struct Level {
+    drvs: BTreeMap<StorePath, Selection>,
+    /// Of derivations that builds make.
+    made: BTreeMap<Link, Selection>,
 }
 
-/// The derivations looked at so far.
-pub(crate) struct Explored<'a> {
-    store: &'a LocalStore,
-    nodes: HashMap<StorePath, Node>,
-}
+impl Level {
+    /// The level of what a caller asks for.
+    pub(crate) fn of(wanted: &[Wanted]) -> Self {
+        let mut level = Self::default();
+        for wanted in wanted {
+            match wanted {
+                Wanted::Path(_) => {}
+                Wanted::Outputs { drv, outputs } => level.want(drv, outputs),
+                Wanted::Made { file, outputs } => level.want_made(file, outputs),
+            }
+        }
+        level
+    }
 
-/// Looks at everything that has to be known to build `wanted`.
-///
-/// A level is what the builds of the one above need; it costs one question to the database, whatever its size.
-/// Only what is wanted is asked for itself: the inputs of a valid derivation are valid derivations and sources,
-/// as the store lets nothing refer to what is not there.
-pub(crate) fn explore<'a>(store: &'a LocalStore, wanted: &[Wanted]) -> Result<Explored<'a>, Error> {
-    refuse_missing(store, wanted)?;
-    let mut explored = Explored { store, nodes: HashMap::new() };
-    let mut level = Level::new();
-    for wanted in wanted {
-        if let Wanted::Outputs { drv, outputs } = wanted {
-            level.entry(drv.clone()).or_default().extend(outputs);
+    pub(crate) fn want(&mut self, drv: &StorePath, outputs: &Selection) {
+        self.drvs.entry(drv.clone()).or_default().extend(outputs);
+    }
+
+    fn want_made(&mut self, file: &Link, outputs: &Selection) {
+        self.made.entry(file.clone()).or_default().extend(outputs);
+    }
+
+    fn want_link(&mut self, link: &Link) {
+        let output = Selection::from(link.output.clone());
+        match link.file() {
+            None => self.want(&link.drv, &output),
+            Some(file) => self.want_made(&file, &output),
         }
     }
-    while !level.is_empty() {
-        level = explored.descend(level)?;
+
+    /// Wants everything that a build of `derivation` takes.
+    fn want_inputs(&mut self, derivation: &Derivation) {
+        for (input, wanted) in &derivation.input_drvs {
+            self.want(input, &Selection::Named(wanted.outputs.clone()));
+        }
+        if is_dynamic(derivation) {
+            let links = derivation.links();
+            links.iter().filter(|link| !link.through.is_empty()).for_each(|link| self.want_link(link));
+        }
     }
-    Ok(explored)
 }
 
-fn refuse_missing(store: &LocalStore, wanted: &[Wanted]) -> Result<(), Error> {
-    let paths = wanted.iter().map(|(Wanted::Path(path) | Wanted::Outputs { drv: path, .. })| path.clone());
-    let paths: BTreeSet<StorePath> = paths.collect();
+/// Whether a derivation takes outputs of one that a build makes.
+pub(crate) fn is_dynamic(derivation: &Derivation) -> bool {
+    derivation.input_drvs.values().any(|wanted| !wanted.dynamic.is_empty())
+}
+
+pub(crate) fn refuse_missing(store: &LocalStore, wanted: &[Wanted]) -> Result<(), Error> {
+    let paths: BTreeSet<StorePath> = wanted.iter().map(|wanted| wanted.start().clone()).collect();
     let valid = rooted_and_valid(store, &paths)?;
     let missing = paths.difference(&valid).cloned();
     Missing::refuse(missing.map(|path| Missing { path, wanted_by: BTreeSet::new() }))
@@ -58,111 +78,81 @@ pub(crate) fn rooted_and_valid(
     store: &LocalStore,
     paths: &BTreeSet<StorePath>,
 ) -> Result<BTreeSet<StorePath>, local_store::Error> {
+    if paths.is_empty() {
+        return Ok(BTreeSet::new());
+    }
     let roots: Vec<StorePath> = paths.iter().cloned().collect();
     store.temp_roots(&roots)?;
     store.valid_among(paths)
 }
 
-impl Explored<'_> {
-    /// Decides what of a level has to be built, and returns what that needs.
-    fn descend(&mut self, level: Level) -> Result<Level, Error> {
-        let mut open = Vec::with_capacity(level.len());
-        let mut asked = BTreeSet::new();
-        for (drv, wanted) in level {
-            let node = self.node(&drv)?;
-            // A build makes all outputs, so nothing more can be wanted of it.
-            if !node.to_build {
-                let paths = paths_of(&drv, &node.derivation, &wanted)?;
-                asked.extend(paths.values().cloned());
-                open.push((drv, paths));
-            }
-        }
-        let valid = rooted_and_valid(self.store, &asked)?;
-        let mut next = Level::new();
-        for (drv, paths) in open {
-            if !paths.values().all(|path| valid.contains(path)) {
-                self.must_build(&drv, &mut next)?;
-            }
-        }
-        Ok(next)
-    }
-
-    /// Returns what is known about a derivation, which is read when it is met first.
-    fn node(&mut self, drv: &StorePath) -> Result<&Node, Error> {
-        if !self.nodes.contains_key(drv) {
-            let derivation = read_derivation(self.store, drv)?;
-            self.nodes.insert(drv.clone(), Node { derivation, to_build: false });
-        }
-        Ok(&self.nodes[drv])
-    }
-
-    /// Marks a derivation as one to build, and adds its inputs to the next level.
-    fn must_build(&mut self, drv: &StorePath, next: &mut Level) -> Result<(), Error> {
-        let node = self.nodes.get_mut(drv).expect("only derivations that were read are decided about");
-        node.to_build = true;
-        paths_of(drv, &node.derivation, &Selection::All)?;
-        refuse_dynamic(drv, &node.derivation)?;
-        for (input, wanted) in &node.derivation.input_drvs {
-            next.entry(input.clone()).or_default().extend(&Selection::Named(wanted.outputs.clone()));
+impl Graph {
+    /// Looks at everything that has to be known to build what `level` wants.
+    ///
+    /// A level is what the builds of the one above need; it costs one question to the database, whatever its size, and
+    /// a few more for those whose outputs their own text does not name ([`Graph::settle`]). Only what is wanted is
+    /// asked for itself: the inputs of a valid derivation are valid derivations and sources, as the store lets nothing
+    /// refer to what is not there.
+    pub(crate) fn explore(&mut self, store: &LocalStore, mut level: Level) -> Result<(), Error> {
+        while !level.drvs.is_empty() || !level.made.is_empty() {
+            level = self.descend(store, level)?;
         }
         Ok(())
     }
 
-    /// Returns what each wanted thing will be, with the derivation that makes it.
-    pub(crate) fn promises(&self, wanted: &[Wanted]) -> Result<Vec<(Realised, Option<StorePath>)>, Error> {
-        let promise = |wanted: &Wanted| match wanted {
-            Wanted::Path(path) => Ok((Realised::Path(path.clone()), None)),
-            Wanted::Outputs { drv, outputs } => {
-                let outputs = paths_of(drv, &self.nodes[drv].derivation, outputs)?;
-                Ok((Realised::Outputs { drv: drv.clone(), outputs }, Some(drv.clone())))
+    /// Decides what of a level has to be built, and returns what that needs.
+    fn descend(&mut self, store: &LocalStore, level: Level) -> Result<Level, Error> {
+        let mut next = Level::default();
+        let mut unknown = Vec::new();
+        let mut open = Vec::with_capacity(level.drvs.len());
+        let mut asked = BTreeSet::new();
+        for (drv, wanted) in level.drvs {
+            let node = self.node(store, &drv)?;
+            // A build makes all outputs, so nothing more can be wanted of it.
+            let is_planned = node.standing == Standing::Build && node.is_explored;
+            let paths = node.is_stated().then(|| node.paths(&wanted)).flatten();
+            self.refuse_absent(&drv, &wanted)?;
+            match paths {
+                _ if is_planned => {}
+                Some(paths) => {
+                    asked.extend(paths.values().cloned());
+                    open.push((drv, paths));
+                }
+                None => unknown.push((Key::Drv(drv), wanted)),
             }
-        };
-        wanted.iter().map(promise).collect()
-    }
-
-    /// Returns the derivations that have to be built.
-    pub(crate) fn into_builds(self) -> HashMap<StorePath, Derivation> {
-        let nodes = self.nodes.into_iter().filter(|(_, node)| node.to_build);
-        nodes.map(|(drv, node)| (drv, node.derivation)).collect()
-    }
-}
-
-/// Returns the paths of the selected outputs, if they are known before the build.
-fn paths_of(
-    drv: &StorePath,
-    derivation: &Derivation,
-    selection: &Selection,
-) -> Result<BTreeMap<OutputName, StorePath>, Error> {
-    let names: Vec<&OutputName> = match selection {
-        Selection::All => derivation.outputs.keys().collect(),
-        Selection::Named(names) => names.iter().collect(),
-    };
-    names.into_iter().map(|name| Ok((name.clone(), path_of(drv, derivation, name)?))).collect()
-}
-
-fn path_of(drv: &StorePath, derivation: &Derivation, name: &OutputName) -> Result<StorePath, Error> {
-    let unsupported = |kind| Error::Unsupported { kind, drv: drv.clone(), output: name.clone() };
-    match derivation.outputs.get(name) {
-        Some(Output::InputAddressed(path) | Output::Fixed { path, .. }) => Ok(path.clone()),
-        Some(Output::Floating { .. }) => Err(unsupported(Unsupported::ContentAddressed)),
-        // It depends on an input's path, and these are the inputs without one.
-        Some(Output::Deferred) if is_dynamic(derivation) => Err(unsupported(Unsupported::Dynamic)),
-        Some(Output::Deferred) => Err(unsupported(Unsupported::ContentAddressed)),
-        Some(Output::Impure { .. }) => Err(unsupported(Unsupported::Impure)),
-        None => Err(Error::NoSuchOutput { drv: drv.clone(), output: name.clone() }),
-    }
-}
-
-/// Refuses a derivation whose own outputs are known, but which needs those of a derivation yet to be made.
-pub(crate) fn refuse_dynamic(drv: &StorePath, derivation: &Derivation) -> Result<(), Error> {
-    match derivation.outputs.keys().next() {
-        Some(output) if is_dynamic(derivation) => {
-            Err(Error::Unsupported { kind: Unsupported::Dynamic, drv: drv.clone(), output: output.clone() })
         }
-        _ => Ok(()),
+        unknown.extend(level.made.into_iter().map(|(file, wanted)| (Key::Made(file), wanted)));
+        let valid = rooted_and_valid(store, &asked)?;
+        for (drv, paths) in open {
+            if !paths.values().all(|path| valid.contains(path)) {
+                self.must_build(&drv, &mut next);
+            }
+        }
+        self.settle(store, &unknown)?;
+        for (key, wanted) in unknown {
+            self.follow(&key, &wanted, &mut next);
+        }
+        Ok(next)
     }
-}
 
-fn is_dynamic(derivation: &Derivation) -> bool {
-    derivation.input_drvs.values().any(|wanted| !wanted.dynamic.is_empty())
+    /// Adds what it takes to have something that was settled.
+    fn follow(&mut self, key: &Key, wanted: &Selection, next: &mut Level) {
+        match key {
+            Key::Drv(drv) if self.nodes[drv].standing == Standing::Build => self.must_build(drv, next),
+            Key::Drv(_) => {}
+            Key::Made(file) => match &self.made[file].found {
+                Some(drv) => next.want(drv, wanted),
+                None => next.want_link(file),
+            },
+        }
+    }
+
+    /// Marks a derivation as one to build, and adds its inputs to the next level.
+    fn must_build(&mut self, drv: &StorePath, next: &mut Level) {
+        let node = self.nodes.get_mut(drv).expect("only derivations that were read are decided about");
+        node.standing = Standing::Build;
+        if !std::mem::replace(&mut node.is_explored, true) {
+            next.want_inputs(&node.derivation);
+        }
+    }
 }

@@ -2,21 +2,23 @@
 
 #![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::sync::mpsc;
 use std::thread;
 
 use builder::{BuildFailure, Host, Inside, Sketch};
-use derivation::Derivation;
+use derivation::{Checked, Derivation, Link, resolve};
 use store_path::StorePath;
 
-use crate::closure::refuse_dynamic;
+use crate::closure::is_dynamic;
 use crate::error::Error;
+use crate::graph::Graph;
+use crate::lookup;
 use crate::read::read_derivation;
 use crate::report::{Event, Failure, Report};
 use crate::run::{Context, realise};
 use crate::stop::StopWatch;
-use crate::wanted::{Selection, Wanted};
+use crate::wanted::{Realised, Selection, Wanted};
 
 /// What came of stepping into a sandbox.
 #[derive(Debug)]
@@ -41,11 +43,12 @@ pub fn enter<R>(
     // Its digest is in the name of the directory that becomes the store directory, which no collector may take.
     context.store.temp_root(drv)?;
     let derivation = read_derivation(context.store, drv)?;
-    refuse_dynamic(drv, &derivation)?;
-    let report = realise(context, &inputs(&derivation), on_event)?;
+    let inputs = inputs(&derivation);
+    let report = realise(context, &inputs, on_event)?;
     if report.stopped || !report.failures.is_empty() {
         return Ok(Entered::NoInputs(report));
     }
+    let (drv, derivation) = &to_build(context, drv, derivation, &report)?;
     let host = Host::look(context.settings, context.environment.clone())?;
     if report.built.is_empty() {
         host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
@@ -57,11 +60,53 @@ pub fn enter<R>(
         builder::Message::Output(_) | builder::Message::Explained(_) | builder::Message::Ran => {}
     };
     let builder = of_builder(context, &host);
-    let entered = stoppable(context, || builder::enter(&builder, drv, &derivation, tell, attend))?;
+    let entered = stoppable(context, || builder::enter(&builder, drv, derivation, tell, attend))?;
     Ok(match entered {
         Ok(left) => Entered::Left(left),
-        Err(error) => Entered::NoSandbox(Failure { drv: drv.clone(), error }),
+        Err(error) => Entered::NoSandbox(Failure { drv: drv.clone(), resolved: None, error }),
     })
+}
+
+/// Returns what would be built: the derivation, or what it resolves to with the inputs that were realised.
+fn to_build(
+    context: &Context<'_>,
+    drv: &StorePath,
+    derivation: Derivation,
+    report: &Report,
+) -> Result<(StorePath, Derivation), Error> {
+    if !has_to_be_resolved(&derivation, &mut |input| read_derivation(context.store, input))? {
+        return Ok((drv.clone(), derivation));
+    }
+    // The report has everything that was asked for, in the order of the question; outputs come after the sources.
+    let outputs = report.realised.iter().filter_map(|realised| match realised {
+        Realised::Outputs { outputs, .. } => Some(outputs),
+        Realised::Path(_) => None,
+    });
+    let paths: HashMap<Link, StorePath> = derivation
+        .links()
+        .into_iter()
+        .zip(outputs)
+        .filter_map(|(link, outputs)| Some((link.clone(), outputs.get(&link.output)?.clone())))
+        .collect();
+    let resolved = resolve(&derivation, context.store.store_dir(), &mut |link| paths.get(link).cloned());
+    let resolved = resolved.map_err(|source| Error::Resolve { drv: drv.clone(), source })?;
+    Ok((resolved.path().clone(), resolved.derivation().clone()))
+}
+
+/// Whether what is built is another derivation, which follows from where the inputs are.
+fn has_to_be_resolved<E>(
+    derivation: &Derivation,
+    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+) -> Result<bool, E> {
+    if derivation.unknown_outputs().next().is_some() || is_dynamic(derivation) {
+        return Ok(true);
+    }
+    for input in derivation.input_drvs.keys() {
+        if known(input)?.unknown_outputs().next().is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Does something that ends, in vain, when the word to stop comes: while it waits for a user, or with the sandbox.
@@ -90,21 +135,47 @@ pub fn sketch<E: From<Error>>(
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
 ) -> Result<Result<Sketch, BuildFailure>, E> {
     let host = Host::look(context.settings, context.environment.clone()).map_err(Error::from)?;
+    let builder = of_builder(context, &host);
+    if has_to_be_resolved(derivation, known)? {
+        let resolved = resolve_with(context, drv, derivation, known)?;
+        let inputs = &resolved.derivation().input_srcs;
+        return Ok(builder::sketch(&builder, resolved.path(), resolved.derivation(), inputs));
+    }
     let mut inputs = derivation.input_srcs.clone();
     for (input, wanted) in &derivation.input_drvs {
         let made = known(input)?.outputs;
         let wanted = made.iter().filter(|(name, _)| wanted.outputs.contains(*name));
-        // Where a path is not known before, the builder of this one is refused.
         inputs.extend(wanted.filter_map(|(_, output)| output.path().cloned()));
     }
-    Ok(builder::sketch(&of_builder(context, &host), drv, derivation, &inputs))
+    Ok(builder::sketch(&builder, drv, derivation, &inputs))
+}
+
+/// Resolves a derivation by what is known of its inputs before anything is built.
+fn resolve_with<E: From<Error>>(
+    context: &Context<'_>,
+    drv: &StorePath,
+    derivation: &Derivation,
+    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+) -> Result<Checked, E> {
+    let mut graph = Graph::default();
+    for input in derivation.input_drvs.keys() {
+        graph.insert(input, known(input)?);
+    }
+    lookup::resolve_by(context.store, &mut graph, drv, derivation)?.ok_or_else(|| {
+        let unknown = derivation.links().into_iter().find(|link| graph.path_of(link).is_none());
+        let input = unknown.map_or_else(String::new, |link| link.to_string());
+        E::from(Error::Unknown { drv: drv.clone(), input })
+    })
 }
 
 fn inputs(derivation: &Derivation) -> Vec<Wanted> {
     let sources = derivation.input_srcs.iter().cloned().map(Wanted::Path);
-    let outputs = derivation.input_drvs.iter().map(|(drv, wanted)| {
-        let names: BTreeSet<_> = wanted.outputs.iter().cloned().collect();
-        Wanted::Outputs { drv: drv.clone(), outputs: Selection::Named(names) }
+    let outputs = derivation.links().into_iter().map(|link| {
+        let outputs = Selection::from(link.output.clone());
+        match link.file() {
+            None => Wanted::Outputs { drv: link.drv, outputs },
+            Some(file) => Wanted::Made { file, outputs },
+        }
     });
     sources.chain(outputs).collect()
 }

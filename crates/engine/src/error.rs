@@ -1,10 +1,11 @@
 //! Why nothing is built at all. What one build runs into is a [`crate::Failure`] in the report.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use derivation::OutputName;
+use derivation::{Link, OutputName};
 use store_path::StorePath;
+
+use crate::made::MadeError;
 
 /// Why a plan could not be made. Then nothing was built.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +58,42 @@ pub enum Error {
         /// The output.
         output: OutputName,
     },
-    /// A kind of derivation that cannot be built yet.
-    #[error("building {kind} derivations is not supported yet: output `{output}` of `{drv}`")]
-    Unsupported {
-        /// What it is.
-        kind: Unsupported,
+    /// A derivation would be another one each time, and does not say so.
+    #[error(
+        "the derivation `{drv}` takes in the impure `{input}`, which is made anew each time; only impure derivations and \
+         those with a fixed output may"
+    )]
+    ImpureInput {
         /// The derivation.
         drv: StorePath,
-        /// The output that cannot be made.
-        output: OutputName,
+        /// The impure one.
+        input: StorePath,
+    },
+    /// A derivation cannot be resolved.
+    #[error("cannot resolve the derivation `{drv}`")]
+    Resolve {
+        /// The derivation.
+        drv: StorePath,
+        /// What is in the way.
+        source: derivation::ResolveError,
+    },
+    /// It is not known where an input of a derivation is.
+    #[error("the path of `{input}`, which `{drv}` takes in, is known once that is built; `store build` it first")]
+    Unknown {
+        /// The derivation.
+        drv: StorePath,
+        /// The input, as it stands on a command line.
+        input: String,
+    },
+    /// What a build made is not the derivation that it should be.
+    #[error("cannot use `{path}`, which is `{file}`, as a derivation")]
+    Made {
+        /// The output that should be a derivation.
+        file: Box<Link>,
+        /// Where it is.
+        path: StorePath,
+        /// What is wrong with it.
+        source: MadeError,
     },
     /// The host cannot give what the settings promise to builds.
     #[error(transparent)]
@@ -95,27 +123,6 @@ impl Missing {
     pub(crate) fn refuse(missing: impl IntoIterator<Item = Self>) -> Result<(), Error> {
         let missing: Vec<Self> = missing.into_iter().collect();
         if missing.is_empty() { Ok(()) } else { Err(Error::Missing { missing }) }
-    }
-}
-
-/// Kinds of derivations that are read and shown, but not built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsupported {
-    /// The output's path is known after it was built, or depends on one that is.
-    ContentAddressed,
-    /// The output is different each time.
-    Impure,
-    /// The output needs what a derivation makes that another build is to make.
-    Dynamic,
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::ContentAddressed => "content-addressed",
-            Self::Impure => "impure",
-            Self::Dynamic => "dynamic",
-        })
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use derivation::{Checked, ClosureError, Derivation, check_closure};
-use local_store::{LocalStore, NewDerivation};
+use local_store::LocalStore;
 use store_path::StorePath;
 
 use crate::closure::rooted_and_valid;
 use crate::error::{Error, Missing};
 use crate::read::read_derivation;
+use crate::ready;
 
 /// Why derivations were not added. Then none of them was.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ pub fn import(
     let valid = rooted_and_valid(store, &drvs)?;
     let new: Vec<&Checked> = checked.iter().filter(|checked| !valid.contains(checked.path())).collect();
     refuse_missing(store, &new, &drvs)?;
-    store.add_derivations(&new.into_iter().map(to_add).collect::<Vec<_>>())?;
+    store.add_derivations(&new.into_iter().map(ready::new).collect::<Vec<_>>())?;
     Ok(checked)
 }
 
@@ -62,14 +63,4 @@ fn refuse_missing(store: &LocalStore, new: &[&Checked], drvs: &BTreeSet<StorePat
     let valid = rooted_and_valid(store, &wanted.keys().cloned().collect())?;
     wanted.retain(|source, _| !valid.contains(source));
     Missing::refuse(wanted.into_iter().map(|(path, wanted_by)| Missing { path, wanted_by }))
-}
-
-fn to_add(checked: &Checked) -> NewDerivation<'_> {
-    let outputs = checked.output_paths().into_iter();
-    NewDerivation {
-        path: checked.path().clone(),
-        aterm: checked.aterm(),
-        references: checked.derivation().references(),
-        outputs: outputs.filter_map(|(name, path)| Some((name.to_string(), path?))).collect(),
-    }
 }

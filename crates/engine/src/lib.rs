@@ -13,6 +13,11 @@
 //!                      └── Outcome ── caller's thread ── Event ─► on_event
 //! ```
 //!
+//! Where a derivation's outputs are may be known only when its inputs are there: content-addressed ones, and what needs
+//! those. It is then resolved, and built only if the build trace does not know what came out of the same before; so an
+//! input that changes without changing what comes out of it rebuilds nothing. Where a build makes a derivation, the plan
+//! grows when it is there.
+//!
 //! Planning is linear in the goals and their inputs. From then on an event costs what it changes: no list of
 //! waiting goals is ever walked, and a build's overhead is the same with thousands of others waiting.
 //!
@@ -36,20 +41,28 @@
 mod closure;
 mod enter;
 mod error;
+mod graph;
 mod import;
 mod lines;
+mod lookup;
+mod made;
 mod order;
 mod plan;
 mod read;
+mod ready;
 mod report;
 mod run;
+mod settle;
 mod stop;
+mod trace;
 mod wanted;
 mod worker;
 
 pub use enter::{Entered, enter, sketch};
-pub use error::{Error, Missing, Unsupported};
+pub use error::{Error, Missing};
 pub use import::{ImportError, import};
+pub use lookup::{known_outputs, resolved};
+pub use made::MadeError;
 pub use plan::{Plan, plan};
 pub use read::read_derivation;
 pub use report::{Blocked, Event, Failure, Report};

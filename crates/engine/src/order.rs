@@ -1,100 +1,221 @@
 //! The order of a plan: inputs first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use derivation::Derivation;
+use derivation::{Derivation, Link};
 use store_path::StorePath;
 
+use crate::closure::is_dynamic;
 use crate::error::Error;
-use crate::plan::Build;
+use crate::graph::{Graph, Standing};
 
-/// Where a derivation stands while the order is made.
-enum Mark {
-    /// Its inputs are being placed.
-    Open,
-    /// It has its place.
-    Placed(usize),
+/// What a goal is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Task {
+    /// Has the outputs of a derivation made.
+    Build(StorePath),
+    /// Stands for the derivation that an output will be, until it is known which one that is. Then it waits for what
+    /// is wanted of that one.
+    Find(Link),
+}
+
+/// A goal of a plan.
+#[derive(Debug)]
+pub(crate) struct Goal {
+    pub(crate) task: Task,
+    /// The goals it needs: places in the plan.
+    pub(crate) inputs: Vec<usize>,
+    /// The goals that stand for what its outputs will be.
+    pub(crate) finders: Vec<usize>,
+}
+
+/// The goals of a plan, each after those that it needs.
+#[derive(Debug, Default)]
+pub(crate) struct Goals {
+    pub(crate) list: Vec<Goal>,
+    places: HashMap<Task, usize>,
 }
 
 /// A step of the walk, kept on a stack of our own: a chain may be longer than the thread's stack is deep.
 enum Step {
-    Enter(StorePath),
-    Leave(StorePath),
+    Enter(Task),
+    Leave(Task),
 }
 
-/// Puts the derivations to build in order, beginning with what the first of `tops` needs.
-pub(crate) fn inputs_first<'a>(
-    mut derivations: HashMap<StorePath, Derivation>,
-    tops: impl DoubleEndedIterator<Item = &'a StorePath>,
-) -> Result<Vec<Build>, Error> {
-    let mut builds: Vec<Build> = Vec::with_capacity(derivations.len());
-    let mut marks: HashMap<StorePath, Mark> = HashMap::with_capacity(derivations.len());
-    let mut steps: Vec<Step> = tops.rev().cloned().map(Step::Enter).collect();
-    while let Some(step) = steps.pop() {
-        match step {
-            Step::Enter(drv) => {
-                let Some(derivation) = derivations.get(&drv).filter(|_| !marks.contains_key(&drv)) else {
-                    continue;
-                };
-                marks.insert(drv.clone(), Mark::Open);
-                steps.push(Step::Leave(drv));
-                steps.extend(derivation.input_drvs.keys().rev().cloned().map(Step::Enter));
+impl Goals {
+    /// Returns the place of a goal.
+    pub(crate) fn place(&self, task: &Task) -> Option<usize> {
+        self.places.get(task).copied()
+    }
+
+    /// Adds goals for everything that has to be done for `tops` and was not added before, beginning with what the first
+    /// of them needs.
+    pub(crate) fn add_for(&mut self, graph: &Graph, tops: Vec<Task>) -> Result<(), Error> {
+        let mut open: HashSet<Task> = HashSet::new();
+        let mut steps: Vec<Step> = tops.into_iter().rev().map(Step::Enter).collect();
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Enter(task) => {
+                    if self.places.contains_key(&task) || open.contains(&task) {
+                        continue;
+                    }
+                    let inputs = graph.inputs_of(&task)?;
+                    open.insert(task.clone());
+                    steps.push(Step::Leave(task));
+                    steps.extend(inputs.into_iter().rev().map(Step::Enter));
+                }
+                Step::Leave(task) => self.add(graph, task)?,
             }
-            Step::Leave(drv) => {
-                let derivation = derivations.remove(&drv).expect("it is entered once, and was there");
-                let inputs = places(&drv, &derivation, &marks)?;
-                marks.insert(drv.clone(), Mark::Placed(builds.len()));
-                builds.push(Build { drv, derivation, inputs });
+        }
+        Ok(())
+    }
+
+    /// Adds a goal whose inputs were added; one that was not is being added, and waits for this one.
+    fn add(&mut self, graph: &Graph, task: Task) -> Result<(), Error> {
+        let place = self.list.len();
+        let inputs = graph.inputs_of(&task)?.into_iter();
+        let inputs = inputs.map(|input| self.place(&input).ok_or_else(|| Error::Cycle { drv: task.drv().clone() }));
+        let inputs: Vec<usize> = inputs.collect::<Result<_, _>>()?;
+        if let Task::Find(_) = task {
+            inputs.iter().for_each(|input| self.list[*input].finders.push(place));
+        }
+        self.places.insert(task.clone(), place);
+        self.list.push(Goal { task, inputs, finders: Vec::new() });
+        Ok(())
+    }
+}
+
+impl Task {
+    /// Returns the derivation that people know it by.
+    pub(crate) fn drv(&self) -> &StorePath {
+        match self {
+            Self::Build(drv) | Self::Find(Link { drv, .. }) => drv,
+        }
+    }
+}
+
+impl Graph {
+    /// Returns what a goal needs that is not there.
+    fn inputs_of(&self, task: &Task) -> Result<Vec<Task>, Error> {
+        match task {
+            Task::Find(file) => Ok(self.task_of(file).into_iter().collect()),
+            Task::Build(drv) => {
+                let derivation = &self.nodes[drv].derivation;
+                self.refuse_impure(drv, derivation)?;
+                let inputs = derivation.input_drvs.keys().filter(|input| self.has_to_be_built(input));
+                let mut tasks: Vec<Task> = inputs.cloned().map(Task::Build).collect();
+                if is_dynamic(derivation) {
+                    let links = derivation.links();
+                    tasks.extend(links.iter().filter(|link| !link.through.is_empty()).filter_map(|link| self.task_of(link)));
+                    tasks.dedup();
+                }
+                Ok(tasks)
             }
         }
     }
-    Ok(builds)
-}
 
-/// Returns the places of those inputs that are built.
-fn places(
-    drv: &StorePath,
-    derivation: &Derivation,
-    marks: &HashMap<StorePath, Mark>,
-) -> Result<Vec<usize>, Error> {
-    let marked = derivation.input_drvs.keys().filter_map(|input| marks.get(input));
-    marked
-        .map(|mark| match mark {
-            Mark::Placed(place) => Ok(*place),
-            Mark::Open => Err(Error::Cycle { drv: drv.clone() }),
-        })
-        .collect()
+    /// Returns the goal by which an output comes to be there; none if it is.
+    pub(crate) fn task_of(&self, link: &Link) -> Option<Task> {
+        match (self.maker(link), link.file()) {
+            (Some(drv), _) => self.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
+            (None, file) => file.map(Task::Find),
+        }
+    }
+
+    pub(crate) fn has_to_be_built(&self, drv: &StorePath) -> bool {
+        self.nodes.get(drv).is_some_and(|node| node.standing == Standing::Build)
+    }
+
+    /// Refuses a derivation that would be another one each time, and does not say so.
+    pub(crate) fn refuse_impure(&self, drv: &StorePath, derivation: &Derivation) -> Result<(), Error> {
+        let is_impure = |drv: &StorePath| self.nodes.get(drv).is_some_and(|node| node.is_impure());
+        if derivation.is_fixed() || is_impure(drv) {
+            return Ok(());
+        }
+        let impure = derivation.input_drvs.keys().find(|input| is_impure(input));
+        let impure = impure.cloned().or_else(|| {
+            let links = if is_dynamic(derivation) { derivation.links() } else { Vec::new() };
+            links.iter().filter_map(|link| self.maker(link)).find(|made| is_impure(made)).cloned()
+        });
+        impure.map_or(Ok(()), |input| Err(Error::ImpureInput { drv: drv.clone(), input }))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use derivation::InputOutputs;
+    use crate::graph::Made;
+    use derivation::{InputOutputs, OutputName};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn path(name: &str) -> StorePath {
         format!("{}-{name}.drv", "0".repeat(32)).parse().unwrap()
     }
 
-    /// Orders a graph given as names with the names of their inputs.
-    fn order(graph: &[(&str, &[&str])], tops: &[&str]) -> Result<Vec<String>, Error> {
-        let derivation = |name: &str, inputs: &[&str]| Derivation {
+    fn out() -> OutputName {
+        "out".parse().unwrap()
+    }
+
+    fn link(name: &str) -> Link {
+        Link { drv: path(name), through: Vec::new(), output: out() }
+    }
+
+    /// Adds a derivation that has to be built; an input `x^` is a derivation that `x` makes.
+    fn add(graph: &mut Graph, name: &str, inputs: &[&str]) {
+        let mut input_drvs: BTreeMap<StorePath, InputOutputs> = BTreeMap::new();
+        for input in inputs {
+            let outputs = BTreeSet::from([out()]);
+            match input.strip_suffix('^') {
+                None => input_drvs.entry(path(input)).or_default().outputs.extend(outputs),
+                Some(outer) => {
+                    let inner = InputOutputs { outputs, dynamic: BTreeMap::new() };
+                    input_drvs.entry(path(outer)).or_default().dynamic.insert(out(), inner);
+                }
+            }
+        }
+        let derivation = Derivation {
             name: name.parse().unwrap(),
             outputs: BTreeMap::new(),
-            input_drvs: inputs.iter().map(|input| (path(input), InputOutputs::default())).collect(),
+            input_drvs,
             input_srcs: BTreeSet::new(),
             system: Vec::new(),
             builder: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
         };
-        let graph = graph.iter().map(|(name, inputs)| (path(name), derivation(name, inputs))).collect();
-        let tops: Vec<StorePath> = tops.iter().map(|top| path(top)).collect();
-        let builds = inputs_first(graph, tops.iter())?;
-        let name = |build: &Build| build.derivation.name.to_string();
-        let needs =
-            |build: &Build| build.inputs.iter().map(|place| name(&builds[*place])).collect::<Vec<_>>();
-        Ok(builds.iter().map(|build| format!("{} {}", name(build), needs(build).join(" "))).collect())
+        graph.insert(&path(name), derivation).standing = Standing::Build;
+    }
+
+    fn graph_of(derivations: &[(&str, &[&str])]) -> Graph {
+        let mut graph = Graph::default();
+        derivations.iter().for_each(|(name, inputs)| add(&mut graph, name, inputs));
+        graph
+    }
+
+    fn build(name: &str) -> Task {
+        Task::Build(path(name))
+    }
+
+    fn told(task: &Task) -> String {
+        let name = task.drv().name().as_str().trim_end_matches(".drv");
+        match task {
+            Task::Build(_) => name.to_owned(),
+            Task::Find(_) => format!("{name}^"),
+        }
+    }
+
+    fn list(goals: &Goals) -> Vec<String> {
+        let needs = |goal: &Goal| goal.inputs.iter().map(|place| told(&goals.list[*place].task)).collect::<Vec<_>>();
+        goals.list.iter().map(|goal| format!("{} {}", told(&goal.task), needs(goal).join(" "))).collect()
+    }
+
+    /// Orders a graph given as names with the names of their inputs.
+    fn order(derivations: &[(&str, &[&str])], tops: &[&str]) -> Result<Vec<String>, Error> {
+        let graph = graph_of(derivations);
+        let mut goals = Goals::default();
+        let tops = tops.iter().map(|top| build(top)).filter(|top| graph.has_to_be_built(top.drv()));
+        goals.add_for(&graph, tops.collect())?;
+        Ok(list(&goals))
     }
 
     #[test]
@@ -122,5 +243,22 @@ mod tests {
     fn a_cycle_is_refused() {
         let error = order(&[("a", &["b"]), ("b", &["a"])], &["a"]).unwrap_err();
         assert!(matches!(error, Error::Cycle { .. }));
+    }
+
+    #[test]
+    fn what_is_to_be_made_has_a_goal_until_it_is_known() {
+        let mut graph = graph_of(&[("outer", &[]), ("user", &["outer^"])]);
+        let mut goals = Goals::default();
+        goals.add_for(&graph, vec![build("user")]).unwrap();
+        assert_eq!(list(&goals), ["outer ", "outer^ outer", "user outer outer^"]);
+        assert_eq!(goals.list[0].finders, [1]);
+        // It turns out to be one that needs another one.
+        add(&mut graph, "base", &[]);
+        add(&mut graph, "made", &["base"]);
+        graph.made.insert(link("outer"), Made { found: Some(path("made")), ..Made::default() });
+        goals.add_for(&graph, vec![build("made")]).unwrap();
+        add(&mut graph, "late", &["outer^"]);
+        goals.add_for(&graph, vec![build("late")]).unwrap();
+        assert_eq!(list(&goals)[3..], ["base ", "made base", "late outer made"]);
     }
 }

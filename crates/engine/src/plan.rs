@@ -1,49 +1,77 @@
 //! What has to be built, before anything is.
 
-use std::collections::HashMap;
-
-use derivation::Derivation;
+use derivation::Link;
 use local_store::LocalStore;
 use store_path::StorePath;
 
-use crate::closure;
+use crate::closure::{Level, refuse_missing};
 use crate::error::Error;
-use crate::order;
+use crate::graph::Graph;
+use crate::order::{Goals, Task};
 use crate::wanted::{Realised, Wanted};
 
-/// The builds that what is wanted takes, inputs first.
+/// The builds that what is wanted takes, inputs first, and what is known about everything they take.
+///
+/// Where a build makes a derivation, what that takes is added when it is there.
 #[derive(Debug)]
 pub struct Plan {
-    pub(crate) builds: Vec<Build>,
-    pub(crate) promises: Vec<Promise>,
-}
-
-/// One build of a plan.
-#[derive(Debug)]
-pub(crate) struct Build {
-    pub(crate) drv: StorePath,
-    pub(crate) derivation: Derivation,
-    /// The builds whose outputs it needs: places in the plan, each before this one.
-    pub(crate) inputs: Vec<usize>,
-}
-
-/// What one wanted thing will be.
-#[derive(Debug)]
-pub(crate) struct Promise {
-    pub(crate) realised: Realised,
-    /// The build that keeps it; none if it is kept already.
-    pub(crate) build: Option<usize>,
+    pub(crate) graph: Graph,
+    pub(crate) goals: Goals,
+    wanted: Vec<Wanted>,
 }
 
 impl Plan {
-    /// Returns the derivations that will be built, each after its inputs.
+    /// Returns the derivations that will be built, each after its inputs; those among them whose inputs come out as they
+    /// were before will not.
     pub fn to_build(&self) -> impl ExactSizeIterator<Item = &StorePath> {
-        self.builds.iter().map(|build| &build.drv)
+        self.builds_from(0).into_iter()
     }
 
-    /// Returns what each wanted thing will be, in the order of the question.
-    pub(crate) fn promised(&self) -> impl ExactSizeIterator<Item = &Realised> {
-        self.promises.iter().map(|promise| &promise.realised)
+    /// Returns the derivations to build among the goals from a place on.
+    pub(crate) fn builds_from(&self, place: usize) -> Vec<&StorePath> {
+        let drv = |task| match task {
+            &Task::Build(ref drv) => Some(drv),
+            Task::Find(_) => None,
+        };
+        self.goals.list[place..].iter().filter_map(|goal| drv(&goal.task)).collect()
+    }
+
+    /// Whether there will be more goals.
+    pub(crate) fn grows(&self) -> bool {
+        self.goals.list.iter().any(|goal| matches!(goal.task, Task::Find(_)))
+    }
+
+    /// Adds what it takes to have what is wanted of the derivation at `path`, which the output `file` turned out to be.
+    /// Returns the goal that makes that, if one has to.
+    pub(crate) fn grow(&mut self, store: &LocalStore, file: &Link, path: &StorePath) -> Result<Option<usize>, Error> {
+        self.graph.found(store, file, path)?;
+        let mut level = Level::default();
+        level.want(path, &self.graph.made[file].wanted.clone());
+        self.graph.explore(store, level)?;
+        let task = Task::Build(path.clone());
+        if !self.graph.has_to_be_built(path) {
+            return Ok(None);
+        }
+        self.goals.add_for(&self.graph, vec![task.clone()])?;
+        Ok(self.goals.place(&task))
+    }
+
+    /// Returns what is valid now of what was wanted, in the order of the question.
+    pub(crate) fn realised(&self) -> Vec<Realised> {
+        self.wanted.iter().filter_map(|wanted| self.realised_of(wanted)).collect()
+    }
+
+    fn realised_of(&self, wanted: &Wanted) -> Option<Realised> {
+        let (drv, outputs) = match wanted {
+            Wanted::Path(path) => return Some(Realised::Path(path.clone())),
+            Wanted::Outputs { drv, outputs } => (drv, outputs),
+            Wanted::Made { file, outputs } => (self.graph.made.get(file)?.found.as_ref()?, outputs),
+        };
+        if self.graph.has_to_be_built(drv) {
+            return None;
+        }
+        let outputs = self.graph.nodes.get(drv)?.paths(outputs)?;
+        Some(Realised::Outputs { drv: drv.clone(), outputs })
     }
 }
 
@@ -52,15 +80,17 @@ impl Plan {
 /// Everything the plan relies on is rooted before its validity is asked, so that no collector takes it away
 /// between the plan and the build.
 pub fn plan(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
-    let explored = closure::explore(store, wanted)?;
-    let promises = explored.promises(wanted)?;
-    let tops = promises.iter().filter_map(|(_, drv)| drv.as_ref());
-    let builds = order::inputs_first(explored.into_builds(), tops)?;
-    let places: HashMap<&StorePath, usize> =
-        builds.iter().enumerate().map(|(place, build)| (&build.drv, place)).collect();
-    let promises = promises
-        .into_iter()
-        .map(|(realised, drv)| Promise { build: drv.and_then(|drv| places.get(&drv).copied()), realised })
-        .collect();
-    Ok(Plan { builds, promises })
+    refuse_missing(store, wanted)?;
+    let mut plan = Plan { graph: Graph::default(), goals: Goals::default(), wanted: wanted.to_vec() };
+    plan.graph.explore(store, Level::of(wanted))?;
+    let tops = wanted.iter().filter_map(|wanted| match wanted {
+        Wanted::Path(_) => None,
+        Wanted::Outputs { drv, .. } => plan.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
+        Wanted::Made { file, .. } => match &plan.graph.made[file].found {
+            Some(drv) => plan.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
+            None => Some(Task::Find(file.clone())),
+        },
+    });
+    plan.goals.add_for(&plan.graph, tops.collect())?;
+    Ok(plan)
 }

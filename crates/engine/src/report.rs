@@ -1,6 +1,7 @@
 //! What is told while and after goals are realised.
 
 use builder::{BuildFailure, Explanation};
+use derivation::Link;
 use sandbox::Exit;
 use store_path::StorePath;
 
@@ -12,6 +13,29 @@ use crate::wanted::Realised;
 pub enum Event<'a> {
     /// It is known what has to be built; nothing has started yet.
     Planned(&'a Plan),
+    /// An output turned out to be a derivation of which something is wanted.
+    Found {
+        /// The output.
+        file: &'a Link,
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What has to be built for it, inputs first.
+        to_build: &'a [&'a StorePath],
+    },
+    /// All inputs of a derivation are known, and this is what will be built in its place.
+    Resolved {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What it resolves to.
+        resolved: &'a StorePath,
+    },
+    /// A derivation need not be built after all: its inputs came out as they were when it was built before.
+    Unchanged {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What it resolves to, whose outputs are there.
+        resolved: &'a StorePath,
+    },
     /// A build was handed to a worker.
     Started {
         /// The derivation.
@@ -63,8 +87,17 @@ pub enum Event<'a> {
 pub struct Failure {
     /// The derivation.
     pub drv: StorePath,
+    /// What was built in its place, if that was another one: logs are kept under its name.
+    pub resolved: Option<StorePath>,
     /// What went wrong, with the last lines of the log.
     pub error: BuildFailure,
+}
+
+impl Failure {
+    /// Returns the derivation that was built: the one that failed, or what it resolved to.
+    pub fn built(&self) -> &StorePath {
+        self.resolved.as_ref().unwrap_or(&self.drv)
+    }
 }
 
 /// A goal that was not tried since something it needs failed.
@@ -83,6 +116,8 @@ pub struct Report {
     pub realised: Vec<Realised>,
     /// The derivations that were built, in the order in which they ended.
     pub built: Vec<StorePath>,
+    /// The derivations that need not be built after all, since their inputs came out as they were before.
+    pub unchanged: Vec<StorePath>,
     /// The builds that failed, in the order in which they did.
     pub failures: Vec<Failure>,
     /// The goals that could not be tried.

@@ -10,7 +10,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
@@ -23,13 +23,16 @@ use local_store::LocalStore;
 use sandbox::Launcher;
 use scheduler::{GoalId, Outcome, Policy, Schedule};
 use settings::{MaxJobs, Settings};
+use store_path::StorePath;
 
 use crate::error::Error;
+use crate::order::Task;
 use crate::plan::{Plan, plan};
+use crate::ready::Ready;
 use crate::report::{Blocked, Event, Failure, Report};
 use crate::stop::StopWatch;
 use crate::wanted::Wanted;
-use crate::worker::{self, Message};
+use crate::worker::{self, Job, Message, Work};
 
 /// Messages on their way; enough that no build waits for the listener in passing.
 const MESSAGES: usize = 256;
@@ -66,35 +69,33 @@ pub fn realise(
     let plan = plan(context.store, wanted)?;
     on_event(Event::Planned(&plan));
     // Looking at the host takes longer than finding that nothing is to be done.
-    if plan.builds.is_empty() {
-        return Ok(Report { realised: plan.promised().cloned().collect(), ..Report::default() });
-    }
+    let Some(first) = plan.goals.list.first() else {
+        return Ok(Report { realised: plan.realised(), ..Report::default() });
+    };
     let host = Host::look(context.settings, context.environment.clone())?;
     // Of all builds, and told once.
-    let drv = &plan.builds[0].drv;
+    let drv = first.task.drv();
     host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
     let Context { store, launcher, settings, stop, on_failure, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
     match stop {
-        None => run(&builder, None, &plan, on_event),
-        Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), &plan, on_event),
+        None => run(&builder, None, plan, on_event),
+        Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), plan, on_event),
     }
 }
 
 fn run(
     context: &builder::Context<'_>,
     stop: Option<&StopWatch<'_>>,
-    plan: &Plan,
+    plan: Plan,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
     let slots = slots(context.settings);
-    let mut run = Run {
-        plan,
-        schedule: schedule(plan, slots, context.settings),
-        fates: vec![Fate::NotStarted; plan.builds.len()],
-        report: Report::default(),
-        on_event,
-    };
+    let policy = if context.settings.keep_going { Policy::KeepGoing } else { Policy::StopAtFailure };
+    // A plan that grows may have work for all of them.
+    let most = WORKERS_PER_SLOT * slots.get();
+    let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
+    let mut run = Run::new(context.store, plan, Schedule::new(slots, policy), on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let queue = Mutex::new(queue);
@@ -107,9 +108,9 @@ fn run(
         }
         // Also when the listener panics: the scope waits for the watch.
         let _done = stop.map(StopWatch::end_on_drop);
-        for number in 0..(WORKERS_PER_SLOT * slots.get()).min(plan.builds.len()) {
+        for number in 0..workers {
             let (queue, sender) = (&queue, sender.clone());
-            let work = move || worker::work(context, plan, queue, &sender);
+            let work = move || worker::work(context, queue, &sender);
             match thread::Builder::new().spawn_scoped(scope, work) {
                 Ok(_) => {}
                 // The others do it all, if there are any.
@@ -132,68 +133,140 @@ fn slots(settings: &Settings) -> NonZeroUsize {
     }
 }
 
-fn schedule(plan: &Plan, slots: NonZeroUsize, settings: &Settings) -> Schedule {
-    let policy = if settings.keep_going { Policy::KeepGoing } else { Policy::StopAtFailure };
-    let mut schedule = Schedule::new(slots, policy);
-    let mut goals: Vec<GoalId> = Vec::with_capacity(plan.builds.len());
-    for build in &plan.builds {
-        let inputs: Vec<GoalId> = build.inputs.iter().map(|place| goals[*place]).collect();
-        goals.push(schedule.add(&inputs));
-    }
-    schedule
-}
-
-/// How a build of the plan ended, if it began.
+/// How a goal ended, if it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     NotStarted,
-    Built,
+    Done,
     Failed,
     Blocked,
 }
 
 /// A plan on its way.
 struct Run<'a> {
-    plan: &'a Plan,
+    store: &'a LocalStore,
+    plan: Plan,
     schedule: Schedule,
     /// By place in the plan, which is the goal's number too.
     fates: Vec<Fate>,
+    /// Why what an output turned out to be is of no use, by the goal that stands for it.
+    useless: HashMap<usize, Error>,
     report: Report,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        store: &'a LocalStore,
+        plan: Plan,
+        schedule: Schedule,
+        on_event: &'a mut dyn FnMut(Event<'_>),
+    ) -> Self {
+        let (fates, useless, report) = (Vec::new(), HashMap::new(), Report::default());
+        let mut run = Self { store, plan, schedule, fates, useless, report, on_event };
+        run.schedule_new();
+        run
+    }
+
+    /// Adds the goals that the plan has and the schedule has not.
+    fn schedule_new(&mut self) {
+        for goal in &self.plan.goals.list[self.fates.len()..] {
+            let inputs: Vec<GoalId> = goal.inputs.iter().map(|place| GoalId::from_index(*place)).collect();
+            self.schedule.add(&inputs);
+            self.fates.push(Fate::NotStarted);
+        }
+    }
+
+    fn task(&self, goal: GoalId) -> &Task {
+        &self.plan.goals.list[goal.index()].task
+    }
+
+    /// Returns the derivation that a goal builds, by the name under which the caller knows it.
+    fn drv(&self, goal: GoalId) -> StorePath {
+        self.task(goal).drv().clone()
+    }
+
     /// Hands out jobs and takes back results until nothing is left to do. Dropping `jobs` ends the workers,
     /// and dropping `messages` keeps them from waiting for somebody to listen.
-    fn drive(&mut self, jobs: Sender<GoalId>, messages: Receiver<Message>) {
+    fn drive(&mut self, jobs: Sender<Job>, messages: Receiver<Message>) {
         loop {
             while let Some(goal) = self.schedule.take() {
-                (self.on_event)(Event::Started { drv: &self.plan.builds[goal.index()].drv });
-                jobs.send(goal).expect("the queue outlives the workers");
+                if let Some(job) = self.begin(goal) {
+                    jobs.send(job).expect("the queue outlives the workers");
+                }
             }
             if self.schedule.is_finished() {
                 return;
             }
-            match messages.recv().expect("a worker answers for every job") {
-                Message::Log(goal, text) => self.log(goal, &text),
-                Message::Warning(goal, text) => {
-                    (self.on_event)(Event::Warning { drv: &self.plan.builds[goal.index()].drv, text: &text });
-                }
-                Message::Detail(goal, detail) => {
-                    let drv = &self.plan.builds[goal.index()].drv;
-                    (self.on_event)(Event::Detail { drv, detail: &detail });
-                }
-                Message::Explained(goal, explanation) => {
-                    let drv = &self.plan.builds[goal.index()].drv;
-                    (self.on_event)(Event::Explained { drv, explanation: &explanation });
-                }
-                Message::Ran(goal) => self.schedule.free_slot(goal),
-                Message::Stop => self.stop(),
-                Message::Ended(goal, result) => {
-                    self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
-                }
+            assert!(!self.schedule.is_idle(), "references to what is in the store have no cycle");
+            self.hear(messages.recv().expect("a worker answers for every job"));
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Log(goal, text) => self.log(goal, &text),
+            Message::Warning(goal, text) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Warning { drv, text: &text });
+            }
+            Message::Detail(goal, detail) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Detail { drv, detail: &detail });
+            }
+            Message::Explained(goal, explanation) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Explained { drv, explanation: &explanation });
+            }
+            Message::Ran(goal) => self.schedule.free_slot(goal),
+            Message::Stop => self.stop(),
+            Message::Ended(goal, result) => {
+                self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
             }
         }
+    }
+
+    /// Begins with a goal that was handed out; one that takes no build is over at once.
+    fn begin(&mut self, goal: GoalId) -> Option<Job> {
+        let drv = match self.task(goal) {
+            Task::Build(drv) => drv.clone(),
+            Task::Find(_) => {
+                self.find(goal);
+                return None;
+            }
+        };
+        let work = match self.plan.graph.ready(self.store, &drv) {
+            Ok(Ready::AsItIs(derivation)) => Work::AsItIs(derivation),
+            Ok(Ready::Resolved(resolved)) => {
+                (self.on_event)(Event::Resolved { drv: &drv, resolved: resolved.path() });
+                Work::Resolved(resolved)
+            }
+            Ok(Ready::There(resolved)) => {
+                (self.on_event)(Event::Unchanged { drv: &drv, resolved: &resolved });
+                self.report.unchanged.push(drv);
+                self.done(goal);
+                return None;
+            }
+            Err(error) => {
+                self.unready(goal, error);
+                return None;
+            }
+        };
+        (self.on_event)(Event::Started { drv: &drv });
+        Some(Job { goal, drv, work })
+    }
+
+    /// Ends a goal that stands for a derivation that was to be made: what is wanted of it is there.
+    fn find(&mut self, goal: GoalId) {
+        match self.useless.remove(&goal.index()) {
+            None => self.done(goal),
+            Some(error) => self.unready(goal, error),
+        }
+    }
+
+    fn unready(&mut self, goal: GoalId, error: Error) {
+        let drv = self.drv(goal);
+        self.failed(goal, BuildFailure::Unready { drv, source: Box::new(error) });
     }
 
     fn stop(&mut self) {
@@ -211,42 +284,108 @@ impl Run<'_> {
     }
 
     fn log(&mut self, goal: GoalId, text: &[u8]) {
-        let drv = &self.plan.builds[goal.index()].drv;
+        let drv = &self.drv(goal);
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             (self.on_event)(Event::Log { drv, line: line.strip_suffix(b"\n").unwrap_or(line) });
         }
     }
 
     fn built(&mut self, goal: GoalId, built: &Built) {
-        let drv = &self.plan.builds[goal.index()].drv;
+        let drv = self.drv(goal);
+        let outputs = built.outputs.iter().map(|(name, info)| (name.clone(), info.path.clone()));
+        self.plan.graph.built(&drv, outputs.collect());
+        (self.on_event)(Event::Built { drv: &drv, usage: built.usage });
+        self.report.built.push(drv);
+        self.done(goal);
+    }
+
+    /// Ends a goal well. What stands for its outputs learns first what they are, as it may run then.
+    fn done(&mut self, goal: GoalId) {
+        for finder in self.plan.goals.list[goal.index()].finders.clone() {
+            self.grow(finder);
+        }
         self.schedule.finish(goal, Outcome::Done);
-        self.fates[goal.index()] = Fate::Built;
-        (self.on_event)(Event::Built { drv, usage: built.usage });
-        self.report.built.push(drv.clone());
+        self.fates[goal.index()] = Fate::Done;
+    }
+
+    /// Goes on with a derivation that is there now: plans what is wanted of it.
+    fn grow(&mut self, finder: usize) {
+        let goal = GoalId::from_index(finder);
+        let Task::Find(file) = self.task(goal).clone() else { return };
+        let Some(path) = self.plan.graph.path_of(&file).cloned() else { return };
+        let before = self.plan.goals.list.len();
+        let grown = self.plan.grow(self.store, &file, &path);
+        self.schedule_new();
+        self.block_new(before);
+        match grown {
+            Ok(needed) => {
+                let to_build = &self.plan.builds_from(before)[..];
+                (self.on_event)(Event::Found { file: &file, drv: &path, to_build });
+                let needed: Vec<GoalId> = needed.into_iter().map(GoalId::from_index).collect();
+                let cancelled = self.schedule.also_needs(goal, &needed);
+                let by = needed.first().and_then(|needed| self.cause(needed.index()));
+                by.into_iter().for_each(|by| self.block(&cancelled, &by));
+            }
+            // Told when its turn has come: a goal that waits cannot fail.
+            Err(error) => drop(self.useless.insert(finder, error)),
+        }
+    }
+
+    /// Tells of new goals that need what has failed before.
+    fn block_new(&mut self, first: usize) {
+        for place in first..self.fates.len() {
+            let inputs = self.plan.goals.list[place].inputs.clone();
+            if let Some(by) = inputs.into_iter().find_map(|input| self.cause(input)) {
+                self.block(&[GoalId::from_index(place)], &by);
+            }
+        }
+    }
+
+    /// Returns the derivation whose failure keeps a goal from being done.
+    fn cause(&self, place: usize) -> Option<StorePath> {
+        let drv = self.plan.goals.list[place].task.drv();
+        match self.fates[place] {
+            Fate::Failed => Some(drv.clone()),
+            Fate::Blocked => {
+                let blocked = self.report.blocked.iter().find(|blocked| blocked.drv == *drv);
+                Some(blocked.map_or(drv, |blocked| &blocked.by).clone())
+            }
+            Fate::NotStarted | Fate::Done => None,
+        }
     }
 
     fn failed(&mut self, goal: GoalId, error: BuildFailure) {
-        let drv = &self.plan.builds[goal.index()].drv;
+        let drv = self.drv(goal);
         let cancelled = self.schedule.finish(goal, Outcome::Failed);
         self.fates[goal.index()] = Fate::Failed;
-        let failure = Failure { drv: drv.clone(), error };
+        let resolved = match self.task(goal) {
+            Task::Build(drv) => self.plan.graph.resolved_to(drv),
+            Task::Find(_) => None,
+        };
+        let failure = Failure { drv: drv.clone(), resolved, error };
         (self.on_event)(Event::Failed(&failure));
         self.report.failures.push(failure);
+        self.block(&cancelled, &drv);
+    }
+
+    fn block(&mut self, cancelled: &[GoalId], by: &StorePath) {
         for goal in cancelled {
             self.fates[goal.index()] = Fate::Blocked;
-            let blocked = Blocked { drv: self.plan.builds[goal.index()].drv.clone(), by: drv.clone() };
-            (self.on_event)(Event::Blocked(&blocked));
-            self.report.blocked.push(blocked);
+            // Nobody knows of the others.
+            if let Task::Build(drv) = self.task(*goal) {
+                let blocked = Blocked { drv: drv.clone(), by: by.clone() };
+                (self.on_event)(Event::Blocked(&blocked));
+                self.report.blocked.push(blocked);
+            }
         }
     }
 
     fn into_report(mut self) -> Report {
-        let kept = |build: Option<usize>| build.is_none_or(|place| self.fates[place] == Fate::Built);
-        let promises = self.plan.promises.iter().filter(|promise| kept(promise.build));
-        self.report.realised = promises.map(|promise| promise.realised.clone()).collect();
-        let fates = self.plan.builds.iter().zip(&self.fates);
+        self.report.realised = self.plan.realised();
+        let fates = self.plan.goals.list.iter().zip(&self.fates);
         let not_started = fates.filter(|(_, fate)| **fate == Fate::NotStarted);
-        self.report.not_started = not_started.map(|(build, _)| build.drv.clone()).collect();
+        let builds = not_started.filter(|(goal, _)| matches!(goal.task, Task::Build(_)));
+        self.report.not_started = builds.map(|(goal, _)| goal.task.drv().clone()).collect();
         self.report
     }
 }

@@ -2,14 +2,31 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use builder::{BuildFailure, Built, Explanation};
+use derivation::{Checked, Derivation};
 use scheduler::GoalId;
+use store_path::StorePath;
 
 use crate::lines::Lines;
-use crate::plan::Plan;
+use crate::ready;
+
+/// One build, handed to a worker.
+pub(crate) struct Job {
+    pub(crate) goal: GoalId,
+    pub(crate) drv: StorePath,
+    pub(crate) work: Work,
+}
+
+/// What is to be built.
+pub(crate) enum Work {
+    /// The derivation as it is.
+    AsItIs(Arc<Derivation>),
+    /// What it resolves to.
+    Resolved(Arc<Checked>),
+}
 
 /// What a worker tells.
 pub(crate) enum Message {
@@ -32,35 +49,41 @@ pub(crate) enum Message {
 /// Takes jobs until there are no more to come.
 pub(crate) fn work(
     builder: &builder::Context<'_>,
-    plan: &Plan,
-    queue: &Mutex<Receiver<GoalId>>,
+    queue: &Mutex<Receiver<Job>>,
     messages: &SyncSender<Message>,
 ) {
-    while let Some(goal) = next(queue) {
+    while let Some(job) = next(queue) {
         // Whatever a panic leaves behind is cleaned up by the guards it drops; it is raised again by the reader.
-        let ended = catch_unwind(AssertUnwindSafe(|| build(builder, plan, goal, messages)));
-        if messages.send(Message::Ended(goal, ended)).is_err() {
+        let ended = catch_unwind(AssertUnwindSafe(|| build(builder, &job, messages)));
+        if messages.send(Message::Ended(job.goal, ended)).is_err() {
             return;
         }
     }
 }
 
 /// Waits for a job. One worker waits for it, the others for their turn to wait.
-fn next(queue: &Mutex<Receiver<GoalId>>) -> Option<GoalId> {
+fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 fn build(
     builder: &builder::Context<'_>,
-    plan: &Plan,
-    goal: GoalId,
+    job: &Job,
     messages: &SyncSender<Message>,
 ) -> Result<Built, BuildFailure> {
-    let build = &plan.builds[goal.index()];
+    let goal = job.goal;
+    let (drv, derivation) = match &job.work {
+        Work::AsItIs(derivation) => (&job.drv, &**derivation),
+        Work::Resolved(resolved) => {
+            let failed = |source| BuildFailure::Prepare { drv: resolved.path().clone(), source };
+            ready::keep(builder.store, resolved).map_err(failed)?;
+            (resolved.path(), resolved.derivation())
+        }
+    };
     let mut lines = Lines::default();
     // Nobody listens any more when the reader is unwinding; the build ends by itself.
     let tell = |message: Message| drop(messages.send(message));
-    let result = builder::build(builder, &build.drv, &build.derivation, &mut |message| match message {
+    let result = builder::build(builder, drv, derivation, &mut |message| match message {
         builder::Message::Output(piece) => {
             if let Some(text) = lines.push(piece) {
                 tell(Message::Log(goal, text));

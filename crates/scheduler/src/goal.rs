@@ -10,7 +10,8 @@ impl GoalId {
         self.0 as usize
     }
 
-    pub(crate) fn from_index(index: usize) -> Self {
+    /// Returns the goal that was added as the one of that number.
+    pub fn from_index(index: usize) -> Self {
         Self(u32::try_from(index).expect("a schedule has fewer than four billion goals"))
     }
 }

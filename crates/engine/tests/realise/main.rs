@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             plans::a_wide_closure_is_planned,
             refusals::missing_sources_are_named_at_once,
             refusals::what_is_wanted_has_to_be_there,
-            refusals::derivations_without_known_outputs_are_refused_by_name,
+            refusals::impure_inputs_of_pure_derivations_are_refused,
             refusals::an_unknown_output_is_refused,
             refusals::a_path_that_is_no_derivation_is_refused,
             stops::a_word_ends_what_runs_and_starts_nothing_more,

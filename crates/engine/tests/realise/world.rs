@@ -10,7 +10,7 @@ use engine::{Context, Event, Realised, Report, Selection, Wanted};
 use local_store::{LocalStore, Location, Options};
 use sandbox::Launcher;
 use settings::{Origin, Settings};
-use store_path::{StoreDir, StorePath};
+use store_path::{HashAlgorithm, Method, Placeholder, StoreDir, StorePath, placeholder};
 use test_support::Scratch;
 
 /// A store of its own, for one test.
@@ -125,6 +125,34 @@ pub(crate) fn named(name: &str, before: &str) -> Derivation {
     script(name, &format!("{before}\necho {name} > $out"))
 }
 
+/// How the path of an output is known after its build only.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Floating,
+    Impure,
+    /// Addressed as a text, as derivations are.
+    Text,
+}
+
+/// A script whose output is named by what is in it; it writes to `$out`.
+pub(crate) fn unknown(kind: Kind, name: &str, text: &str) -> Derivation {
+    let algorithm = HashAlgorithm::Sha256;
+    let output = match kind {
+        Kind::Floating => Output::Floating { method: Method::Nar, algorithm },
+        Kind::Impure => Output::Impure { method: Method::Nar, algorithm },
+        Kind::Text => Output::Floating { method: Method::Text, algorithm },
+    };
+    let mut derivation = script(name, text);
+    derivation.outputs.insert(out(), output);
+    derivation.env.insert(b"out".to_vec(), placeholder("out").into_bytes());
+    derivation
+}
+
+/// What stands for the output `out` of a derivation.
+pub(crate) fn stand_in(drv: &StorePath) -> Placeholder {
+    Placeholder::of_output(drv, "out")
+}
+
 /// The same derivation, which needs the output `out` of each of `inputs`.
 pub(crate) fn needing(mut derivation: Derivation, inputs: &[&StorePath]) -> Derivation {
     let wanted = InputOutputs { outputs: BTreeSet::from([out()]), dynamic: BTreeMap::new() };
@@ -137,6 +165,10 @@ fn tell(event: &Event<'_>) -> String {
     let name = |drv: &StorePath| drv.name().as_str().trim_end_matches(".drv").to_owned();
     match event {
         Event::Planned(plan) => format!("plan {}", plan.to_build().len()),
+        Event::Found { file, drv, to_build } => format!("found {} for {}: {}", name(drv), name(&file.drv), to_build.len()),
+        Event::Resolved { drv, resolved } if *drv == *resolved => format!("resolved {} to itself", name(drv)),
+        Event::Resolved { drv, .. } => format!("resolved {}", name(drv)),
+        Event::Unchanged { drv, .. } => format!("unchanged {}", name(drv)),
         Event::Started { drv } => format!("start {}", name(drv)),
         Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
         Event::Warning { drv, text } => format!("{} warns: {text}", name(drv)),
