@@ -41,6 +41,16 @@ pub enum BuildFailure {
         /// What this program was compiled for.
         architecture: &'static str,
     },
+    /// The builder would be part of this program, and is not.
+    #[error("cannot build `{drv}`: there is no builder `{builder}` in `store`; there are {known}")]
+    Builtin {
+        /// The derivation.
+        drv: StorePath,
+        /// Its builder.
+        builder: String,
+        /// Those that there are.
+        known: String,
+    },
     /// Something that this version does not do.
     #[error("cannot build `{drv}`: {what} is not supported yet")]
     Unsupported {

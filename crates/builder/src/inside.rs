@@ -9,6 +9,7 @@ use store_path::StorePath;
 
 use crate::build::{Context, Message};
 use crate::build_dir;
+use crate::builtin;
 use crate::canary;
 use crate::failure::BuildFailure;
 use crate::prepare::Prepared;
@@ -81,12 +82,15 @@ impl<'a> Inside<'a> {
         self.work.request.outputs.iter()
     }
 
-    /// Returns what the builder is, with its arguments and its environment.
+    /// Returns what the builder is, with its arguments and its environment. One that is part of this program
+    /// ([`Inside::is_builtin`]) is no file that could be started.
     pub fn builder(&self) -> &Exec {
-        match &self.prepared.plan.program {
-            Program::Exec(exec) => exec,
-            Program::Function { .. } => unreachable!("builders are program files"),
-        }
+        &self.prepared.exec
+    }
+
+    /// Returns whether the builder is part of this program.
+    pub fn is_builtin(&self) -> bool {
+        builtin::name(self.work.request.derivation).is_some()
     }
 
     /// Starts something in the place of the builder; one at a time.

@@ -30,6 +30,7 @@
 mod attributes;
 mod build;
 mod build_dir;
+mod builtin;
 mod canary;
 mod copy_out;
 mod environment;

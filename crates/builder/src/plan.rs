@@ -118,6 +118,12 @@ pub(crate) fn open(settings: &Settings, program: Exec) -> Plan {
     }
 }
 
+/// The same plan, with a builder that is part of this program if there is one.
+pub(crate) fn running(plan: Plan, builtin: Option<Program>) -> Plan {
+    let program = builtin.unwrap_or_else(|| plan.program.clone());
+    Plan { program, ..plan }
+}
+
 /// Without a user namespace, the builder sees the ids that it has on the host.
 fn identity(view: &View<'_>) -> Identity {
     let outer = view.user.map(|user| user.ids);

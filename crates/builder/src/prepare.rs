@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use local_store::{BuildDir, LocalStore, Scratch};
-use sandbox::{BuildUser, Network, Plan};
+use sandbox::{BuildUser, Exec, Network, Plan};
 use store_path::StorePath;
 
 use crate::build::Message;
@@ -16,6 +16,8 @@ use crate::{build_dir, user};
 /// Everything that a build has before it runs. Dropping it throws away what was made.
 pub(crate) struct Prepared {
     pub(crate) plan: Plan,
+    /// What the builder is, or would be if it were a file.
+    pub(crate) exec: Exec,
     /// Where its build directory is.
     pub(crate) build_dir: PathBuf,
     /// That directory, or the one it is in.
@@ -66,12 +68,13 @@ impl Prepared {
         let started = work.program(&work.context.settings.sandbox_build_dir)?;
         write_files(&started.files, &places.build_dir, ids)?;
         let outside = user.as_ref().map(|user| Outside { ids: user.ids(), groups: user.groups() });
-        let plan = work.isolated(&places, outside, started.exec);
+        let exec = started.exec.clone();
+        let plan = plan::running(work.isolated(&places, outside, started.exec), started.builtin);
         for lack in plan.lacks() {
             tell(Message::Warning(format!("`build-isolation = chroot`: {lack}")));
         }
         let real_store = work.context.store.location().real_store.clone();
-        Ok(Self { plan, build_dir: places.build_dir, top, scratch: Some(scratch), user, real_store })
+        Ok(Self { plan, exec, build_dir: places.build_dir, top, scratch: Some(scratch), user, real_store })
     }
 
     /// Makes what a build that sees the host is given.
@@ -84,9 +87,10 @@ impl Prepared {
         let build_dir = top.path().to_owned();
         let started = work.program(&build_dir)?;
         write_files(&started.files, &build_dir, user.as_ref().map(BuildUser::ids))?;
-        let plan = plan::open(work.context.settings, started.exec);
+        let exec = started.exec.clone();
+        let plan = plan::running(plan::open(work.context.settings, started.exec), started.builtin);
         let real_store = work.context.store.location().real_store.clone();
-        Ok(Self { plan, build_dir, top, scratch: None, user, real_store })
+        Ok(Self { plan, exec, build_dir, top, scratch: None, user, real_store })
     }
 
     fn begin(

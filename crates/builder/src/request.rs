@@ -10,6 +10,7 @@ use settings::{Isolation, Settings};
 use store_path::StorePath;
 
 use crate::build::Context;
+use crate::builtin;
 use crate::failure::BuildFailure;
 use crate::host::Host;
 
@@ -43,10 +44,7 @@ pub(crate) fn check<'a>(
     check_filter(settings, sandbox::can_filter())?;
     check_system(drv, derivation, settings)?;
     check_features(drv, &options, settings, host)?;
-    if derivation.builder.starts_with(b"builtin:") {
-        let what = format!("the builder `{}`", String::from_utf8_lossy(&derivation.builder));
-        return Err(BuildFailure::Unsupported { drv: drv.clone(), what });
-    }
+    builtin::check(drv, derivation)?;
     if let Some(what) = zero_byte(derivation, &options) {
         return Err(attribute(format!("{what} has a zero byte in it, which no program can be given")));
     }
@@ -88,6 +86,10 @@ fn zero_byte(derivation: &Derivation, options: &Options) -> Option<String> {
 }
 
 fn check_system(drv: &StorePath, derivation: &Derivation, settings: &Settings) -> Result<(), BuildFailure> {
+    // Part of this program, it runs where this program does.
+    if builtin::name(derivation).is_some() {
+        return Ok(());
+    }
     let mut runs = vec![settings.system.as_str()];
     runs.extend(settings.extra_platforms.iter().map(String::as_str));
     if runs.iter().any(|system| system.as_bytes() == derivation.system) {

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use derivation::Derivation;
-use sandbox::Plan;
+use sandbox::{Plan, Program};
 use store_path::StorePath;
 
 use crate::build::Context;
+use crate::builtin;
 use crate::failure::BuildFailure;
 use crate::plan::{self, Outside};
 use crate::request;
@@ -42,8 +43,12 @@ pub fn sketch(
     let work = Work::new(context, &request, seen);
     let scratch = store.location().real_store.join(format!("{drv}.chroot"));
     let top = settings.build_dir.clone().unwrap_or_else(|| store.location().builds()).join("nix-NEW");
+    // What it would be handed may be secret, and nobody runs it.
+    let builtin =
+        builtin::name(derivation).map(|name| Program::Function { name: name.to_owned(), input: Vec::new() });
     if !work.is_isolated() {
-        return Ok(Sketch { plan: plan::open(settings, work.outline(&top)), absent });
+        let plan = plan::running(plan::open(settings, work.outline(&top)), builtin);
+        return Ok(Sketch { plan, absent });
     }
     let places = Places {
         scratch: scratch.join("store"),
@@ -56,6 +61,7 @@ pub fn sketch(
         return Err(BuildFailure::ChrootNeedsRoot);
     }
     let user = user.map(|(ids, groups)| Outside { ids, groups });
-    let plan = work.isolated(&places, user, work.outline(&settings.sandbox_build_dir));
+    let outline = work.outline(&settings.sandbox_build_dir);
+    let plan = plan::running(work.isolated(&places, user, outline), builtin);
     Ok(Sketch { plan, absent })
 }

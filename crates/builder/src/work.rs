@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Exec, Ids, Network, Plan};
+use sandbox::{Exec, Ids, Network, Plan, Program};
 use settings::{FodNetwork, Isolation};
 use store_path::StorePath;
 
@@ -14,7 +14,7 @@ use crate::failure::BuildFailure;
 use crate::plan::{self, Outside, View};
 use crate::request::Request;
 use crate::rewrite::Rewrites;
-use crate::{attributes, graph};
+use crate::{attributes, builtin, graph};
 
 /// A derivation that can be built here, and the closure of its inputs.
 pub(crate) struct Work<'a> {
@@ -41,6 +41,8 @@ pub(crate) struct Places {
 /// A program, and the files in its build directory that its environment names.
 pub(crate) struct Started {
     pub(crate) exec: Exec,
+    /// What runs in its place, if that is part of this program.
+    pub(crate) builtin: Option<Program>,
     /// Name in the build directory and contents.
     pub(crate) files: Vec<(String, Vec<u8>)>,
 }
@@ -100,7 +102,7 @@ impl<'a> Work<'a> {
     }
 
     /// Fixed-output builds may be given a way to the outside; nobody else is.
-    fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> Network {
         let Context { settings, host, .. } = *self.context;
         if !self.request.derivation.is_fixed() {
             return Network::Loopback;
@@ -129,7 +131,28 @@ impl<'a> Work<'a> {
     pub(crate) fn program(&self, inside: &Path) -> Result<Started, BuildFailure> {
         let environment = self.environment(inside)?;
         let exec = self.exec(inside, environment.variables);
-        Ok(Started { exec, files: environment.files })
+        let name = builtin::name(self.request.derivation);
+        let builtin = name.map(|name| builtin::program(self, name, self.attributes(), inside)).transpose()?;
+        Ok(Started { exec, builtin, files: environment.files })
+    }
+
+    /// What a builder that is part of this program knows of its derivation.
+    fn attributes(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let Request { derivation, options, .. } = self.request;
+        match &options.structured_attrs {
+            Some(attributes) => builtin::flattened(&attributes::complete(
+                attributes.clone(),
+                Vec::new(),
+                derivation,
+                self.context.store.store_dir(),
+                &self.rewrites,
+            )),
+            None => {
+                let rewritten =
+                    derivation.env.iter().map(|(name, value)| (name.clone(), self.rewrites.apply(value)));
+                rewritten.collect()
+            }
+        }
     }
 
     /// What would run, were all inputs there: only files depend on what is in them.

@@ -73,7 +73,7 @@ use crate::exit::Exit;
 use crate::session::Session;
 
 fn main() -> ExitCode {
-    sandbox::launcher_main();
+    sandbox::launcher_main_with(builtins::BUILDERS);
     // Rust's own code for a panic, 101, means to callers that a build took too long.
     let exit = panic::catch_unwind(start).unwrap_or_else(|_| {
         let _ = writeln!(

@@ -111,6 +111,12 @@ pub(crate) fn tell_where(store: &LocalStore, inside: &Inside<'_>, messages: Mess
     for (name, path) in inside.outputs() {
         messages.note(format_args!("  ${name} is {}", store.store_dir().print(path)));
     }
-    messages.note(format_args!("  to run the builder: {}", command.join(" ")));
+    match inside.is_builtin() {
+        true => messages.note(format_args!(
+            "  its builder, {}, is part of `store`, and cannot be run from here: what it sees can be looked at",
+            command.join(" ")
+        )),
+        false => messages.note(format_args!("  to run the builder: {}", command.join(" "))),
+    }
     messages.note("  what is made here is thrown away at the end; nothing of it becomes valid");
 }

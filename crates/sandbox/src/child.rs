@@ -251,7 +251,8 @@ pub(crate) fn start_program(
         Program::Exec(exec) => execute(exec),
         Program::Function { name, input } => {
             tell(status, &Said::Runs);
-            sys::exit_now(functions::call(name, input))
+            // What `execve` would close: sockets of other builds, whose ends others wait for.
+            sys::end_alone(3, || functions::call(name, input))
         }
     }
 }

@@ -62,6 +62,7 @@ pub use allowance::{Allowance, Overrun};
 pub use canary::{circumstances, look_inside};
 pub use error::{Error, Step};
 pub use filter::can_filter;
+pub use functions::Function;
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
 pub use launcher::{Attached, Exit, ExitStatus, Launcher, Notice, OutOfMemory, Running, take_back};
@@ -73,7 +74,7 @@ pub use plan::{
     Access, Exec, Filter, Identity, Isolation, Network, Op, Plan, Program, Resource, Subordinate,
 };
 pub use probe::{Finding, Lack, Need, probe};
-pub use server::launcher_main;
+pub use server::{launcher_main, launcher_main_with};
 pub use streams::{Size, Streams};
 pub use subordinate::subordinate_ids;
 pub use terminal::Terminal;

@@ -279,7 +279,7 @@ pub enum Resource {
 pub enum Program {
     /// A program file of the sandbox.
     Exec(Exec),
-    /// A function of this binary, for builds that need no program file (see [`crate::launcher_main`]).
+    /// A function of this binary, for builds that need no program file (see [`crate::launcher_main_with`]).
     Function {
         /// The name it was registered under.
         name: String,

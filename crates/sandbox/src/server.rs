@@ -17,6 +17,7 @@ use crate::child::{self, Channels};
 use crate::connection::{Apart, Connection};
 use crate::error::Step;
 use crate::filter;
+use crate::functions::{self, Function};
 use crate::gather::{self, Gatherer};
 use crate::given::Given;
 use crate::ids;
@@ -37,7 +38,14 @@ use crate::wire::{self, Failure, Reply, Request};
 /// Must be the first line of the `main` of every program that builds, before any thread and before
 /// anything reads the arguments.
 pub fn launcher_main() {
+    launcher_main_with(&[]);
+}
+
+/// Like [`launcher_main`], in a program with functions of its own that builds may run in the place of a program
+/// ([`crate::Program::Function`]).
+pub fn launcher_main_with(functions: &'static [(&'static str, Function)]) {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) {
+        functions::register(functions);
         serve();
         sys::exit_now(0);
     }

@@ -176,6 +176,20 @@ fn change_mount(
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Closes every descriptor from `first` on, calls `last`, which has none of them, and ends with what it returns.
+pub(crate) fn end_alone(first: u32, last: impl FnOnce() -> i32) -> ! {
+    // SAFETY: this function does not return, so nobody who owns one of them uses or drops it.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result != 0 {
+        // Before Linux 5.9.
+        for number in first..MOST_DESCRIPTORS {
+            // SAFETY: as above; that a descriptor is not open is no harm.
+            unsafe { libc::close(number as libc::c_int) };
+        }
+    }
+    exit_now(last())
+}
+
 /// Marks every descriptor from `first` on to be closed by `execve`.
 pub(crate) fn close_on_exec_from(first: u32) -> rustix::io::Result<()> {
     // SAFETY: setting a flag invalidates no descriptor that a Rust value owns.

@@ -63,6 +63,18 @@ pub struct Settings {
     pub fod_network: FodNetwork,
     /// `network-helper`
     pub network_helper: Option<PathBuf>,
+    /// `hashed-mirrors`
+    pub hashed_mirrors: Vec<String>,
+    /// `netrc-file`
+    pub netrc_file: Option<PathBuf>,
+    /// `ssl-cert-file`
+    pub ssl_cert_file: Option<PathBuf>,
+    /// `download-attempts`
+    pub download_attempts: usize,
+    /// `connect-timeout`, in seconds
+    pub connect_timeout: usize,
+    /// `stalled-download-timeout`, in seconds
+    pub stalled_download_timeout: usize,
     /// `build-users-group`
     pub build_users_group: Option<String>,
     /// `auto-allocate-uids`
@@ -128,6 +140,12 @@ impl Default for Settings {
             explain: Explain::default(),
             fod_network: FodNetwork::default(),
             network_helper: None,
+            hashed_mirrors: Vec::new(),
+            netrc_file: None,
+            ssl_cert_file: None,
+            download_attempts: 5,
+            connect_timeout: 15,
+            stalled_download_timeout: 300,
             build_users_group: Some("nixbld".to_owned()),
             auto_allocate_uids: false,
             start_id: 0x3400_0000,
@@ -386,6 +404,42 @@ const TABLE: &[Entry] = &[
         aliases: &["pasta-path"],
         help: "the `pasta` or `slirp4netns` that connects a private network to the outside; looked for when empty",
         field: |settings| &mut settings.network_helper,
+    },
+    Entry {
+        key: "hashed-mirrors",
+        aliases: &[],
+        help: "where `builtin:fetchurl` looks for a file by its hash before it asks the URL, as in `<mirror>/sha256/<hash>`",
+        field: |settings| &mut settings.hashed_mirrors,
+    },
+    Entry {
+        key: "netrc-file",
+        aliases: &[],
+        help: "names and passwords by host for `builtin:fetchurl`; /etc/store/netrc or /etc/nix/netrc when empty, if one can be read",
+        field: |settings| &mut settings.netrc_file,
+    },
+    Entry {
+        key: "ssl-cert-file",
+        aliases: &[],
+        help: "the authorities that `builtin:fetchurl` trusts (PEM); when empty, what NIX_SSL_CERT_FILE or SSL_CERT_FILE says, or the host's",
+        field: |settings| &mut settings.ssl_cert_file,
+    },
+    Entry {
+        key: "download-attempts",
+        aliases: &[],
+        help: "how often `builtin:fetchurl` tries a download that may go well later",
+        field: |settings| &mut settings.download_attempts,
+    },
+    Entry {
+        key: "connect-timeout",
+        aliases: &[],
+        help: "how many seconds `builtin:fetchurl` waits for a connection; 0 for as long as the system does",
+        field: |settings| &mut settings.connect_timeout,
+    },
+    Entry {
+        key: "stalled-download-timeout",
+        aliases: &[],
+        help: "after how many seconds without a byte `builtin:fetchurl` gives a transfer up; 0 for no limit",
+        field: |settings| &mut settings.stalled_download_timeout,
     },
     Entry {
         key: "build-users-group",

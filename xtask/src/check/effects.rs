@@ -25,10 +25,10 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ("Command::new", &["sandbox/src/launcher.rs"]),
     ("process::exit", &[]),
     // Engine reads derivations, and writes nothing.
-    ("fs::", &["nar", "sandbox", "local-store", "builder", "engine/src/read.rs", "cli"]),
-    ("File::", &["nar", "sandbox", "local-store", "builder", "cli"]),
+    ("fs::", &["nar", "sandbox", "local-store", "builtins", "builder", "engine/src/read.rs", "cli"]),
+    ("File::", &["nar", "sandbox", "local-store", "builtins", "builder", "cli"]),
     ("SystemTime", &["local-store", "builder", "engine", "cli"]),
-    ("Instant", &["sandbox", "builder", "engine", "cli"]),
+    ("Instant", &["sandbox", "builtins", "builder", "engine", "cli"]),
     ("println!", &[]),
     ("anyhow", &["cli"]),
 ];

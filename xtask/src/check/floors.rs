@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("scheduler", 1),
     ("store-db", 1),
     ("local-store", 2),
+    ("builtins", 2),
     ("builder", 3),
     ("engine", 4),
     ("cli", 5),
