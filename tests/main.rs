@@ -7,6 +7,7 @@
 
 mod add;
 mod build;
+mod builtins;
 mod canary;
 mod chroot;
 mod colluders;
@@ -18,6 +19,7 @@ mod derivation;
 mod derivation_diff;
 mod derivation_graph;
 mod doctor;
+mod downloads;
 mod escapes;
 mod explain;
 mod failures;
@@ -47,5 +49,6 @@ mod terminal;
 mod timeouts;
 mod users;
 mod verify;
+mod web;
 mod workload;
 mod world;

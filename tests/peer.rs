@@ -4,8 +4,8 @@ use std::process::Command;
 
 use crate::scene::{Scene, derivation, has};
 
-/// Runs `nix-store` on the scene's store; it has to succeed.
-pub(crate) fn nix_store(scene: &Scene, arguments: &[&str]) -> String {
+/// Returns `nix-store` on the scene's store.
+pub(crate) fn nix_store_command(scene: &Scene, arguments: &[&str]) -> Command {
     let mut command = Command::new("nix-store");
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     // Nix insists on the name of a user, which one without an account does not have.
@@ -14,7 +14,13 @@ pub(crate) fn nix_store(scene: &Scene, arguments: &[&str]) -> String {
     for (name, value) in [("build-users-group", ""), ("substitute", "false"), ("substituters", "")] {
         command.args(["--option", name, value]);
     }
-    let output = command.args(arguments).output().unwrap();
+    command.args(arguments);
+    command
+}
+
+/// Runs `nix-store` on the scene's store; it has to succeed.
+pub(crate) fn nix_store(scene: &Scene, arguments: &[&str]) -> String {
+    let output = nix_store_command(scene, arguments).output().unwrap();
     assert!(output.status.success(), "nix-store {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

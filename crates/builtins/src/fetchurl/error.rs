@@ -13,6 +13,8 @@ pub(crate) struct FetchError {
     pub(crate) url: String,
     pub(crate) hint: Option<String>,
     pub(crate) source: Problem,
+    /// Whether the sandbox will not get there, however often it is tried.
+    pub(crate) is_hopeless: bool,
     /// Seconds that the server wants to be left alone for.
     pub(crate) retry_after_secs: Option<u64>,
 }
@@ -60,26 +62,23 @@ impl Problem {
         }
     }
 
-    /// Whether it is the network that does not get anywhere.
-    pub(crate) fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Name { .. } | Self::Connection { .. } | Self::Timeout { .. })
+    /// What is beyond the reach of the sandbox, if the network does not get anywhere.
+    pub(crate) fn beyond(&self, host: &str, reach: &Reach) -> Option<String> {
+        let is_own = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+        match (self, reach) {
+            (Self::Name { .. } | Self::Connection { .. } | Self::Timeout { .. }, Reach::Nothing(why)) => {
+                Some(format!("the sandbox has no network: {why}"))
+            }
+            (Self::Connection { .. }, Reach::Outside) if is_own => Some(
+                "in its private network, that is the sandbox itself; `fod-network = host` reaches servers of this machine"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 
     /// What people can do about it.
-    pub(crate) fn hint(&self, host: &str, reach: &Reach) -> Option<String> {
-        let is_own = ["localhost", "127.0.0.1", "[::1]", "::1"].contains(&host);
-        match (self, reach) {
-            (problem, Reach::Nothing(why)) if problem.is_unreachable() => {
-                return Some(format!("the sandbox has no network: {why}"));
-            }
-            (Self::Connection { .. }, Reach::Outside) if is_own => {
-                return Some(
-                    "in its private network, that is the sandbox itself; `fod-network = host` reaches servers of this machine"
-                        .to_owned(),
-                );
-            }
-            _ => {}
-        }
+    pub(crate) fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Status { code: 401 | 403, .. } => {
                 "the file that the setting `netrc-file` names can hold a login"

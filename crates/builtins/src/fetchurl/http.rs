@@ -63,8 +63,15 @@ pub(crate) fn get(
 /// Says of a problem which URL it is about, and what can be done.
 pub(crate) fn failure(url: &str, source: Problem, download: &Download) -> FetchError {
     let shown = url::shown(url);
-    let hint = source.hint(host(&shown), &download.reach);
-    FetchError { url: shown, hint, source, retry_after_secs: None }
+    let beyond = source.beyond(host(&shown), &download.reach);
+    let is_hopeless = beyond.is_some();
+    FetchError {
+        hint: beyond.or_else(|| source.hint()),
+        url: shown,
+        source,
+        is_hopeless,
+        retry_after_secs: None,
+    }
 }
 
 /// The host of a URL without a login.

@@ -12,7 +12,7 @@ use ureq::http::HeaderMap;
 use super::error::{FetchError, Problem};
 use super::http::{self, Answer, From, failure, header};
 use super::{agent, retry, url};
-use crate::call::{Download, Reach};
+use crate::call::Download;
 use crate::error::{FileError, chain, file};
 use crate::log::Log;
 
@@ -40,8 +40,7 @@ fn fetch_by(url: &str, to: &Path, download: &Download, log: &Log, most: u32) -> 
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        let is_hopeless = matches!(download.reach, Reach::Nothing(_)) && error.source.is_unreachable();
-        if !error.source.is_transient() || is_hopeless || tries >= most {
+        if !error.source.is_transient() || error.is_hopeless || tries >= most {
             return Err(error);
         }
         let wait = retry::wait(tries, error.retry_after_secs);
