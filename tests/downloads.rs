@@ -94,6 +94,28 @@ fn a_file_is_downloaded_and_redirects_are_followed() {
 }
 
 #[test]
+fn what_takes_long_tells_programs_how_far_it_is() {
+    let web = Web::new(|_| Answer::file(CONTENTS).lingering());
+    let scene = Scene::new();
+    let derivation = of_contents(&web.url("/"));
+    let (_, said) = fetched(&scene, &derivation, &[], &[]);
+    assert!(said.contains("downloaded") && !said.contains("@nix"), "{said}");
+    let drv = scene.ok(&["derivation", "add", &text(scene.path("file.json"))]);
+    let log = scene.ok(&["log", &drv]);
+    let events: Vec<Value> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("@nix "))
+        .map(|event| serde_json::from_str(event).unwrap())
+        .collect();
+    assert_eq!(
+        events.iter().map(|event| event["action"].as_str()).collect::<Vec<_>>(),
+        [Some("start"), Some("result"), Some("stop")]
+    );
+    assert_eq!(events[0]["fields"], json!([web.url("/")]));
+    assert_eq!(events[1]["fields"], json!([CONTENTS.len(), CONTENTS.len(), 0, 0]));
+}
+
+#[test]
 fn chunks_are_put_together() {
     let web = Web::new(|_| {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -427,8 +449,9 @@ fn a_name_is_looked_up_on_the_private_network() {
         let file = scene.write("file.json", of_contents("http://example.test:8000/").to_string());
         let run =
             BOTH.run(&scene, helper, &["build", "--no-link", &file, "--option", "download-attempts", "1"]);
-        // Its server says a word that is none of HTTP.
-        assert!(run.stderr.contains("the answer makes no sense"), "{helper}: {}", run.stderr);
+        // Its server says a word that is none of HTTP, and may have gone before it was asked.
+        let is_there = ["the answer makes no sense", "reset by peer", "Broken pipe"];
+        assert!(is_there.iter().any(|text| run.stderr.contains(text)), "{helper}: {}", run.stderr);
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Asked {
 /// What is answered: the bytes on the wire, and whether it then stays silent rather than closing.
 pub(crate) struct Answer {
     bytes: Vec<u8>,
+    /// The last bytes come after a while.
+    lingers: bool,
     stalls: bool,
 }
 
@@ -97,8 +99,13 @@ fn answer(mut stream: impl Read + Write, handler: &Handler, all: &Mutex<Vec<Aske
         asked.before = all.len();
         all.push(asked.clone());
     }
-    let Answer { bytes, stalls } = handler(&asked);
-    let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
+    let Answer { bytes, lingers, stalls } = handler(&asked);
+    let (start, end) = bytes.split_at(if lingers { bytes.len() - 1 } else { 0 });
+    let _ = stream.write_all(start).and_then(|()| stream.flush());
+    if lingers {
+        thread::sleep(Duration::from_millis(1500));
+    }
+    let _ = stream.write_all(end).and_then(|()| stream.flush());
     if stalls {
         thread::sleep(Duration::from_secs(600));
     }
@@ -126,12 +133,12 @@ impl Answer {
     pub(crate) fn promising(length: usize, status: &str, headers: &str, body: impl AsRef<[u8]>) -> Self {
         let separator = if headers.is_empty() { "" } else { "\r\n" };
         let head = format!("HTTP/1.1 {status}\r\n{headers}{separator}Content-Length: {length}\r\n\r\n");
-        Self { bytes: [head.as_bytes(), body.as_ref()].concat(), stalls: false }
+        Self { bytes: [head.as_bytes(), body.as_ref()].concat(), lingers: false, stalls: false }
     }
 
     /// An answer as it goes on the wire.
     pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), stalls: false }
+        Self { bytes: bytes.into(), lingers: false, stalls: false }
     }
 
     /// A file.
@@ -145,6 +152,11 @@ impl Answer {
 
     pub(crate) fn not_found() -> Self {
         Self::new("404 Not Found", "", "no such file")
+    }
+
+    /// The same, with a pause before its last byte.
+    pub(crate) fn lingering(self) -> Self {
+        Self { lingers: true, ..self }
     }
 
     /// The same, and then nothing more.

@@ -9,6 +9,11 @@ pub(crate) fn prefixed(drv: &StorePath, line: &[u8]) -> String {
     format!("{name}> {}", printable(line))
 }
 
+/// Returns whether a line is an event for programs that show progress, in the form of Nix, rather than for people.
+pub(crate) fn is_event(line: &[u8]) -> bool {
+    line.starts_with(b"@nix {")
+}
+
 /// Returns a line without what would move the terminal's cursor; colours stay until its end, and a progress bar shows
 /// its last state.
 pub(crate) fn printable(line: &[u8]) -> String {

@@ -67,6 +67,7 @@ impl<'a> Progress<'a> {
         match event {
             Event::Planned(plan) => self.planned(plan),
             Event::Started { drv } => self.building(drv),
+            Event::Log { line, .. } if log_line::is_event(line) => {}
             Event::Log { drv, line } if self.shows_logs => self.messages.note(log_line::prefixed(drv, line)),
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
