@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::peer;
-use crate::scene::{Run, Scene, has, is_root, isolations, say, text};
+use crate::scene::{Run, Scene, derivation as fixture_derivation, has, is_root, isolations, say, text};
 
 fn derivation(name: &str, builder: &str, attributes: &Value, sources: &[String]) -> Value {
     json!({
@@ -196,6 +196,18 @@ fn an_environment_shows_what_its_packages_have() {
         let run = make(wanted);
         assert!(run.code == Some(100) && run.stderr.contains(problem), "{}", run.stderr);
     }
+}
+
+#[test]
+fn what_nix_instantiates_becomes_an_environment() {
+    let scene = Scene::new();
+    let run = scene.run(&["build", "--no-link", "--print-build-logs", &fixture_derivation("profile")]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(run.stderr.matches("as it is not a directory").count(), 3, "{}", run.stderr);
+    let out = scene.real(run.stdout.trim());
+    let manifest = fs::read_link(out.join("manifest.nix")).unwrap();
+    assert!(text(manifest).ends_with("-bottom"));
+    assert_eq!(fs::read_dir(out).unwrap().count(), 1);
 }
 
 /// Makes a tarball of a directory; nothing where `tar` cannot compress like that here.

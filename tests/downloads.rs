@@ -9,7 +9,7 @@ use store_path::{Hash, HashAlgorithm};
 use test_support::fixture;
 
 use crate::processes::within;
-use crate::scene::{Run, Scene, isolations, text};
+use crate::scene::{Run, Scene, derivation as fixture_derivation, isolations, text};
 use crate::web::{Answer, Web, tunnel};
 use crate::world::{BOTH, helpers};
 
@@ -358,6 +358,18 @@ fn a_proxy_is_asked_for_the_whole_url() {
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     fetched(&Scene::new(), &of_contents(&web.url("/")), &[], &variables);
     assert_eq!((web.asked().len(), proxy.asked().len()), (1, 3));
+}
+
+#[test]
+fn what_nix_instantiates_is_downloaded() {
+    let proxy = Web::new(|_| Answer::file(CONTENTS));
+    let scene = Scene::new();
+    let arguments =
+        ["build", "--no-link", "--option", "fod-network", "host", &fixture_derivation("download")];
+    let run: Run = scene.command(&arguments).env("http_proxy", proxy.url("")).output().unwrap().into();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(fs::read_to_string(scene.real(run.stdout.trim())).unwrap(), CONTENTS);
+    assert_eq!(proxy.lines(), ["GET http://example.test/file"]);
 }
 
 #[test]

@@ -23,13 +23,14 @@ fn main() -> ExitCode {
         _ => {}
     }
     main_with_launcher(
-        sandbox::launcher_main,
+        || sandbox::launcher_main_with(FUNCTIONS),
         vec![
             Trial::test("a_builder_sees_its_own_world_only", || run(sees_its_own_world_only)),
             Trial::test("inputs_and_kernel_settings_cannot_be_written", || run(cannot_write)),
             Trial::test("a_failed_step_is_named_with_its_path", || run(names_the_failed_step)),
             Trial::test("a_program_that_is_absent_is_named", || run(names_the_absent_program)),
             Trial::test("status_signal_and_usage_are_reported", || run(reports_the_end)),
+            Trial::test("a_function_runs_in_the_place_of_a_program", || run(runs_functions)),
             Trial::test("dropping_a_running_build_kills_it", || run(dropping_kills)),
             Trial::test("a_builder_writes_to_its_log_by_its_path", || run(writes_to_its_log)),
             Trial::test("a_builder_has_no_keys_of_the_caller", || {
@@ -42,6 +43,32 @@ fn main() -> ExitCode {
             Trial::test("without_isolation_nothing_survives_the_build", || run(none_leaves_nothing)),
         ],
     )
+}
+
+/// What runs in a sandbox without being a program.
+const FUNCTIONS: &[(&str, sandbox::Function)] = &[
+    // The first process of its namespace, and nothing open but what a program has, and the directory that is read.
+    ("looks-around", |input| {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().count();
+        (std::process::id() == 1 && open == 4 && input == b"input").into()
+    }),
+    ("panics", |_| panic!("on purpose")),
+];
+
+fn runs_functions(launcher: &Launcher) {
+    // Its descriptors must not reach another one.
+    let other = launcher.run(&plan("while :; do :; done")).unwrap();
+    for (name, status) in [("looks-around", 1), ("panics", 101), ("unknown", 127)] {
+        let program = Program::Function { name: name.to_owned(), input: b"input".to_vec() };
+        let running = launcher.run(&Plan { program, ..plan("") }).unwrap();
+        let mut said = Vec::new();
+        let exit = running.follow(&mut |bytes| said.extend_from_slice(bytes), &mut |_| {}).unwrap();
+        assert_eq!(exit.status, ExitStatus::Code(status), "{name}: {}", String::from_utf8_lossy(&said));
+    }
+    drop(other);
+    // It goes on launching.
+    let exit = launcher.run(&plan("exit 3")).unwrap().follow(&mut |_| {}, &mut |_| {}).unwrap();
+    assert_eq!(exit.status, ExitStatus::Code(3));
 }
 
 /// Arguments with which this program is what runs in a sandbox.
