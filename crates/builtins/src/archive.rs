@@ -49,7 +49,7 @@ struct Extensions {
 /// Calls `make` for each entry, in order.
 pub(crate) fn read<E: From<ArchiveError>>(
     source: impl Read,
-    make: &mut dyn FnMut(&[u8], Node<'_>) -> Result<(), E>,
+    mut make: impl FnMut(&[u8], Node<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut archive = Archive::new(source);
     let mut extensions = Extensions::default();

@@ -42,7 +42,7 @@ pub(crate) fn build(call: &Call, _log: &Log) -> Result<(), Failed> {
     let failed = |source| UnpackError { src: src.to_owned(), source };
     let plain = compressed::plain(tarball).map_err(|error| failed(ArchiveError::from(error).into()))?;
     let tree = Tree::open(out)?;
-    archive::read(plain, &mut |path, node| Ok(tree.make(path, node)?)).map_err(failed)?;
+    archive::read(plain, |path, node| Ok(tree.make(path, node)?)).map_err(failed)?;
     let entries = fs::read_dir(out).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.map_err(file("read the directory", out))?;
     let [entry] = entries.as_slice() else {
@@ -61,6 +61,9 @@ mod tests {
     use tar::{Builder, EntryType, Header};
     use test_support::Scratch;
 
+    /// Its kind, its path, where it leads, and what it holds.
+    type Entry<'a> = (EntryType, &'a str, &'a str, &'a str);
+
     /// Writes an entry as a hostile program would: with any name.
     fn add(archive: &mut Builder<Vec<u8>>, kind: EntryType, path: &str, link: &str, contents: &str) {
         let mut header = Header::new_gnu();
@@ -75,7 +78,7 @@ mod tests {
     }
 
     /// Unpacks, and returns what was said if that failed.
-    fn unpack(scratch: &Scratch, entries: &[(EntryType, &str, &str, &str)]) -> Result<PathBuf, String> {
+    fn unpack(scratch: &Scratch, entries: &[Entry<'_>]) -> Result<PathBuf, String> {
         let mut archive = Builder::new(Vec::new());
         entries
             .iter()
@@ -127,7 +130,7 @@ mod tests {
         let outside = Scratch::new();
         let to = outside.path().to_str().unwrap();
         let regular = |path| (EntryType::Regular, path, "", "x");
-        let cases: &[(&[(EntryType, &str, &str, &str)], &str)] = &[
+        let cases: &[(&[Entry<'_>], &str)] = &[
             (&[regular("a/../../escaped")], "leads out of the archive"),
             (&[regular("..")], "leads out of the archive"),
             (&[(EntryType::Symlink, "a", to, ""), regular("a/escaped")], "leads through something"),
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_no_tarball_is_an_error() {
-        let noise: Vec<u8> = (0..2048_u32).map(|number| (number * 7919 >> 3) as u8).collect();
+        let noise: Vec<u8> = (0..2048_u32).map(|number| ((number * 7919) >> 3) as u8).collect();
         let said = unpack_bytes(&Scratch::new(), &noise).unwrap_err();
         assert!(said.contains("cannot be read as a tarball"), "{said}");
         let mut archive = Builder::new(Vec::new());
