@@ -18,6 +18,7 @@ mod delete;
 mod derivation;
 mod derivation_diff;
 mod derivation_graph;
+mod differential;
 mod doctor;
 mod downloads;
 mod escapes;

@@ -261,6 +261,19 @@ pub enum BuildFailure {
         /// What was made.
         got: Hash,
     },
+    /// An output may be changed by others than its owner.
+    #[error(
+        "the output `{}` of `{drv}` has the mode {mode:o}, so that others than the builder may have changed it; \
+         let the builder end with `chmod go-w` on it", output.display()
+    )]
+    Writable {
+        /// The derivation.
+        drv: StorePath,
+        /// Where the builder has left it.
+        output: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A flat fixed output is not one plain file.
     #[error(
         "the fixed output of `{drv}` is promised as the hash of a file, but it is not a regular file without execute permission"
@@ -380,6 +393,7 @@ impl BuildFailure {
                 | Self::OutOfMemory { .. }
                 | Self::NoOutput { .. }
                 | Self::Hash { .. }
+                | Self::Writable { .. }
                 | Self::NotFlat { .. }
                 | Self::FixedReference { .. }
                 | Self::Reference { .. }

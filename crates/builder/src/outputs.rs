@@ -63,6 +63,7 @@ pub(crate) fn keep(
     let mut infos = BTreeMap::new();
     for (name, path) in &request.outputs {
         let (tree, kept) = (made.path(path), made.kept(path));
+        refuse_writable(request, &tree)?;
         local_store::canonicalise(&tree, made.owner.clone(), &mut inodes).map_err(failed)?;
         if kept != tree {
             local_store::copy_tree(&tree, &kept).map_err(failed)?;
@@ -78,6 +79,20 @@ pub(crate) fn keep(
         }
     }
     store.register_built(&new, record).map_err(failed)
+}
+
+/// Refuses an output that others could have changed meanwhile, as Nix does.
+fn refuse_writable(request: &Request<'_>, tree: &Path) -> Result<(), BuildFailure> {
+    let metadata = fs::symlink_metadata(tree).map_err(|source| BuildFailure::File {
+        action: "look at",
+        path: tree.to_owned(),
+        source,
+    })?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o022 == 0 || metadata.is_symlink() {
+        return Ok(());
+    }
+    Err(BuildFailure::Writable { drv: request.drv.clone(), output: tree.to_owned(), mode })
 }
 
 /// One pass over an output: its archive is hashed, counted and scanned for references.

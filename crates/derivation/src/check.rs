@@ -1,5 +1,6 @@
 //! The rules that a whole derivation has to fulfil, and the paths that follow from it.
 
+mod elsewhere;
 mod form;
 mod outputs;
 
@@ -11,6 +12,8 @@ use crate::model::file_name;
 use crate::modulo::Replaced;
 use crate::{Derivation, InputError, Modulo, OutputName, aterm};
 
+pub use elsewhere::{Disagreement, Elsewhere};
+
 /// A derivation whose output paths are right, with its own path.
 ///
 /// Invariant: it came out of [`check`].
@@ -19,6 +22,7 @@ pub struct Checked {
     path: StorePath,
     derivation: Derivation,
     aterm: Vec<u8>,
+    elsewhere: Vec<Elsewhere>,
 }
 
 impl Checked {
@@ -35,6 +39,13 @@ impl Checked {
     /// Returns the contents of the derivation's own file.
     pub fn aterm(&self) -> &[u8] {
         &self.aterm
+    }
+
+    /// Returns what releases of Nix make of it that compute other paths than we do, given the same inputs.
+    ///
+    /// Whatever is built from it has other paths there too.
+    pub fn elsewhere(&self) -> &[Elsewhere] {
+        &self.elsewhere
     }
 
     /// Returns the path of each output; none where only the build will tell.
@@ -141,10 +152,13 @@ pub(crate) fn complete(
 ) -> Result<(Checked, bool), CheckError> {
     form::check(&derivation)?;
     let replaced = if derivation.is_fixed() { Replaced::nothing() } else { modulo.replace(&derivation)? };
+    let without_variables = elsewhere::without_variables(&derivation, modulo, &replaced)?;
     let was_filled = outputs::settle(&mut derivation, modulo, &replaced)?;
+    let after_collision = elsewhere::after_collision(&derivation, modulo, &replaced)?;
+    let elsewhere = without_variables.into_iter().chain(after_collision).collect();
     let (path, aterm) = file(&derivation, modulo.store_dir())?;
     modulo.insert_replaced(&path, &derivation, &replaced);
-    Ok((Checked { path, derivation, aterm }, was_filled))
+    Ok((Checked { path, derivation, aterm, elsewhere }, was_filled))
 }
 
 /// Returns the path and the contents of the derivation's own file.

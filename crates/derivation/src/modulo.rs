@@ -4,7 +4,7 @@
 //! hashes not the path of an input derivation but its hash in here, which for a fixed output is that of the
 //! promise alone, and for all others comes from a text in which the inputs are replaced in the same way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
@@ -37,6 +37,8 @@ struct Known {
 pub(crate) struct Replaced {
     /// Sorted; none if an input has no hash.
     pub(crate) pairs: Option<Vec<(HexHash, OutputName)>>,
+    /// The same where of several inputs with one hash only the last one counts; none if that is no difference.
+    last_wins: Option<Vec<(HexHash, OutputName)>>,
     /// Whether a path of an input is not known.
     is_deferred: bool,
 }
@@ -130,7 +132,26 @@ impl Modulo {
             pairs.sort_unstable();
             pairs.dedup();
         }
-        Ok(Replaced { pairs, is_deferred })
+        let last_wins = pairs.as_ref().and_then(|pairs| self.last_wins(derivation, pairs));
+        Ok(Replaced { pairs, last_wins, is_deferred })
+    }
+
+    /// Returns the inputs as some releases of Nix see them, if those are others than `merged`.
+    fn last_wins(
+        &self,
+        derivation: &Derivation,
+        merged: &[(HexHash, OutputName)],
+    ) -> Option<Vec<(HexHash, OutputName)>> {
+        let hashes = merged.chunk_by(|left, right| left.0 == right.0).count();
+        if hashes == derivation.input_drvs.len() {
+            return None;
+        }
+        let inputs = derivation.input_drvs.iter();
+        let last: BTreeMap<HexHash, &BTreeSet<OutputName>> = inputs
+            .filter_map(|(input, wanted)| Some((self.known.get(input)?.hash?, &wanted.outputs)))
+            .collect();
+        let pairs = last.into_iter().flat_map(|(hash, outputs)| outputs.iter().map(move |one| (hash, one.clone())));
+        Some(pairs.collect()).filter(|pairs| pairs != merged)
     }
 
     /// Returns the hash that names the outputs: of everything but their paths. There is none where an input's
@@ -165,7 +186,13 @@ impl Modulo {
 impl Replaced {
     /// The inputs of a derivation whose hash does not depend on them.
     pub(crate) fn nothing() -> Self {
-        Self { pairs: Some(Vec::new()), is_deferred: false }
+        Self { pairs: Some(Vec::new()), last_wins: None, is_deferred: false }
+    }
+
+    /// The inputs as releases see them that keep only the last of several with one hash, if that differs.
+    pub(crate) fn last_wins(&self) -> Option<Self> {
+        let pairs = self.last_wins.clone()?;
+        Some(Self { pairs: Some(pairs), last_wins: None, is_deferred: self.is_deferred })
     }
 
     /// Whether a path of an input is not known, and so neither are those of the outputs.

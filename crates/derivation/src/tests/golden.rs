@@ -98,6 +98,11 @@ fn inputs_with_one_hash_become_one_input() {
         modulo.insert(&own, &derivation).unwrap();
         assert_eq!(modulo.known_hash(&own).unwrap(), hash, "{name}");
     }
+    // Releases that do not merge them see one output of `parent-split`'s two.
+    for (name, disagreements) in [("parent-joined", 1), ("parent-split", 2)] {
+        let parent = check(read(data.join(format!("{name}.json"))), &mut modulo).unwrap();
+        assert_eq!(parent.elsewhere().len(), disagreements, "{name}: {:?}", parent.elsewhere());
+    }
     for name in ["intermediate-first", "intermediate-second", "parent-joined", "parent-split"] {
         let derivation = read(data.join(format!("{name}.json")));
         let replaced = modulo.replace(&derivation).unwrap();
@@ -127,6 +132,11 @@ fn absent_paths_are_filled_in() {
     let found = filled.outputs.values().next().unwrap().path().unwrap();
     assert!(found.to_string().starts_with("fb8grlzk"), "{found}");
     assert_eq!(check(filled.clone(), &mut Modulo::new(StoreDir::default())).unwrap().derivation(), &filled);
+    let pre = read(data.join("filled-in-deferred-no-env-var-pre.json"));
+    let checked = check(pre, &mut Modulo::new(StoreDir::default())).unwrap();
+    let theirs = checked.elsewhere()[0].outputs.values().next().unwrap();
+    let nixs = read(data.join("filled-in-deferred-no-env-var-post.json"));
+    assert_eq!(Some(theirs), nixs.outputs.values().next().unwrap().path(), "it is known what Nix makes of it");
 }
 
 #[test]
