@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod add;
+mod attributes;
 mod build;
 mod builtins;
 mod canary;
@@ -35,6 +36,7 @@ mod nar;
 mod neighbours;
 mod network;
 mod old_kernel;
+mod output_checks;
 mod path_info;
 mod peer;
 mod person;

@@ -1,54 +1,41 @@
-//! The two files that carry structured attributes: `.attrs.json` and `.attrs.sh`.
+//! The two files that carry structured attributes: `.attrs.json` and `.attrs.sh`, to the byte as Nix writes them.
+
+mod number;
 
 use derivation::Derivation;
-use serde_json::{Map, Value};
-use store_path::StoreDir;
+use serde::Serialize;
+use serde_json::{Map, Serializer, Value};
+use store_path::placeholder;
 
 use crate::rewrite::Rewrites;
 
-/// Completes the attributes: the paths of the outputs, placeholders replaced, the closures in `graphs` in
-/// place of their roots.
+/// Completes the attributes: placeholders of the outputs, the closures in `graphs` in place of their roots.
 pub(crate) fn complete(
-    attributes: Map<String, Value>,
+    mut attributes: Map<String, Value>,
     graphs: Vec<(String, Value)>,
     derivation: &Derivation,
-    store_dir: &StoreDir,
-    rewrites: &Rewrites,
 ) -> Map<String, Value> {
-    let mut attributes = match rewrite(Value::Object(attributes), rewrites) {
-        Value::Object(attributes) => attributes,
-        _ => Map::new(),
-    };
-    let outputs = derivation.outputs.iter().filter_map(|(name, output)| {
-        Some((name.to_string(), Value::String(store_dir.print(output.path()?))))
-    });
-    attributes.insert("outputs".to_owned(), Value::Object(outputs.collect()));
+    let outputs = derivation.outputs.keys();
+    let outputs = outputs.map(|name| (name.to_string(), Value::String(placeholder(name.as_str())))).collect();
+    attributes.insert("outputs".to_owned(), Value::Object(outputs));
     attributes.extend(graphs);
     attributes
 }
 
-fn rewrite(value: Value, rewrites: &Rewrites) -> Value {
-    match value {
-        Value::String(text) => {
-            Value::String(String::from_utf8_lossy(&rewrites.apply(text.as_bytes())).into_owned())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| rewrite(item, rewrites)).collect()),
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(key, value)| (key, rewrite(value, rewrites))).collect())
-        }
-        other => other,
-    }
-}
-
-/// The text of `.attrs.json`: compact, with the keys in order, as Nix writes it.
-pub(crate) fn to_json(attributes: &Map<String, Value>) -> Vec<u8> {
+/// The text of `.attrs.json`: compact, with the keys in order.
+///
+/// Placeholders are replaced in the text, those in keys too; so these are in the order they had before.
+pub(crate) fn to_json(attributes: &Map<String, Value>, rewrites: &Rewrites) -> Vec<u8> {
     let mut value = Value::Object(attributes.clone());
     value.sort_all_objects();
-    value.to_string().into_bytes()
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, number::AsNix);
+    value.serialize(&mut serializer).expect("memory takes every byte");
+    rewrites.apply(&text)
 }
 
 /// The text of `.attrs.sh`: what a shell can hold of the attributes. The rest is left out.
-pub(crate) fn to_shell(attributes: &Map<String, Value>) -> Vec<u8> {
+pub(crate) fn to_shell(attributes: &Map<String, Value>, rewrites: &Rewrites) -> Vec<u8> {
     let mut keys: Vec<&String> = attributes.keys().collect();
     keys.sort();
     let mut text = String::new();
@@ -75,7 +62,7 @@ pub(crate) fn to_shell(attributes: &Map<String, Value>) -> Vec<u8> {
             }
         }
     }
-    text.into_bytes()
+    rewrites.apply(text.as_bytes())
 }
 
 fn is_variable(key: &str) -> bool {
@@ -87,12 +74,7 @@ fn is_variable(key: &str) -> bool {
 fn simple(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(quote(text)),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-        // Nix prints a fraction that is a whole number as that number.
-        Value::Number(number) => {
-            let number = number.as_f64()?;
-            (number.fract() == 0.0).then(|| format!("{}", number as i64))
-        }
+        Value::Number(number) => number::to_shell(number),
         Value::Null => Some("''".to_owned()),
         Value::Bool(true) => Some("1".to_owned()),
         Value::Bool(false) => Some(String::new()),
@@ -107,31 +89,18 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
+    /// What a build with Nix 2.8.0 wrote down of such attributes.
     #[test]
-    fn a_shell_gets_what_it_can_hold() {
-        let Value::Object(attributes) = json!({
-            "text": "it's", "yes": true, "no": false, "nothing": null, "whole": 7, "fraction": 1.5,
-            "list": ["a", 2], "nested": [["x"]], "map": {"b": "2", "a": "1"}, "not a name": 1,
-        }) else {
+    fn both_files_are_as_nix_writes_them() {
+        let read = |name: &str| test_support::read(&format!("options/attrs/{name}"));
+        let Value::Object(attributes) = serde_json::from_slice(&read("given.json")).unwrap() else {
             unreachable!("it is an object")
         };
-        let expected = "declare -a list=('a' 2 )\n\
-            declare -A map=(['a']='1' ['b']='2' )\n\
-            declare no=\n\
-            declare nothing=''\n\
-            declare text='it'\\''s'\n\
-            declare whole=7\n\
-            declare yes=1\n";
-        assert_eq!(String::from_utf8(to_shell(&attributes)).unwrap(), expected);
-    }
-
-    #[test]
-    fn json_comes_with_its_keys_in_order() {
-        let Value::Object(attributes) = json!({"b": {"d": 1, "c": [true]}, "a": "é"}) else {
-            unreachable!("it is an object")
-        };
-        assert_eq!(to_json(&attributes), r#"{"a":"é","b":{"c":[true],"d":1}}"#.as_bytes());
+        let rewrites =
+            Rewrites::new([(placeholder("out"), "/nix/store/13bh60g18kcsjk3a5ib5ssm05n1z4sw5-sa")]);
+        let json = String::from_utf8(to_json(&attributes, &rewrites)).unwrap() + "\n";
+        test_support::check("options/attrs/attrs.json", json);
+        test_support::check("options/attrs/attrs.sh", to_shell(&attributes, &rewrites));
     }
 }

@@ -78,6 +78,9 @@ pub fn build(
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
     let request = request::check(drv, derivation, context)?;
+    for warning in &request.options.warnings {
+        tell(Message::Warning(format!("of `{drv}`, {warning}")));
+    }
     let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
     let paths: Vec<StorePath> = request.outputs.values().cloned().collect();
     let _lock = match context.store.try_lock(&paths).map_err(failed)? {
@@ -96,16 +99,13 @@ pub fn build(
             // Not after hours of building.
             context.store.check_records().map_err(failed)?;
             let inputs = request::input_closure(&request, context.store)?;
-            if context.settings.build_use_chroot {
+            if request.is_isolated {
                 canary::prove(context, drv, tell)?;
             }
             let work = Work::new(context, &request, inputs);
             let mut build =
                 |turn, tell: &mut Teller<'_>| Build::prepare(&work, valid.clone(), turn, tell)?.run(tell);
-            Some(
-                observe::attempt(context.settings, tell, &mut build)
-                    .map_err(|failure| work.explain(failure))?,
-            )
+            Some(observe::attempt(&work, tell, &mut build).map_err(|failure| work.explain(failure))?)
         }
         false => None,
     };
@@ -207,7 +207,7 @@ impl<'a> Build<'a> {
             lines: settings.log_lines,
         });
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
-        let shown = context.host.files.look(&self.prepared.plan.ops);
+        let shown = context.host.files.look(&self.prepared.plan.ops, &self.work.host_deps);
         let stopwatch = Stopwatch::start();
         let observed = observe::Observed::new(self.work, self.turn).map_err(sandbox)?;
         let Prepared { plan, user, .. } = &self.prepared;

@@ -200,6 +200,7 @@ fn plan(context: &Context<'_>, places: &Places<'_>, user: Option<Outside<'_>>) -
         tmp: places.tmp,
         root: places.root,
         host,
+        host_deps: &[],
         user,
         ids: Ids::One,
         network: Network::Loopback,

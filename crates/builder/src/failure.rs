@@ -7,6 +7,8 @@ use derivation::OutputName;
 use sandbox::{ExitStatus, Lack, OutOfMemory, Overrun, Step};
 use store_path::{Hash, StorePath};
 
+use crate::checks::Rejection;
+
 /// Why a build did not give its outputs. Nothing of it was registered.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildFailure {
@@ -68,7 +70,9 @@ pub enum BuildFailure {
         problem: String,
     },
     /// Building without isolation was asked for and cannot be.
-    #[error("cannot build without isolation (`build-use-chroot = false`): {reason}")]
+    #[error(
+        "cannot build without isolation (`build-use-chroot = false`, or `relaxed` and `__noChroot`): {reason}"
+    )]
     Open {
         /// Why not, and what to do.
         reason: String,
@@ -101,7 +105,8 @@ pub enum BuildFailure {
     ChrootNeedsRoot,
     /// There is no sandbox to step into.
     #[error(
-        "cannot step into the sandbox of `{drv}`: there is none with `build-use-chroot = false`; let it be `true`"
+        "cannot step into the sandbox of `{drv}`: there is none with `build-use-chroot = false`, nor with `relaxed` \
+         for what asks not to have one (`__noChroot`)"
     )]
     NothingToEnter {
         /// The derivation.
@@ -291,18 +296,16 @@ pub enum BuildFailure {
         reference: StorePath,
     },
     /// An output breaks a rule that the derivation states.
-    #[error(
-        "the output `{output}` of `{drv}` is not allowed to have `{reference}` in its closure (`{rule}`)"
-    )]
-    Reference {
+    #[error("the output `{output}` of `{drv}` breaks its rule `{rule}`: {rejection}")]
+    Rejected {
         /// The derivation.
         drv: StorePath,
         /// The output.
-        output: StorePath,
-        /// What is in its closure.
-        reference: StorePath,
-        /// The attribute that forbids it.
+        output: OutputName,
+        /// The attribute with the rule.
         rule: &'static str,
+        /// How it breaks it.
+        rejection: Box<Rejection>,
     },
     /// How it was built could not be put into words.
     #[error("cannot write down how `{drv}` was built, without which nothing of it becomes valid")]
@@ -396,7 +399,7 @@ impl BuildFailure {
                 | Self::Writable { .. }
                 | Self::NotFlat { .. }
                 | Self::FixedReference { .. }
-                | Self::Reference { .. }
+                | Self::Rejected { .. }
         )
     }
 

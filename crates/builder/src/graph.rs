@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use derivation::GraphExport;
 use local_store::{Error, LocalStore};
 use serde_json::{Value, json};
 use store_path::{PathInfo, StoreDir, StorePath};
 
-/// The closure of an export's roots. A derivation in it brings the closures of its valid outputs along.
+/// The closure of some roots. A derivation in it brings the closures of its valid outputs along.
 fn closure(store: &LocalStore, roots: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, Error> {
     let mut paths = store.closure(roots)?;
     let mut outputs = BTreeSet::new();
@@ -22,8 +21,8 @@ fn closure(store: &LocalStore, roots: &BTreeSet<StorePath>) -> Result<BTreeSet<S
 
 /// The older form: for each path its name, an empty line for the deriver, the number of its references,
 /// and the references, each on a line.
-pub(crate) fn plain(store: &LocalStore, export: &GraphExport) -> Result<Vec<u8>, Error> {
-    let infos = store.path_infos(&closure(store, &export.roots)?)?;
+pub(crate) fn plain(store: &LocalStore, roots: &BTreeSet<StorePath>) -> Result<Vec<u8>, Error> {
+    let infos = store.path_infos(&closure(store, roots)?)?;
     let mut text = String::new();
     for info in infos.values() {
         text += &format!("{}\n\n{}\n", store.store_dir().print(&info.path), info.references.len());
@@ -36,8 +35,8 @@ pub(crate) fn plain(store: &LocalStore, export: &GraphExport) -> Result<Vec<u8>,
 }
 
 /// The form of structured attributes: a list of objects, in the order of the paths.
-pub(crate) fn structured(store: &LocalStore, export: &GraphExport) -> Result<Value, Error> {
-    let infos = store.path_infos(&closure(store, &export.roots)?)?;
+pub(crate) fn structured(store: &LocalStore, roots: &BTreeSet<StorePath>) -> Result<Value, Error> {
+    let infos = store.path_infos(&closure(store, roots)?)?;
     Ok(infos.values().map(|info| describe(store.store_dir(), info, closure_size(info, &infos))).collect())
 }
 

@@ -86,7 +86,7 @@ impl Host {
     /// Names the setting whose value this host cannot give.
     pub fn look(settings: &Settings, environment: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, HostError> {
         let (mut binds, mut dirs) = (BTreeMap::new(), BTreeMap::new());
-        if settings.build_use_chroot {
+        if settings.build_use_chroot.isolates() {
             for dir in settings.build_chroot_dirs.binds() {
                 add_dir(dir, &mut binds)?;
             }
@@ -98,7 +98,7 @@ impl Host {
             cores => cores,
         };
         let may_be_subordinate = settings.use_subordinate_ids
-            && settings.build_use_chroot
+            && settings.build_use_chroot.isolates()
             && settings.build_isolation == Isolation::Namespaces;
         let subordinate_ids = if may_be_subordinate { sandbox::subordinate_ids() } else { 0 };
         let must_drop_groups =
@@ -109,7 +109,11 @@ impl Host {
             _ if must_drop_groups => Subordinate::Needed,
             _ => Subordinate::IfPossible,
         };
-        let users = if settings.build_use_chroot { BuildUsers::find(&user_choice(settings))? } else { None };
+        let users = if settings.build_use_chroot.isolates() {
+            BuildUsers::find(&user_choice(settings))?
+        } else {
+            None
+        };
         let unlimited = limits::limits(settings).enforcement()?.unlimited();
         let shell: Vec<Op> =
             binds.iter().filter(|(at, _)| !dirs.contains_key(*at)).map(|(_, op)| op.clone()).collect();
@@ -117,7 +121,7 @@ impl Host {
         let dirs: Vec<Op> = dirs.into_values().collect();
         let files = HostFiles::new(&dirs, &shell, &network_files, settings);
         let binds = binds.into_values().collect();
-        let is_private = settings.build_use_chroot
+        let is_private = settings.build_use_chroot.isolates()
             && settings.build_isolation == Isolation::Namespaces
             && settings.fod_network == FodNetwork::Private;
         let uplink = is_private.then(|| sandbox::find_uplink(settings.network_helper.as_deref()));

@@ -51,10 +51,14 @@ pub fn enter<R>(
     tell: &mut dyn FnMut(Message<'_>),
     attend: impl FnOnce(&Inside<'_>) -> R,
 ) -> Result<R, BuildFailure> {
-    if !context.settings.build_use_chroot {
-        return Err(BuildFailure::NothingToEnter { drv: drv.clone() });
+    let nothing = || Err(BuildFailure::NothingToEnter { drv: drv.clone() });
+    if !context.settings.build_use_chroot.isolates() {
+        return nothing();
     }
     let request = request::check(drv, derivation, context)?;
+    if !request.is_isolated {
+        return nothing();
+    }
     let inputs = request::input_closure(&request, context.store)?;
     canary::prove(context, drv, tell)?;
     let work = Work::new(context, &request, inputs);

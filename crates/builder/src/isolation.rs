@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store_path::{BuildRecord, IsolationText, Method, PathInfo};
 
 use crate::failure::BuildFailure;
-use crate::shown::{DIRS, SHELL, Shown};
+use crate::shown::{DIRS, HOST_DEPS, SHELL, Shown};
 
 /// How the text is written. A change that makes readers of an earlier one wrong takes the next number; a mere
 /// addition does not.
@@ -67,7 +67,7 @@ impl Isolation {
             found.push("it could make user namespaces of its own".to_owned());
         }
         for Shown { target, source, setting, file, sha256 } in &self.shown {
-            if setting == DIRS {
+            if setting == DIRS || setting == HOST_DEPS {
                 found.push(format!("it saw `{source}` of the host as `{target}`"));
             } else if setting == SHELL && (!file || sha256.is_none()) {
                 found.push(format!("it is not known which file it saw as `{target}`"));
@@ -207,13 +207,18 @@ mod tests {
     fn everything_that_is_less_is_told() {
         let mut less = full();
         less.nested_user_namespaces = true;
-        less.shown = vec![shown("/bin/sh", SHELL, None), shown("/opt/x", DIRS, Some("00"))];
+        less.shown = vec![
+            shown("/bin/sh", SHELL, None),
+            shown("/opt/x", DIRS, Some("00")),
+            shown("/opt/y", HOST_DEPS, Some("00")),
+        ];
         let written = less.to_text().unwrap();
         assert!(!written.isolated);
         let told = [
             "it could make user namespaces of its own",
             "it is not known which file it saw as `/bin/sh`",
             "it saw `/usr/bin/x` of the host as `/opt/x`",
+            "it saw `/usr/bin/x` of the host as `/opt/y`",
         ];
         assert_eq!(read(written), Isolated::Less(Box::new(less), told.map(str::to_owned).to_vec()));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use sandbox::{Exit, Network, Observation, Plan};
-use settings::{Explain, Settings};
+use settings::Explain;
 use store_path::StorePath;
 
 use crate::build::Message;
@@ -26,12 +26,12 @@ pub(crate) enum Turn {
 
 /// Runs `build`, and once more if it fails and what it lacked is to be found out then.
 pub(crate) fn attempt(
-    settings: &Settings,
+    work: &Work<'_>,
     tell: &mut Teller<'_>,
     build: &mut dyn FnMut(Turn, &mut Teller<'_>) -> Result<Exit, BuildFailure>,
 ) -> Result<Exit, BuildFailure> {
     // Without isolation, there is nothing to miss.
-    if settings.explain != Explain::Retry || !settings.build_use_chroot {
+    if work.context.settings.explain != Explain::Retry || !work.is_isolated() {
         return build(Turn::Only, tell);
     }
     match build(Turn::First, tell) {

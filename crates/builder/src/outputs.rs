@@ -10,12 +10,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use derivation::{Forbidden, Output, OutputName};
+use derivation::{Output, OutputName};
 use local_store::{Inodes, LocalStore};
 use store_path::{
     BuildRecord, ContentAddress, Hash, HashAlgorithm, HashSink, Method, PathInfo, RefScanner, StorePath,
 };
 
+use crate::checks;
 use crate::failure::BuildFailure;
 use crate::request::Request;
 
@@ -70,7 +71,7 @@ pub(crate) fn keep(
         }
         infos.insert(name.clone(), describe(request, name, path, &kept, inputs)?);
     }
-    check_requisites(store, request, &infos)?;
+    checks::check(store, request, &infos)?;
     let new: Vec<PathInfo> = infos.into_values().filter(|info| !valid.contains(&info.path)).collect();
     for info in &new {
         let tree = made.kept(&info.path);
@@ -103,7 +104,8 @@ fn describe(
     tree: &Path,
     inputs: &BTreeSet<StorePath>,
 ) -> Result<PathInfo, BuildFailure> {
-    let candidates = inputs.iter().chain(request.outputs.values()).cloned();
+    let is_scanned = !request.options.discards_references(name);
+    let candidates = inputs.iter().chain(request.outputs.values()).filter(|_| is_scanned).cloned();
     let mut pass =
         Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) };
     nar::dump(tree, &mut pass)
@@ -192,63 +194,6 @@ fn hash_archive(request: &Request<'_>, tree: &Path, algorithm: HashAlgorithm) ->
     nar::dump(tree, &mut sink)
         .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
     Ok(sink.finish().0)
-}
-
-/// Refuses outputs whose closures hold what the derivation forbids them.
-fn check_requisites(
-    store: &LocalStore,
-    request: &Request<'_>,
-    infos: &BTreeMap<OutputName, PathInfo>,
-) -> Result<(), BuildFailure> {
-    for (name, forbidden) in &request.options.disallowed_requisites {
-        let Some(info) = infos.get(name) else { continue };
-        let closure = closure(store, request, info, infos)?;
-        for forbidden in forbidden {
-            let path = match forbidden {
-                Forbidden::Path(path) => path,
-                Forbidden::Output(output) => &request.outputs[output],
-            };
-            // An output is in its own closure; that alone is no reference.
-            let is_self = *path == info.path && !info.references.contains(path);
-            if closure.contains(path) && !is_self {
-                return Err(BuildFailure::Reference {
-                    drv: request.drv.clone(),
-                    output: info.path.clone(),
-                    reference: path.clone(),
-                    rule: "disallowedRequisites",
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What `info` needs, directly or not: through the other new outputs, and through what is valid.
-fn closure(
-    store: &LocalStore,
-    request: &Request<'_>,
-    info: &PathInfo,
-    infos: &BTreeMap<OutputName, PathInfo>,
-) -> Result<BTreeSet<StorePath>, BuildFailure> {
-    let new: BTreeMap<&StorePath, &PathInfo> = infos.values().map(|info| (&info.path, info)).collect();
-    let mut seen = BTreeSet::from([info.path.clone()]);
-    let mut old = BTreeSet::new();
-    let mut open = vec![info];
-    while let Some(info) = open.pop() {
-        for reference in &info.references {
-            match new.get(reference) {
-                Some(info) if seen.insert(reference.clone()) => open.push(info),
-                Some(_) => {}
-                None => {
-                    old.insert(reference.clone());
-                }
-            }
-        }
-    }
-    let old =
-        store.closure(&old).map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
-    seen.extend(old);
-    Ok(seen)
 }
 
 fn now() -> i64 {

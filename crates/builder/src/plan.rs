@@ -40,6 +40,8 @@ pub(crate) struct View<'a> {
     /// Becomes the root under `build-isolation = chroot`.
     pub(crate) root: &'a Path,
     pub(crate) host: &'a Host,
+    /// What this build asks to see of the host.
+    pub(crate) host_deps: &'a [Op],
     /// Whom the builder is outside, as root.
     pub(crate) user: Option<Outside<'a>>,
     /// How many users it wants.
@@ -74,6 +76,12 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
     }
     ops.extend(etc_ops(&view, &identity));
     ops.extend_from_slice(&view.host.binds);
+    ops.extend(
+        view.host_deps
+            .iter()
+            .filter(|op| matches!(op, Op::Bind { target, .. } if !is_listed(&view, target)))
+            .cloned(),
+    );
     // After the last entry: a user may bind something below it.
     ops.extend(root_ops(&view));
     ops.push(Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() });
@@ -343,6 +351,7 @@ mod tests {
             tmp: Path::new("/srv/nix/var/nix/builds/nix-1-0/tmp"),
             root: Path::new("/srv/nix/var/nix/builds/nix-1-0/root"),
             host,
+            host_deps: &[],
             user,
             ids,
             network,

@@ -80,10 +80,13 @@ impl Prepared {
     /// Makes what a build that sees the host is given.
     pub(crate) fn open(work: &Work<'_>, tell: &mut dyn FnMut(Message<'_>)) -> Result<Self, BuildFailure> {
         let (user, top) = Self::begin(work, tell)?;
-        tell(Message::Warning(
-            "building without isolation (`build-use-chroot = false`): the builder sees this whole machine"
-                .to_owned(),
-        ));
+        let why = match work.context.settings.build_use_chroot.isolates() {
+            true => "`build-use-chroot = relaxed`, and it asks for that by `__noChroot`",
+            false => "`build-use-chroot = false`",
+        };
+        tell(Message::Warning(format!(
+            "building without isolation ({why}): the builder sees this whole machine"
+        )));
         let build_dir = top.path().to_owned();
         let started = work.program(&build_dir)?;
         write_files(&started.files, &build_dir, user.as_ref().map(BuildUser::ids))?;
@@ -97,7 +100,8 @@ impl Prepared {
         work: &Work<'_>,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<(Option<BuildUser>, BuildDir), BuildFailure> {
-        let user = user::take(work.context, work.request, tell)?;
+        // Outside of a sandbox it is the caller, who may write to the store.
+        let user = if work.is_isolated() { user::take(work.context, work.request, tell)? } else { None };
         let top = work
             .context
             .store

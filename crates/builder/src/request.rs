@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use derivation::{Derivation, Options, OutputName};
+use derivation::{Derivation, Object, Options, OutputName};
 use local_store::LocalStore;
 use sandbox::Ids;
-use settings::{Isolation, Settings};
+use settings::{Isolation, Settings, UseChroot};
 use store_path::StorePath;
 
 use crate::build::Context;
 use crate::builtin;
 use crate::failure::BuildFailure;
 use crate::host::Host;
+use crate::host_deps;
 
 /// A derivation that can be built here.
 pub(crate) struct Request<'a> {
@@ -20,9 +21,31 @@ pub(crate) struct Request<'a> {
     pub(crate) derivation: &'a Derivation,
     pub(crate) options: Options,
     pub(crate) outputs: BTreeMap<OutputName, StorePath>,
+    /// Whether it is built in a sandbox.
+    pub(crate) is_isolated: bool,
 }
 
 impl Request<'_> {
+    /// The path of what an attribute names.
+    pub(crate) fn path_of(&self, store: &LocalStore, object: &Object) -> Result<StorePath, BuildFailure> {
+        let link = match object {
+            Object::Path(path) => return Ok(path.clone()),
+            Object::Output(link) => link,
+        };
+        let failed = |source| BuildFailure::Store { drv: self.drv.clone(), source };
+        let mut outputs = match link.through.is_empty() {
+            true => store.outputs_of(&link.drv).map_err(failed)?,
+            false => BTreeMap::new(),
+        };
+        outputs.remove(link.output.as_str()).ok_or_else(|| BuildFailure::Attribute {
+            drv: self.drv.clone(),
+            problem: format!(
+                "an attribute names the output `{}` of `{}`, which is not built",
+                link.output, link.drv
+            ),
+        })
+    }
+
     /// How many users it wants.
     pub(crate) fn ids(&self) -> Ids {
         match self.options.required_system_features.iter().any(|feature| feature == UID_RANGE) {
@@ -41,6 +64,7 @@ pub(crate) fn check<'a>(
     let Context { store, settings, host, .. } = *context;
     let attribute = |problem| BuildFailure::Attribute { drv: drv.clone(), problem };
     let options = derivation.options(store.store_dir()).map_err(|error| attribute(chain(&error)))?;
+    options.check_outputs(derivation).map_err(|error| attribute(chain(&error)))?;
     check_filter(settings, sandbox::can_filter())?;
     check_system(drv, derivation, settings)?;
     check_features(drv, &options, settings, host)?;
@@ -48,18 +72,28 @@ pub(crate) fn check<'a>(
     if let Some(what) = zero_byte(derivation, &options) {
         return Err(attribute(format!("{what} has a zero byte in it, which no program can be given")));
     }
-    if options.no_chroot && settings.build_use_chroot {
-        return Err(attribute(
-            "it asks to be built outside the sandbox (`__noChroot`), which `build-use-chroot = true` forbids"
-                .to_owned(),
-        ));
-    }
-    if !settings.build_use_chroot {
+    let is_isolated = is_isolated(&options, settings).map_err(attribute)?;
+    if is_isolated {
+        host_deps::check(&options.impure_host_deps, settings).map_err(attribute)?;
+    } else {
         check_size(settings)?;
         check_open(store, Path::new(HOMELESS))?;
     }
     let outputs = known_outputs(drv, derivation)?;
-    Ok(Request { drv, derivation, options, outputs })
+    Ok(Request { drv, derivation, options, outputs, is_isolated })
+}
+
+/// Whether it is built in a sandbox, or why not at all.
+fn is_isolated(options: &Options, settings: &Settings) -> Result<bool, String> {
+    match (settings.build_use_chroot, options.no_chroot) {
+        (UseChroot::Always, true) => Err(
+            "it asks to be built outside the sandbox (`__noChroot`), which `build-use-chroot = true` forbids; \
+             `relaxed` lets what asks for it, and nothing else, see this whole machine"
+                .to_owned(),
+        ),
+        (UseChroot::Always, false) | (UseChroot::Relaxed, false) => Ok(true),
+        (UseChroot::Relaxed, true) | (UseChroot::Never, _) => Ok(false),
+    }
 }
 
 /// A build that asks for the filter is never made without it.
@@ -129,7 +163,8 @@ fn check_features(
 const UID_RANGE: &[u8] = b"uid-range";
 
 fn check_range(drv: &StorePath, settings: &Settings, host: &Host) -> Result<(), BuildFailure> {
-    let reason = if !settings.build_use_chroot || settings.build_isolation != Isolation::Namespaces {
+    let reason = if !settings.build_use_chroot.isolates() || settings.build_isolation != Isolation::Namespaces
+    {
         "they need namespaces; let `build-use-chroot` be `true` and `build-isolation` be `namespaces`"
     } else {
         match &host.users {

@@ -8,6 +8,11 @@ use store_path::{StoreDir, placeholder};
 pub(crate) struct Rewrites(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Rewrites {
+    #[cfg(test)]
+    pub(crate) fn new<const N: usize>(pairs: [(String, &str); N]) -> Self {
+        Self(pairs.map(|(from, to)| (from.into_bytes(), to.as_bytes().to_vec())).into())
+    }
+
     /// The rewrites of the outputs whose paths are known.
     pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
         let known = derivation.outputs.iter().filter_map(|(name, output)| {

@@ -21,6 +21,8 @@ const LARGEST: u64 = 256 << 20;
 pub(crate) const SHELL: &str = "sandbox-shell";
 /// What let them see anything else.
 pub(crate) const DIRS: &str = "build-chroot-dirs";
+/// What let one build see what it asked for.
+pub(crate) const HOST_DEPS: &str = "allowed-impure-host-deps";
 const NETWORK: &str = "fod-network";
 const FEATURES: &str = "system-features";
 
@@ -48,7 +50,7 @@ pub(crate) struct HostFiles {
     digests: Mutex<HashMap<Key, Option<String>>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     source: PathBuf,
     target: PathBuf,
@@ -68,7 +70,7 @@ struct Key {
 /// What one build is shown, as it was before it began.
 pub(crate) struct Before<'a> {
     files: &'a HostFiles,
-    looks: Vec<(&'a Entry, Option<Key>)>,
+    looks: Vec<(Entry, Option<Key>)>,
 }
 
 impl HostFiles {
@@ -80,19 +82,27 @@ impl HostFiles {
         }
         let kvm = PathBuf::from("/dev/kvm");
         let is_wanted = settings.system_features.iter().any(|feature| feature == "kvm");
-        if is_wanted && settings.build_use_chroot && kvm.exists() {
+        if is_wanted && settings.build_use_chroot.isolates() && kvm.exists() {
             entries.push(Entry { source: kvm.clone(), target: kvm, setting: FEATURES });
         }
         Self { entries, digests: Mutex::default() }
     }
 
-    /// Looks at what a build is about to be shown; of the files that come with a network, at those that `ops` bind.
-    pub(crate) fn look(&self, ops: &[Op]) -> Before<'_> {
+    /// Looks at what a build is about to be shown; of the files that come with a network, and of what it asked for
+    /// itself, at those that `ops` bind.
+    pub(crate) fn look(&self, ops: &[Op], host_deps: &[Op]) -> Before<'_> {
         let shown = self
             .entries
             .iter()
-            .filter(|entry| entry.setting != NETWORK || ops.iter().any(|op| entry.is_of(op)));
-        Before { files: self, looks: shown.map(|entry| (entry, Key::of(&entry.source))).collect() }
+            .filter(|entry| entry.setting != NETWORK || ops.iter().any(|op| entry.is_of(op)))
+            .cloned();
+        let own =
+            host_deps.iter().filter(|dep| ops.contains(dep)).filter_map(|dep| Entry::of(dep, HOST_DEPS));
+        let looks = shown.chain(own).map(|entry| {
+            let key = Key::of(&entry.source);
+            (entry, key)
+        });
+        Before { files: self, looks: looks.collect() }
     }
 
     /// The digest of a file that was looked at; each is read once.
@@ -184,7 +194,7 @@ mod tests {
     }
 
     fn shown(files: &HostFiles, meanwhile: impl FnOnce()) -> Shown {
-        let before = files.look(&[]);
+        let before = files.look(&[], &[]);
         before.hash();
         meanwhile();
         before.finish().remove(0)
@@ -217,10 +227,10 @@ mod tests {
         let files =
             HostFiles::new(&[bind(scratch.path())], &[], &[bind(scratch.path())], &Settings::default());
         let settings = |ops: &[Op]| -> Vec<String> {
-            files.look(ops).finish().into_iter().map(|shown| shown.setting).collect()
+            files.look(ops, &[]).finish().into_iter().map(|shown| shown.setting).collect()
         };
         assert_eq!(settings(&[Op::Loopback]), [DIRS]);
         assert_eq!(settings(&[bind(scratch.path())]), [DIRS, NETWORK]);
-        assert!(!files.look(&[]).finish()[0].file);
+        assert!(!files.look(&[], &[]).finish()[0].file);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use sandbox::{Exec, Ids, Network, Plan, Program};
+use sandbox::{Exec, Ids, Network, Op, Plan, Program};
 use settings::{FodNetwork, Isolation};
 use store_path::StorePath;
 
@@ -14,7 +14,7 @@ use crate::failure::BuildFailure;
 use crate::plan::{self, Outside, View};
 use crate::request::Request;
 use crate::rewrite::Rewrites;
-use crate::{attributes, builtin, graph};
+use crate::{attributes, builtin, graph, host_deps};
 
 /// A derivation that can be built here, and the closure of its inputs.
 pub(crate) struct Work<'a> {
@@ -22,6 +22,8 @@ pub(crate) struct Work<'a> {
     pub(crate) request: &'a Request<'a>,
     pub(crate) inputs: BTreeSet<StorePath>,
     rewrites: Rewrites,
+    /// What it asks to see of the host, and is shown.
+    pub(crate) host_deps: Vec<Op>,
     /// Whether the next build may have the same store directory, with what is mounted in it.
     pub(crate) shares: bool,
 }
@@ -54,13 +56,17 @@ impl<'a> Work<'a> {
         inputs: BTreeSet<StorePath>,
     ) -> Self {
         let rewrites = Rewrites::of(request.derivation, context.store.store_dir());
-        let mut work = Self { context, request, inputs, rewrites, shares: false };
+        let host_deps = match request.is_isolated {
+            true => host_deps::binds(&request.options.impure_host_deps),
+            false => Vec::new(),
+        };
+        let mut work = Self { context, request, inputs, rewrites, host_deps, shares: false };
         work.shares = work.may_share();
         work
     }
 
     pub(crate) fn is_isolated(&self) -> bool {
-        self.context.settings.build_use_chroot
+        self.request.is_isolated
     }
 
     pub(crate) fn is_chroot(&self) -> bool {
@@ -94,6 +100,7 @@ impl<'a> Work<'a> {
             tmp: &places.tmp,
             root: &places.root,
             host,
+            host_deps: &self.host_deps,
             user,
             ids: self.request.ids(),
             network: self.network(),
@@ -139,20 +146,13 @@ impl<'a> Work<'a> {
     /// What a builder that is part of this program knows of its derivation.
     fn attributes(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let Request { derivation, options, .. } = self.request;
-        match &options.structured_attrs {
-            Some(attributes) => builtin::flattened(&attributes::complete(
-                attributes.clone(),
-                Vec::new(),
-                derivation,
-                self.context.store.store_dir(),
-                &self.rewrites,
-            )),
-            None => {
-                let rewritten =
-                    derivation.env.iter().map(|(name, value)| (name.clone(), self.rewrites.apply(value)));
-                rewritten.collect()
+        let given = match &options.structured_attrs {
+            Some(attributes) => {
+                builtin::flattened(&attributes::complete(attributes.clone(), Vec::new(), derivation))
             }
-        }
+            None => derivation.env.clone(),
+        };
+        given.into_iter().map(|(name, value)| (name, self.rewrites.apply(&value))).collect()
     }
 
     /// What would run, were all inputs there: only files depend on what is in them.
@@ -184,25 +184,23 @@ impl<'a> Work<'a> {
         let Request { derivation, options, .. } = self.request;
         let store = self.context.store;
         let surroundings = self.surroundings(inside);
-        self.check_exports()?;
+        let exports = self.exports()?;
         let failed = |source| BuildFailure::Store { drv: self.request.drv.clone(), source };
         let Some(attributes) = &options.structured_attrs else {
             let mut environment =
                 environment::plain(derivation, &options.pass_as_file, &self.rewrites, &surroundings);
-            for export in &options.exports {
-                let text = graph::plain(store, export).map_err(failed)?;
-                environment.files.push((String::from_utf8_lossy(&export.name).into_owned(), text));
+            for (name, roots) in exports {
+                environment.files.push((name, graph::plain(store, &roots).map_err(failed)?));
             }
             return Ok(environment);
         };
         let mut graphs = Vec::new();
-        for export in &options.exports {
-            let value = graph::structured(store, export).map_err(failed)?;
-            graphs.push((String::from_utf8_lossy(&export.name).into_owned(), value));
+        for (name, roots) in exports {
+            graphs.push((name, graph::structured(store, &roots).map_err(failed)?));
         }
-        let complete =
-            attributes::complete(attributes.clone(), graphs, derivation, store.store_dir(), &self.rewrites);
-        let (json, shell) = (attributes::to_json(&complete), attributes::to_shell(&complete));
+        let complete = attributes::complete(attributes.clone(), graphs, derivation);
+        let json = attributes::to_json(&complete, &self.rewrites);
+        let shell = attributes::to_shell(&complete, &self.rewrites);
         Ok(environment::structured(derivation, json, shell, &surroundings))
     }
 
@@ -221,18 +219,27 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A closure may be told only of what the builder can see.
-    fn check_exports(&self) -> Result<(), BuildFailure> {
-        let roots = self.request.options.exports.iter().flat_map(|export| &export.roots);
-        match roots.clone().find(|root| !self.inputs.contains(root)) {
-            None => Ok(()),
-            Some(root) => Err(BuildFailure::Attribute {
-                drv: self.request.drv.clone(),
-                problem: format!(
-                    "`exportReferencesGraph` names `{root}`, which is not in the closure of its inputs"
-                ),
-            }),
+    /// The closures that it wants to be told of, which may be those only of what it can see.
+    fn exports(&self) -> Result<Vec<(String, BTreeSet<StorePath>)>, BuildFailure> {
+        let mut exports = Vec::new();
+        for export in &self.request.options.exports {
+            let name = String::from_utf8_lossy(&export.name).into_owned();
+            let mut roots = BTreeSet::new();
+            for root in &export.roots {
+                let root = self.request.path_of(self.context.store, root)?;
+                if !self.inputs.contains(&root) {
+                    return Err(BuildFailure::Attribute {
+                        drv: self.request.drv.clone(),
+                        problem: format!(
+                            "`exportReferencesGraph` names `{root}` for `{name}`, which is not in the closure of its inputs"
+                        ),
+                    });
+                }
+                roots.insert(root);
+            }
+            exports.push((name, roots));
         }
+        Ok(exports)
     }
 }
 

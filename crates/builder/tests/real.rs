@@ -254,7 +254,7 @@ fn references_are_found_and_rules_hold() {
     assert_eq!(info.references, [source.clone(), info.path.clone()].into());
     let forbid = format!(r#", "disallowedRequisites": "{full}""#);
     let failure = world.build(&world.add(&json(&script, &forbid))[0]).0.unwrap_err();
-    assert!(matches!(failure, BuildFailure::Reference { .. }), "{failure}");
+    assert!(matches!(failure, BuildFailure::Rejected { rule: "disallowedRequisites", .. }), "{failure}");
 }
 
 fn a_failed_build_directory_is_kept_on_request() {

@@ -60,6 +60,7 @@ pub(crate) enum Derivation {
     Diff(crate::derivation_diff::Args),
     Graph(crate::derivation_graph::Args),
     Add(crate::derivation_add::Args),
+    Options(crate::derivation_options::Args),
 }
 
 /// The verbs of `store recipe`.

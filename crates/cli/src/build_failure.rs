@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use builder::BuildFailure;
+use builder::{BuildFailure, Rejection};
 use engine::Failure;
 use local_store::LocalStore;
 use nix::sys::statvfs::statvfs;
@@ -40,9 +40,10 @@ impl LogCommand {
             store_dir: store.store_dir().clone(),
             store_flag: session.store_flag(),
             options: session.repeated_options().to_owned(),
-            has_sandboxes: session.settings().build_use_chroot,
+            has_sandboxes: session.settings().build_use_chroot.isolates(),
             // Without isolation, a build misses nothing that this machine has.
-            explains: session.settings().explain == Explain::Never && session.settings().build_use_chroot,
+            explains: session.settings().explain == Explain::Never
+                && session.settings().build_use_chroot.isolates(),
         }
     }
 
@@ -178,6 +179,15 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
         BuildFailure::Hash { specified, .. } if !recipe::is_unknown(specified) => {
             Some("if what it got is right, put that hash into the derivation")
         }
+        BuildFailure::Rejected { rejection, .. } => Some(match **rejection {
+            Rejection::Refers { .. } => {
+                "a path is referred to where its digest stands in a file or a symlink: \
+                 `--on-fail=shell` shows the outputs, to search them for it"
+            }
+            Rejection::Size { .. } | Rejection::ClosureSize { .. } => {
+                "`--on-fail=shell` shows the outputs, to see what is in them"
+            }
+        }),
         _ => None,
     }
 }
@@ -196,6 +206,7 @@ pub(crate) fn full_disk(directory: &Path) -> Option<String> {
 pub(crate) fn exit(failure: &Failure) -> BuildFailures {
     match failure.error.itself() {
         BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
+        BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,
     }

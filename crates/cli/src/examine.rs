@@ -10,6 +10,7 @@ use anyhow::{Context as _, Error, Result, bail};
 use builder::{Context, Host};
 use local_store::{LocalStore, Location, Options};
 use sandbox::{Finding, Lack, Launcher, Need};
+use settings::UseChroot;
 use store_path::StorePath;
 
 use crate::session::Session;
@@ -48,7 +49,7 @@ pub(crate) fn examine(session: &Session) -> [Finding; 2] {
 fn look_inside(session: &Session, store: &LocalStore) -> Result<Option<Lack>> {
     // Whoever builds without isolation wants to know, too.
     let mut settings = session.settings().clone();
-    settings.build_use_chroot = true;
+    settings.build_use_chroot = UseChroot::Always;
     let launcher = Launcher::start()?;
     let host = Host::look(&settings, session.variables().clone())?;
     let context = Context { store, launcher: &launcher, settings: &settings, host: &host, on_failure: None };

@@ -19,6 +19,7 @@ mod derivation_add;
 mod derivation_diff;
 mod derivation_file;
 mod derivation_graph;
+mod derivation_options;
 mod derivation_show;
 mod derivations_at_hand;
 mod derivers;
@@ -153,6 +154,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Derivation(Derivation::Graph(args)) => derivation_graph::run(session, args),
         Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
         Command::Recipe(Recipe::Schema(args)) => recipe_schema::run(session, args),
+        Command::Derivation(Derivation::Options(args)) => derivation_options::run(session, args),
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),

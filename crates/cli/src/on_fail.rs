@@ -60,7 +60,9 @@ impl<'a> Shells<'a> {
 /// Returns what is done after a failure here: where no shell can be opened, the build directory is kept instead.
 pub(crate) fn possible(settings: &Settings, messages: Messages) -> OnFail {
     let reason = match settings.on_fail {
-        OnFail::Shell if !settings.build_use_chroot => "needs a sandbox, and `build-use-chroot` is false",
+        OnFail::Shell if !settings.build_use_chroot.isolates() => {
+            "needs a sandbox, and `build-use-chroot` is false"
+        }
         OnFail::Shell if !terminal::is_there() => "needs a terminal as standard input and output",
         other => return other,
     };

@@ -73,12 +73,12 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 }
 
 /// A derivation, and those that were in one file with it, by their paths.
-struct Found {
-    drv: StorePath,
-    derivations: HashMap<StorePath, Derivation>,
+pub(crate) struct Found {
+    pub(crate) drv: StorePath,
+    pub(crate) derivations: HashMap<StorePath, Derivation>,
 }
 
-fn find(session: &Session, store: &LocalStore, argument: &Path) -> Result<Found> {
+pub(crate) fn find(session: &Session, store: &LocalStore, argument: &Path) -> Result<Found> {
     match store_argument::resolve(store.location(), argument) {
         Ok(path) => Ok(Found { drv: visit::of_output(store, &path)?, derivations: HashMap::new() }),
         Err(_) if argument.is_file() => in_file(session, store, argument),

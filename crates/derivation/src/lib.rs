@@ -46,5 +46,5 @@ pub use diff::{Both, Cause, Change, Diff, Pair, Side, diff};
 pub use graph::{Contents, Graph, Node, graph};
 pub use model::{Derivation, InputOutputs, Output, OutputName};
 pub use modulo::{InputError, Modulo};
-pub use options::{Forbidden, GraphExport, OptionError, Options};
+pub use options::{GraphExport, Object, OptionError, Options, OutputCheck, OutputChecks, Reference};
 pub use resolve::{Link, ResolveError, is_resolved, resolve};

@@ -56,7 +56,8 @@ impl Derivation {
 
 /// Recursive, but no deeper than the parsers let it be.
 fn push_links(drv: &StorePath, through: &mut Vec<OutputName>, wanted: &InputOutputs, links: &mut Vec<Link>) {
-    let link = |output: &OutputName| Link { drv: drv.clone(), through: through.clone(), output: output.clone() };
+    let link =
+        |output: &OutputName| Link { drv: drv.clone(), through: through.clone(), output: output.clone() };
     links.extend(wanted.outputs.iter().map(link));
     for (output, inner) in &wanted.dynamic {
         through.push(output.clone());
@@ -105,7 +106,7 @@ impl Link {
         self
     }
 
-    fn placeholder(&self) -> Placeholder {
+    pub(crate) fn placeholder(&self) -> Placeholder {
         let mut names = self.through.iter().chain([&self.output]);
         let first = names.next().expect("there is the last name at least");
         let first = Placeholder::of_output(&self.drv, first.as_str());
@@ -202,7 +203,8 @@ mod tests {
 
     fn resolved(derivation: &Derivation) -> Result<Derivation, ResolveError> {
         let path_of = &mut |link: &Link| {
-            let names: Vec<&str> = link.through.iter().chain([&link.output]).map(OutputName::as_str).collect();
+            let names: Vec<&str> =
+                link.through.iter().chain([&link.output]).map(OutputName::as_str).collect();
             Some(path(&format!("{}-{}", link.drv.name().as_str().trim_end_matches(".drv"), names.join("-"))))
         };
         resolve(derivation, &StoreDir::default(), path_of).map(|checked| checked.derivation().clone())

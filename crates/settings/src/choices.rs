@@ -7,6 +7,44 @@ use std::path::PathBuf;
 use crate::error::ValueError;
 use crate::value::{absolute, number};
 
+/// Which builds are kept apart from the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UseChroot {
+    /// All; one that asks not to be is refused.
+    #[default]
+    Always,
+    /// All but those that ask not to be (`__noChroot`).
+    Relaxed,
+    /// None.
+    Never,
+}
+
+impl UseChroot {
+    /// Returns whether any build is kept apart.
+    pub fn isolates(self) -> bool {
+        self != Self::Never
+    }
+
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "true" | "yes" | "1" => Ok(Self::Always),
+            "relaxed" => Ok(Self::Relaxed),
+            "false" | "no" | "0" => Ok(Self::Never),
+            _ => Err(ValueError::NotAChoice { expected: "`true`, `relaxed` or `false`" }),
+        }
+    }
+}
+
+impl fmt::Display for UseChroot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Always => "true",
+            Self::Relaxed => "relaxed",
+            Self::Never => "false",
+        })
+    }
+}
+
 /// How a build is kept apart from the host when `build-use-chroot` is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {

@@ -57,9 +57,6 @@ pub enum ValueError {
     /// Not one of the spellings of true and false.
     #[error("expected `true` or `false`")]
     NotBoolean,
-    /// Nix's third way between on and off.
-    #[error("`relaxed` (some builds outside the sandbox) is not supported yet; expected `true` or `false`")]
-    Relaxed,
     /// Not a whole number, or one too large to count anything here.
     #[error("expected a whole number, with K, M, G or T after it at most")]
     NotANumber,

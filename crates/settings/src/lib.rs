@@ -32,7 +32,9 @@ mod on_fail;
 mod table;
 mod value;
 
-pub use choices::{CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups};
+pub use choices::{
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups, UseChroot,
+};
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};
 pub use layer::{Line, Origin, Source, parse};

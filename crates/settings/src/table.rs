@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::choices::{
-    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups,
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups, UseChroot,
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
@@ -16,9 +16,11 @@ use crate::value::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `build-use-chroot`
-    pub build_use_chroot: bool,
+    pub build_use_chroot: UseChroot,
     /// `build-chroot-dirs`
     pub build_chroot_dirs: ChrootDirs,
+    /// `allowed-impure-host-deps`
+    pub allowed_impure_host_deps: Vec<PathBuf>,
     /// `build-isolation`
     pub build_isolation: Isolation,
     /// `filter-syscalls`
@@ -116,8 +118,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            build_use_chroot: true,
+            build_use_chroot: UseChroot::default(),
             build_chroot_dirs: ChrootDirs::default(),
+            allowed_impure_host_deps: Vec::new(),
             build_isolation: Isolation::default(),
             filter_syscalls: true,
             nested_user_namespaces: false,
@@ -264,7 +267,7 @@ const TABLE: &[Entry] = &[
     Entry {
         key: "build-use-chroot",
         aliases: &["sandbox", "build-use-sandbox"],
-        help: "run builds in a private root that shows only their inputs",
+        help: "run builds in a private root that shows only their inputs; `relaxed`: save those that ask not to (`__noChroot`)",
         field: |settings| &mut settings.build_use_chroot,
     },
     Entry {
@@ -272,6 +275,12 @@ const TABLE: &[Entry] = &[
         aliases: &["sandbox-paths", "build-sandbox-paths"],
         help: "what builds see of the host; `/dev` and `/proc` are private ones, there unless `-/dev` or `-/proc` is said",
         field: |settings| &mut settings.build_chroot_dirs,
+    },
+    Entry {
+        key: "allowed-impure-host-deps",
+        aliases: &[],
+        help: "files and directories of the host that a build may ask to see (`__impureHostDeps`), with all below them",
+        field: |settings| &mut settings.allowed_impure_host_deps,
     },
     Entry {
         key: "build-isolation",

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::choices::{
-    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups,
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups, UseChroot,
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
@@ -58,7 +58,6 @@ impl Value for bool {
         *self = match text {
             "true" | "yes" | "1" => true,
             "false" | "no" | "0" => false,
-            "relaxed" => return Err(ValueError::Relaxed),
             _ => return Err(ValueError::NotBoolean),
         };
         Ok(())
@@ -194,6 +193,26 @@ impl Value for Vec<String> {
     }
 }
 
+impl Value for Vec<PathBuf> {
+    fn kind(&self) -> &'static str {
+        "list of paths"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        *self = text.split_ascii_whitespace().map(absolute).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str) -> Option<Result<(), ValueError>> {
+        let more = text.split_ascii_whitespace().map(absolute).collect::<Result<Vec<_>, _>>();
+        Some(more.map(|more| self.extend(more)))
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl Value for ChrootDirs {
     fn kind(&self) -> &'static str {
         "list of target[=source][?]"
@@ -240,6 +259,7 @@ macro_rules! value {
 value! {
     Explain: "always, retry or never",
     Isolation: "namespaces or chroot",
+    UseChroot: "true, relaxed or false",
     SandboxShell: "auto, none or path",
     FodNetwork: "private, host or none",
     MaxJobs: "number or auto",

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use store_path::StoreDir;
 
-use super::{Forbidden, GraphExport, OptionError};
-use crate::{Derivation, OutputName};
+use super::OptionError;
+use crate::Derivation;
 
 pub(super) enum Attributes<'a> {
     /// Lists are words between white space, and `1` is yes.
@@ -14,6 +13,16 @@ pub(super) enum Attributes<'a> {
     /// Lists are lists, and `true` is yes.
     Structured(Map<String, Value>),
 }
+
+/// Without structured attributes these are rules for every output.
+const RULES: [&str; 6] = [
+    "allowedReferences",
+    "allowedRequisites",
+    "disallowedReferences",
+    "disallowedRequisites",
+    "maxSize",
+    "maxClosureSize",
+];
 
 impl<'a> Attributes<'a> {
     /// Structured attributes that are nested too deep for their parser are refused by it.
@@ -24,137 +33,118 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    pub(super) fn list(&self, name: &str) -> Result<Vec<Vec<u8>>, OptionError> {
+    /// Returns a list, or none if it is absent, which is not the same as empty.
+    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<Vec<u8>>>, OptionError> {
         match self {
-            Self::Variables(env) => Ok(words(env, name).map(<[u8]>::to_vec).collect()),
-            Self::Structured(fields) => fields.get(name).map_or(Ok(Vec::new()), |value| strings(name, value)),
+            Self::Variables(env) => Ok(env.get(name.as_bytes()).map(|value| words(value))),
+            Self::Structured(fields) => fields.get(name).map(|value| strings(name, value)).transpose(),
         }
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<bool, OptionError> {
+    pub(super) fn set(&self, name: &str) -> Result<BTreeSet<Vec<u8>>, OptionError> {
+        Ok(self.list(name)?.into_iter().flatten().collect())
+    }
+
+    pub(super) fn flag(&self, name: &str, absent: bool) -> Result<bool, OptionError> {
         match self {
-            Self::Variables(env) => Ok(env.get(name.as_bytes()).is_some_and(|value| value == b"1")),
-            Self::Structured(fields) => fields
-                .get(name)
-                .map_or(Ok(false), |value| value.as_bool().ok_or_else(|| wrong_kind(name, "true or false"))),
+            Self::Variables(env) => Ok(env.get(name.as_bytes()).map_or(absent, |value| value == b"1")),
+            Self::Structured(fields) => fields.get(name).map_or(Ok(absent), |value| boolean(name, value)),
         }
     }
 
-    pub(super) fn exports(&self, store_dir: &StoreDir) -> Result<Vec<GraphExport>, OptionError> {
-        const NAME: &str = "exportReferencesGraph";
+    /// Returns an object of flags, which only structured attributes can hold.
+    pub(super) fn flags(&self, name: &str) -> Result<BTreeMap<String, bool>, OptionError> {
+        let Self::Structured(fields) = self else { return Ok(BTreeMap::new()) };
+        let Some(value) = fields.get(name) else { return Ok(BTreeMap::new()) };
+        let flags = object(name, value)?.iter();
+        flags.map(|(key, value)| Ok((key.clone(), boolean(&format!("{name}.{key}"), value)?))).collect()
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Vec<u8>, OptionError> {
         match self {
-            Self::Variables(env) => {
-                let mut words = words(env, NAME);
-                let mut exports = Vec::new();
-                while let Some(file) = words.next() {
-                    let root = words.next().ok_or_else(|| OptionError::NoPath { file: lossy(file) })?;
-                    exports.push(export(store_dir, plain_word(file)?, &[root.to_vec()])?);
-                }
-                Ok(exports)
-            }
+            Self::Variables(env) => Ok(env.get(name.as_bytes()).cloned().unwrap_or_default()),
+            Self::Structured(fields) => match fields.get(name) {
+                None => Ok(Vec::new()),
+                Some(Value::String(text)) => Ok(text.clone().into_bytes()),
+                Some(value) => Err(wrong_kind(name, "a string", value)),
+            },
+        }
+    }
+
+    /// Says which attributes stand where nobody looks for them, though their names say that somebody thought so.
+    pub(super) fn ineffective(&self, derivation: &Derivation) -> Vec<String> {
+        match self {
+            Self::Variables(env) => ["outputChecks", "unsafeDiscardReferences"]
+                .into_iter()
+                .filter(|name| env.contains_key(name.as_bytes()))
+                .map(|name| {
+                    format!(
+                        "its variable `{name}` has no effect: only a structured attribute of that name has"
+                    )
+                })
+                .collect(),
             Self::Structured(fields) => {
-                let Some(value) = fields.get(NAME) else { return Ok(Vec::new()) };
-                let entries = object(NAME, value)?.iter().map(|(key, roots)| {
-                    // One path needs no list.
-                    let roots = match roots {
-                        Value::String(root) => vec![root.clone().into_bytes()],
-                        list => strings(&format!("{NAME}.{key}"), list)?,
-                    };
-                    export(store_dir, key.as_bytes(), &roots)
+                let rules = RULES.into_iter().filter(|name| fields.contains_key(*name)).map(|name| {
+                    format!(
+                        "its structured attribute `{name}` has no effect: use `outputChecks.OUTPUT.{name}`"
+                    )
                 });
-                entries.collect()
-            }
-        }
-    }
-
-    /// A variable counts for every output; structured attributes tell them apart.
-    pub(super) fn disallowed_requisites(
-        &self,
-        derivation: &Derivation,
-        store_dir: &StoreDir,
-    ) -> Result<BTreeMap<OutputName, BTreeSet<Forbidden>>, OptionError> {
-        const NAME: &str = "disallowedRequisites";
-        let forbidden = |name: &str, items: Vec<Vec<u8>>| -> Result<BTreeSet<Forbidden>, OptionError> {
-            items.iter().map(|item| forbidden(derivation, store_dir, name, item)).collect()
-        };
-        match self {
-            Self::Variables(_) => {
-                let all = forbidden(NAME, self.list(NAME)?)?;
-                let outputs = derivation.outputs.keys().filter(|_| !all.is_empty());
-                Ok(outputs.map(|output| (output.clone(), all.clone())).collect())
-            }
-            Self::Structured(fields) => {
-                let Some(checks) = fields.get("outputChecks") else { return Ok(BTreeMap::new()) };
-                let checks = object("outputChecks", checks)?;
-                let mut outputs = BTreeMap::new();
-                for name in derivation.outputs.keys() {
-                    let Some(check) = checks.get(name.as_str()) else { continue };
-                    let attribute = format!("outputChecks.{name}");
-                    let Some(items) = object(&attribute, check)?.get(NAME) else { continue };
-                    let attribute = format!("{attribute}.{NAME}");
-                    outputs.insert(name.clone(), forbidden(&attribute, strings(&attribute, items)?)?);
-                }
-                Ok(outputs)
+                let exports = fields.get("exportReferencesGraph").filter(|value| !value.is_object()).map(|_| {
+                    "its structured attribute `exportReferencesGraph` has no effect: it is no object of names and paths"
+                        .to_owned()
+                });
+                let files = fields.contains_key("passAsFile").then(|| {
+                    "its structured attribute `passAsFile` has no effect: all attributes come in a file"
+                        .to_owned()
+                });
+                let is_output =
+                    |name: &String| derivation.outputs.keys().any(|output| output.as_str() == name);
+                let checked = fields.get("outputChecks").and_then(Value::as_object).into_iter().flatten();
+                let strange = checked.filter(|(name, _)| !is_output(name)).map(|(name, _)| {
+                    format!("its structured attribute `outputChecks.{name}` has no effect: there is no such output")
+                });
+                rules.chain(exports).chain(files).chain(strange).collect()
             }
         }
     }
 }
 
-fn words<'a>(env: &'a BTreeMap<Vec<u8>, Vec<u8>>, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let value = env.get(name.as_bytes()).map_or(&[][..], Vec::as_slice);
-    // Exactly the characters that Nix splits at.
-    value.split(|byte| b" \t\n\r".contains(byte)).filter(|word| !word.is_empty())
+/// Splits at exactly the characters that Nix splits at.
+pub(super) fn words(value: &[u8]) -> Vec<Vec<u8>> {
+    let words = value.split(|byte| b" \t\n\r".contains(byte)).filter(|word| !word.is_empty());
+    words.map(<[u8]>::to_vec).collect()
 }
 
-fn strings(name: &str, value: &Value) -> Result<Vec<Vec<u8>>, OptionError> {
-    let strings = value.as_array().and_then(|items| {
-        items.iter().map(|item| item.as_str().map(|text| text.as_bytes().to_vec())).collect()
-    });
-    strings.ok_or_else(|| wrong_kind(name, "a list of strings"))
+pub(super) fn strings(name: &str, value: &Value) -> Result<Vec<Vec<u8>>, OptionError> {
+    let items = value.as_array().ok_or_else(|| wrong_kind(name, "a list of strings", value))?;
+    let string = |(index, item): (usize, &Value)| match item {
+        Value::String(text) => Ok(text.clone().into_bytes()),
+        other => Err(wrong_kind(&format!("{name}[{index}]"), "a string", other)),
+    };
+    items.iter().enumerate().map(string).collect()
 }
 
-fn object<'a>(name: &str, value: &'a Value) -> Result<&'a Map<String, Value>, OptionError> {
-    value.as_object().ok_or_else(|| wrong_kind(name, "an object"))
+pub(super) fn object<'v>(name: &str, value: &'v Value) -> Result<&'v Map<String, Value>, OptionError> {
+    value.as_object().ok_or_else(|| wrong_kind(name, "an object", value))
 }
 
-/// Anything below a store path means the whole of it.
-fn export(store_dir: &StoreDir, name: &[u8], roots: &[Vec<u8>]) -> Result<GraphExport, OptionError> {
-    let roots = roots.iter().map(|root| store_dir.split(root).map(|(path, _)| path));
-    let roots = roots.collect::<Result<_, _>>().map_err(OptionError::ExportPath)?;
-    Ok(GraphExport { name: name.to_vec(), roots })
+pub(super) fn bytes(name: &str, value: &Value) -> Result<u64, OptionError> {
+    value.as_u64().ok_or_else(|| wrong_kind(name, "a whole number of bytes", value))
 }
 
-/// Nothing that could leave the build directory, or hide in it.
-fn plain_word(file: &[u8]) -> Result<&[u8], OptionError> {
-    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
-    let is_more = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.-".contains(byte);
-    match file {
-        [first, rest @ ..] if is_letter(first) && rest.iter().all(is_more) => Ok(file),
-        _ => Err(OptionError::FileName { file: lossy(file) }),
-    }
+fn boolean(name: &str, value: &Value) -> Result<bool, OptionError> {
+    value.as_bool().ok_or_else(|| wrong_kind(name, "true or false", value))
 }
 
-fn forbidden(
-    derivation: &Derivation,
-    store_dir: &StoreDir,
-    attribute: &str,
-    item: &[u8],
-) -> Result<Forbidden, OptionError> {
-    if let Ok(path) = store_dir.parse(item) {
-        return Ok(Forbidden::Path(path));
-    }
-    let output = derivation.outputs.keys().find(|output| output.as_str().as_bytes() == item);
-    output.map(|output| Forbidden::Output(output.clone())).ok_or_else(|| OptionError::Forbidden {
-        attribute: attribute.to_owned(),
-        found: lossy(item),
-        outputs: derivation.outputs.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-    })
-}
-
-fn wrong_kind(attribute: &str, expected: &'static str) -> OptionError {
-    OptionError::Kind { attribute: attribute.to_owned(), expected }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// The name is of a structured attribute: what stands in a variable is always a string.
+pub(super) fn wrong_kind(name: &str, expected: &'static str, found: &Value) -> OptionError {
+    let found = match found {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(_) => "a string".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    };
+    OptionError::Kind { attribute: name.to_owned(), expected, found }
 }

@@ -6,12 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use store_path::{Hash, HashAlgorithm, Method, Name, StoreDir, StorePath};
+use store_path::{Hash, HashAlgorithm, Method, StoreDir, StorePath};
 use test_support::shared;
 
 use crate::aterm::{self, Inputs, View};
 use crate::json::{self as drv_json, Format};
-use crate::{CheckError, Derivation, Forbidden, Modulo, Output, check};
+use crate::{CheckError, Derivation, Modulo, Output, check};
 
 fn data() -> Option<PathBuf> {
     shared("corpus/nix-golden/master/src/libstore-tests/data/derivation")
@@ -157,47 +157,4 @@ fn wrong_paths_are_refused() {
     assert!(matches!(refuse("bad-depends-on-drv-pre", &mut modulo), CheckError::TooEarly { .. }));
     let deferred = read(data.join("depends-on-drv-pre.json"));
     assert_eq!(check(deferred.clone(), &mut modulo).unwrap().derivation(), &deferred);
-}
-
-#[test]
-fn options_are_what_nix_reads() {
-    let Some(data) = data().map(|data| data.join("ia")) else { return };
-    for (name, options) in [
-        ("advanced-attributes", "all_set"),
-        ("advanced-attributes-defaults", "defaults"),
-        ("advanced-attributes-structured-attrs", "structuredAttrs_all_set"),
-        ("advanced-attributes-structured-attrs-defaults", "structuredAttrs_defaults"),
-    ] {
-        let drv_name: Name = name.parse().unwrap();
-        let text = fs::read(data.join(format!("{name}.drv"))).unwrap();
-        let derivation = aterm::parse(&text, &StoreDir::default(), &drv_name).unwrap();
-        let found = derivation.options(&StoreDir::default()).unwrap();
-        let expected = value(data.join(format!("derivation-options/{options}.json")));
-        let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
-        assert_eq!(json!(found.no_chroot), expected["noChroot"]);
-        assert_eq!(
-            json!(found.impure_env_vars.iter().map(text).collect::<Vec<_>>()),
-            expected["impureEnvVars"]
-        );
-        let features: Vec<_> = found.required_system_features.iter().map(text).collect();
-        assert_eq!(json!(features), expected["requiredSystemFeatures"]);
-        assert_eq!(json!(found.pass_as_file.iter().map(text).collect::<Vec<_>>()), expected["passAsFile"]);
-        assert_eq!(found.structured_attrs.is_some(), options.starts_with("structured"));
-        let exports = found.exports.iter().map(|export| {
-            let roots: Vec<_> = export.roots.iter().map(ToString::to_string).collect();
-            (text(&export.name), json!(roots))
-        });
-        assert_eq!(Value::Object(exports.collect()), expected["exportReferencesGraph"]);
-        let checks = &expected["outputChecks"];
-        for output in derivation.outputs.keys() {
-            let check = checks.get("forAllOutputs").unwrap_or(&checks["perOutput"][output.as_str()]);
-            let forbidden =
-                found.disallowed_requisites.get(output).into_iter().flatten().map(|item| match item {
-                    Forbidden::Path(path) => json!(path.to_string()),
-                    Forbidden::Output(output) => json!({ "drvPath": "self", "output": output.as_str() }),
-                });
-            let expected = check.get("disallowedRequisites").cloned().unwrap_or_else(|| json!([]));
-            assert_eq!(Value::Array(forbidden.collect()), expected, "{name} {output}");
-        }
-    }
 }
