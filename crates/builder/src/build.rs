@@ -66,6 +66,11 @@ pub struct Built {
 
 /// Builds `derivation`, whose file is `drv` and whose inputs are valid, and registers its outputs.
 ///
+/// It is resolved, so that all it takes is in its `input_srcs`; or the paths of all outputs that it takes are
+/// known. What a floating output has turned out to be is in the build trace then
+/// ([`LocalStore::realisations`]); if all of them are there already, nothing is built. Impure outputs are built
+/// each time, and are never in the trace.
+///
 /// Whoever builds the same at the same time, in this process or another, waits for the other's lock and
 /// then finds the outputs valid.
 ///

@@ -79,7 +79,7 @@ pub(crate) fn keep(
             store.move_into_place(&tree, &info.path).map_err(failed)?;
         }
     }
-    store.register_built(&new, record).map_err(failed)
+    store.register_built(&new, Vec::new(), record).map_err(failed)
 }
 
 /// Refuses an output that others could have changed meanwhile, as Nix does.

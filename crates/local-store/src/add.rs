@@ -93,7 +93,7 @@ impl LocalStore {
             infos.push(self.place_derivation(derivation)?);
             outputs.push((derivation.path.clone(), derivation.outputs.clone()));
         }
-        if infos.is_empty() { Ok(()) } else { self.register_with(infos, outputs, None) }
+        if infos.is_empty() { Ok(()) } else { self.register_with(infos, outputs) }
     }
 
     fn place_derivation(&self, derivation: &NewDerivation<'_>) -> Result<PathInfo, Error> {

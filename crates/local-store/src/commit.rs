@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use store_db::Transaction;
-use store_path::{BuildRecord, PathInfo, StorePath};
+use store_path::{BuildRecord, PathInfo, Realisation, StorePath};
 
 use crate::cycle::refuse_cycles;
 use crate::durable;
@@ -20,11 +20,13 @@ pub(crate) type OutputRows = (StorePath, BTreeMap<String, StorePath>);
 
 /// What one caller wants committed, wholly or not at all.
 #[derive(Debug)]
-struct Request {
-    infos: Vec<PathInfo>,
-    outputs: Vec<OutputRows>,
+pub(crate) struct Request {
+    pub(crate) infos: Vec<PathInfo>,
+    pub(crate) outputs: Vec<OutputRows>,
+    /// What outputs have turned out to be that nobody knew.
+    pub(crate) realisations: Vec<Realisation>,
     /// How all of it was built, if it was.
-    record: Option<BuildRecord>,
+    pub(crate) record: Option<BuildRecord>,
 }
 
 impl Request {
@@ -33,7 +35,7 @@ impl Request {
         for (drv, outputs) in &self.outputs {
             transaction.add_outputs(drv, outputs)?;
         }
-        Ok(())
+        Ok(transaction.add_realisations(&self.realisations)?)
     }
 }
 
@@ -62,20 +64,20 @@ impl LocalStore {
     ///
     /// Returns when they are synced and committed. Each refers to valid paths or to others of `infos`.
     pub fn register(&self, infos: &[PathInfo]) -> Result<(), Error> {
-        self.register_with(infos.to_vec(), Vec::new(), None)
+        self.register_with(infos.to_vec(), Vec::new())
     }
 
-    pub(crate) fn register_with(
-        &self,
-        infos: Vec<PathInfo>,
-        outputs: Vec<OutputRows>,
-        record: Option<BuildRecord>,
-    ) -> Result<(), Error> {
-        refuse_cycles(&infos)?;
+    pub(crate) fn register_with(&self, infos: Vec<PathInfo>, outputs: Vec<OutputRows>) -> Result<(), Error> {
+        self.commit_request(Request { infos, outputs, realisations: Vec::new(), record: None })
+    }
+
+    /// Commits `request` with those of others that wait.
+    pub(crate) fn commit_request(&self, request: Request) -> Result<(), Error> {
+        refuse_cycles(&request.infos)?;
         let mut state = guard(&self.commits.state);
         let ticket = state.next;
         state.next += 1;
-        state.waiting.push((ticket, Request { infos, outputs, record }));
+        state.waiting.push((ticket, request));
         loop {
             if let Some(answer) = state.answers.remove(&ticket) {
                 return answer;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use store_path::{Digest, PathInfo, StorePath};
+use store_path::{Digest, PathInfo, Realisation, StorePath};
 
 use crate::error::Error;
 use crate::store::LocalStore;
@@ -58,6 +58,11 @@ impl LocalStore {
     /// Returns the outputs of the valid derivation `drv` whose paths are known, by name.
     pub fn outputs_of(&self, drv: &StorePath) -> Result<BTreeMap<String, StorePath>, Error> {
         self.with_database(|database| Ok(database.outputs_of(drv)?))
+    }
+
+    /// Returns what is known of the outputs of resolved `drvs` that are valid, by derivation and name.
+    pub fn realisations(&self, drvs: &BTreeSet<StorePath>) -> Result<Vec<Realisation>, Error> {
+        self.with_database(|database| Ok(database.realisations(drvs)?))
     }
 
     /// Returns the valid derivations that have `path` as an output.

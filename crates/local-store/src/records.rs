@@ -5,17 +5,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use store_db::{Records, Transaction};
-use store_path::{BuildRecord, PathInfo, StorePath};
+use store_path::{BuildRecord, PathInfo, Realisation, StorePath};
 
+use crate::commit::Request;
 use crate::error::Error;
 use crate::store::{LocalStore, guard};
 
 impl LocalStore {
     /// Makes `infos` valid, all or none, which were built as `record` says; see [`LocalStore::register`].
     ///
-    /// The record is committed first: what could not be recorded does not become valid.
-    pub fn register_built(&self, infos: &[PathInfo], record: BuildRecord) -> Result<(), Error> {
-        self.register_with(infos.to_vec(), Vec::new(), Some(record))
+    /// The record is committed first: what could not be recorded does not become valid. With the paths, what
+    /// `realisations` say is entered in the build trace; their paths are among `infos` or valid.
+    pub fn register_built(
+        &self,
+        infos: &[PathInfo],
+        realisations: Vec<Realisation>,
+        record: BuildRecord,
+    ) -> Result<(), Error> {
+        self.commit_request(Request {
+            infos: infos.to_vec(),
+            outputs: Vec::new(),
+            realisations,
+            // What made nothing new is no build of anything.
+            record: (!infos.is_empty()).then_some(record),
+        })
     }
 
     /// Finds out, before anything is built, whether it can be recorded how.
@@ -111,13 +124,13 @@ mod tests {
         store.register(&[added]).unwrap();
         assert_eq!(known(&store, "added"), None);
         assert!(!store.has_records(), "nothing was built here");
-        store.register_built(&[placed(&store, "built", &[])], record("first")).unwrap();
+        store.register_built(&[placed(&store, "built", &[])], Vec::new(), record("first")).unwrap();
         assert_eq!(known(&store, "built"), Some(record("first")));
         store.delete(&[some_path("built")]).unwrap();
         store.register(&[placed(&store, "built", &[])]).unwrap();
         assert_eq!(known(&store, "built"), None, "it was added, not built");
         store.delete(&[some_path("built")]).unwrap();
-        store.register_built(&[placed(&store, "built", &[])], record("second")).unwrap();
+        store.register_built(&[placed(&store, "built", &[])], Vec::new(), record("second")).unwrap();
         assert_eq!(known(&store, "built"), Some(record("second")));
     }
 
@@ -134,7 +147,7 @@ mod tests {
                     let added = placed(store, &format!("added-{number}"), &[]);
                     store.register(&[added]).unwrap();
                     let built = placed(store, &format!("built-{number}"), &[]);
-                    let error = store.register_built(&[built], record("")).unwrap_err();
+                    let error = store.register_built(&[built], Vec::new(), record("")).unwrap_err();
                     let is_record_error = |error: &Error| match error {
                         Error::Together(error) => matches!(&**error, Error::Records { .. }),
                         error => matches!(error, Error::Records { .. }),
@@ -153,7 +166,7 @@ mod tests {
     fn a_build_that_is_refused_leaves_no_record() {
         let (_scratch, store) = scratch_store();
         let bad = placed(&store, "bad", &["absent"]);
-        store.register_built(&[bad], record("")).unwrap_err();
+        store.register_built(&[bad], Vec::new(), record("")).unwrap_err();
         assert!(!store.has_records());
     }
 }

@@ -75,4 +75,19 @@ pub enum Error {
         /// One of those that refer to it.
         referrer: StorePath,
     },
+
+    /// An output of a resolved derivation is one path only, as long as that is valid.
+    #[error(
+        "cannot register `{path}` as the output `{output}` of `{drv}`: that is `{present}`, which is valid"
+    )]
+    Realised {
+        /// The derivation.
+        drv: StorePath,
+        /// The name of its output.
+        output: String,
+        /// What it was to become.
+        path: StorePath,
+        /// What it is.
+        present: StorePath,
+    },
 }

@@ -30,6 +30,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod write;
 
 pub use db::{Db, Options};

@@ -147,7 +147,7 @@ impl Db {
         self.collect(sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn collect<T>(
+    pub(crate) fn collect<T>(
         &self,
         sql: &str,
         parameters: impl Params,
@@ -159,7 +159,7 @@ impl Db {
             .map_err(self.failed("look up paths"))
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { database: &self.path, store_dir: &self.store_dir }
     }
 }

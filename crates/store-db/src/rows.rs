@@ -58,7 +58,7 @@ impl RawInfo {
     }
 }
 
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
@@ -73,7 +73,7 @@ impl Reader<'_> {
         self.store_dir.parse(text).map_err(self.bad("path", text))
     }
 
-    fn bad<E: Into<Cause>>(&self, column: &'static str, text: &str) -> impl Fn(E) -> Error {
+    pub(crate) fn bad<E: Into<Cause>>(&self, column: &'static str, text: &str) -> impl Fn(E) -> Error {
         let (path, text) = (self.database.to_owned(), text.to_owned());
         move |source| Error::Row { path: path.clone(), column, text: text.clone(), source: source.into() }
     }

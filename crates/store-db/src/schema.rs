@@ -40,3 +40,20 @@ create table if not exists DerivationOutputs (
 
 create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 ";
+
+/// Makes the table of the build trace, which Nix has when its feature `ca-derivations` is on: word for word, too.
+///
+/// Its name says its version. Each Nix that changed the table has given it another name and left the others
+/// alone: the `Realisations` of Nix 2.4 to 2.33, for one, whose version is in the file `ca-schema` beside the
+/// database, and whose keys are no paths.
+pub(crate) const TRACE_SCHEMA: &str = "\
+create table if not exists BuildTraceV3 (
+    id integer primary key autoincrement not null,
+    drvPath text not null,
+    outputName text not null, -- symbolic output id, usually \"out\"
+    outputPath text not null,
+    signatures text -- space-separated list
+);
+
+create index if not exists IndexBuildTraceV3 on BuildTraceV3(drvPath, outputName);
+";

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use store_path::{Hash, HashAlgorithm, PathInfo, StoreDir, StorePath};
+use store_path::{Hash, HashAlgorithm, PathInfo, Realisation, StoreDir, StorePath};
 use test_support::Scratch;
 
 use crate::{Db, Error, Options};
@@ -220,4 +220,63 @@ fn a_full_disk_is_told_as_one() {
     let error = register(&mut db, &infos).unwrap_err();
     let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
     assert_eq!(cause.map(std::io::Error::kind), Some(std::io::ErrorKind::StorageFull), "{error:?}");
+}
+
+fn realisation(drv: &str, output: &str, made: &str) -> Realisation {
+    Realisation { drv: path(drv), output: output.to_owned(), path: path(made), signatures: Vec::new() }
+}
+
+#[test]
+fn outputs_are_known_as_long_as_they_are_valid() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    let tables = |db: &Db| -> i64 {
+        let sql = "select count(*) from sqlite_schema where name like '%BuildTrace%'";
+        db.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let all = paths(&["x.drv", "y.drv", "z.drv"]);
+    db.transaction(|transaction| transaction.add_realisations(&[])).unwrap();
+    assert_eq!((tables(&db), db.realisations(&all).unwrap()), (0, Vec::new()), "made when it is needed");
+    let mut known = vec![
+        realisation("x.drv", "dev", "a"),
+        realisation("x.drv", "out", "d"),
+        // Another derivation may make the same.
+        realisation("y.drv", "out", "d"),
+    ];
+    known.sort();
+    db.transaction(|transaction| transaction.add_realisations(&known)).unwrap();
+    assert_eq!((tables(&db), db.realisations(&all).unwrap()), (2, known.clone()));
+    assert_eq!(db.realisations(&paths(&["y.drv"])).unwrap(), [realisation("y.drv", "out", "d")]);
+    // Gone with the path, here; and not told when Nix's collector has left the row.
+    db.transaction(|transaction| transaction.invalidate(&paths(&["d"]))).unwrap();
+    let rows: i64 =
+        db.connection.query_row("select count(*) from BuildTraceV3", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+    let row =
+        "insert into BuildTraceV3 (drvPath, outputName, outputPath) values (?1, 'out', '/nix/store/' || ?2)";
+    db.connection.execute(row, [path("z.drv").to_string(), path("d").to_string()]).unwrap();
+    assert_eq!(db.realisations(&all).unwrap(), [realisation("x.drv", "dev", "a")]);
+    // Such a row is in nobody's way.
+    db.transaction(|transaction| transaction.add_realisations(&[realisation("z.drv", "out", "b")])).unwrap();
+    assert_eq!(db.realisations(&paths(&["z.drv"])).unwrap(), [realisation("z.drv", "out", "b")]);
+}
+
+#[test]
+fn an_output_is_one_valid_path_and_gathers_signatures() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    let signed = |signatures: &[&str]| Realisation {
+        signatures: signatures.iter().map(ToString::to_string).collect(),
+        ..realisation("x.drv", "out", "a")
+    };
+    db.transaction(|transaction| transaction.add_realisations(&[signed(&["k:b"])])).unwrap();
+    db.transaction(|transaction| transaction.add_realisations(&[signed(&["k:a", "k:b"])])).unwrap();
+    assert_eq!(db.realisations(&paths(&["x.drv"])).unwrap(), [signed(&["k:a", "k:b"])]);
+    let other = db
+        .transaction(|transaction| transaction.add_realisations(&[realisation("x.drv", "out", "d")]))
+        .unwrap_err();
+    assert!(matches!(&other, Error::Realised { present, .. } if *present == path("a")), "{other}");
+    assert_eq!(db.realisations(&paths(&["x.drv"])).unwrap(), [signed(&["k:a", "k:b"])]);
 }

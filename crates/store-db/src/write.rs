@@ -12,9 +12,9 @@ use crate::rows::Reader;
 
 /// A transaction that holds the write lock; see [`Db::transaction`](crate::Db::transaction).
 pub struct Transaction<'db> {
-    inner: rusqlite::Transaction<'db>,
-    database: &'db Path,
-    store_dir: &'db StoreDir,
+    pub(crate) inner: rusqlite::Transaction<'db>,
+    pub(crate) database: &'db Path,
+    pub(crate) store_dir: &'db StoreDir,
     /// Row numbers met so far: a path is referred to far more often than it is registered.
     rows: HashMap<StorePath, i64>,
 }
@@ -91,6 +91,7 @@ impl<'db> Transaction<'db> {
         for sql in [forget_references, "delete from ValidPaths where path = ?1"] {
             paths.iter().try_for_each(|path| self.change(sql, path))?;
         }
+        self.forget_realisations(paths)?;
         self.rows.clear();
         Ok(())
     }
@@ -191,11 +192,11 @@ impl<'db> Transaction<'db> {
             .map_err(self.failed("mark a step"))
     }
 
-    fn print(&self, path: &StorePath) -> String {
+    pub(crate) fn print(&self, path: &StorePath) -> String {
         self.store_dir.print(path)
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + 'db {
+    pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + 'db {
         let database = self.database;
         move |source| statement(action, database, source)
     }

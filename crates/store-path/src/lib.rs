@@ -37,6 +37,7 @@ mod name;
 mod path;
 mod path_info;
 mod placeholder;
+mod realisation;
 mod ref_scanner;
 mod store_dir;
 
@@ -51,5 +52,6 @@ pub use name::{Name, NameError};
 pub use path::{StorePath, StorePathError};
 pub use path_info::PathInfo;
 pub use placeholder::{Placeholder, placeholder};
+pub use realisation::Realisation;
 pub use ref_scanner::RefScanner;
 pub use store_dir::{StoreDir, StoreDirError};
