@@ -35,7 +35,7 @@ use crate::terminal::Controls;
 pub(crate) struct Args {
     /// What to build: a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of which
     /// those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
-    /// outputs.
+    /// outputs; in `x.drv^out^dev`, the output `out` is a derivation itself, which is built to have its `dev`.
     #[arg(required = true, value_name = "FILE|PATH")]
     targets: Vec<String>,
 

@@ -41,7 +41,12 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     if args.about {
         return about(session, &store, &path);
     }
-    for drv in derivers::of(&store, &path)? {
+    let mut drvs = derivers::of(&store, &path)?;
+    // Logs are kept under the name of what was built, which may be what it resolves to.
+    if path.is_derivation() && store.is_valid(&path)? {
+        drvs.extend(engine::resolved(&store, &path)?.filter(|resolved| *resolved != path));
+    }
+    for drv in drvs {
         let log =
             builder::open_log(&store, &drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
         if let Some(mut log) = log {
@@ -58,7 +63,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 /// Tells about a path; about a derivation, what was made from it.
 fn about(session: &mut Session, store: &LocalStore, path: &StorePath) -> Result<Exit> {
     let wanted = match path.is_derivation() {
-        true => store.outputs_of(path)?.into_values().collect(),
+        true if store.is_valid(path)? => engine::known_outputs(store, path)?.into_values().collect(),
+        true => BTreeSet::new(),
         false => BTreeSet::from([path.clone()]),
     };
     let infos = store.path_infos(&wanted)?;

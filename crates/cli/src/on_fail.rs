@@ -53,7 +53,7 @@ impl<'a> Shells<'a> {
 
     /// Returns whether a failure was told already.
     pub(crate) fn has_told(&self, failure: &Failure) -> bool {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(&failure.drv)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(failure.built())
     }
 }
 

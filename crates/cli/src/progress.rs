@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use builder::Explanation;
+use derivation::Link;
 use engine::{Blocked, Event, Failure, Plan};
 use local_store::Location;
 use sandbox::{Detail, Exit};
@@ -66,6 +67,15 @@ impl<'a> Progress<'a> {
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
         match event {
             Event::Planned(plan) => self.planned(plan),
+            Event::Found { file, drv, to_build } => self.found(file, drv, to_build),
+            Event::Resolved { drv, resolved } => {
+                let (drv, resolved) = (self.full(drv), self.full(resolved));
+                self.messages.detail(format_args!("{drv} resolves to {resolved}"));
+            }
+            Event::Unchanged { drv, .. } => self.messages.note(format_args!(
+                "not building {}: what it takes in has not changed since it was built",
+                self.full(drv)
+            )),
             Event::Started { drv } => self.building(drv),
             Event::Log { line, .. } if log_line::is_event(line) => {}
             Event::Log { drv, line } if self.shows_logs => self.messages.note(log_line::prefixed(drv, line)),
@@ -101,7 +111,7 @@ impl<'a> Progress<'a> {
             });
             return;
         }
-        let told = build_failure::describe(&failure.drv, &failure.error, &self.log_command);
+        let told = build_failure::describe(failure.built(), &failure.error, &self.log_command);
         self.messages.error(told + &explained);
         let directories = [&self.location.real_store, &self.location.state_dir];
         if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
@@ -129,6 +139,17 @@ impl<'a> Progress<'a> {
             self.messages.note(format_args!("{} derivations will be built", plan.to_build().len()));
             plan.to_build().for_each(|drv| self.messages.detail(format_args!("  {}", self.full(drv))));
         }
+    }
+
+    fn found(&self, file: &Link, drv: &StorePath, to_build: &[&StorePath]) {
+        let (file, drv) = (format!("{}/{file}", self.location.store_dir), self.full(drv));
+        let more = match to_build.len() {
+            0 => "of which everything is there".to_owned(),
+            1 => "for which 1 more will be built".to_owned(),
+            count => format!("for which {count} more will be built"),
+        };
+        self.messages.note(format_args!("{file} is the derivation {drv}, {more}"));
+        to_build.iter().for_each(|drv| self.messages.detail(format_args!("  {}", self.full(drv))));
     }
 
     fn full(&self, path: &StorePath) -> String {

@@ -42,7 +42,7 @@ struct Relation {
     #[arg(long)]
     requisites: bool,
 
-    /// What the derivations make.
+    /// What the derivations make, as far as it is known: content-addressed outputs are once they were built.
     #[arg(long)]
     outputs: bool,
 
@@ -89,8 +89,15 @@ fn related(store: &LocalStore, relation: &Relation, paths: &[StorePath]) -> Resu
         } else if relation.referrers {
             all.extend(store.referrers(path)?);
         } else {
-            all.extend(store.outputs_of(path)?.into_values());
+            all.extend(outputs(store, path)?);
         }
     }
     Ok(all)
+}
+
+fn outputs(store: &LocalStore, path: &StorePath) -> Result<Vec<StorePath>> {
+    if !path.is_derivation() {
+        return Ok(store.outputs_of(path)?.into_values().collect());
+    }
+    Ok(engine::known_outputs(store, path)?.into_values().collect())
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use derivation::{Link, OutputName};
 use engine::{Selection, Wanted};
 use local_store::LocalStore;
 use store_path::StorePath;
@@ -17,13 +18,13 @@ use crate::store_argument;
 pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Result<Vec<Wanted>> {
     ensure!(!word.is_empty(), "cannot build ``: name a file with derivations, or a store path");
     // A file may have any name, so a whole word that is one wins.
-    let (path, selection) =
-        if session.absolute(Path::new(word)).exists() { (word, None) } else { split(word) };
-    let selection = selection.map_or(Ok(Selection::All), names)?;
+    let (path, outputs) =
+        if session.absolute(Path::new(word)).exists() { (word, Vec::new()) } else { split(word) };
+    let chosen = Chosen::of(&outputs)?;
     let path = session.absolute(Path::new(path));
     match store_argument::resolve(store.location(), &path) {
-        Ok(found) => Ok(vec![in_store(store, found, selection)?]),
-        Err(_) if path.is_file() => in_file(session, store, &path, &selection),
+        Ok(found) => Ok(vec![in_store(store, found, chosen)?]),
+        Err(_) if path.is_file() => in_file(session, store, &path, &chosen),
         Err(_) if path.is_dir() => bail!("`{word}` is a directory; name the file with the derivation"),
         Err(error) if word.contains('#') || word.contains("://") => Err(error
             .context(format!("cannot build `{word}`; it takes a file with derivations, or a store path"))),
@@ -31,11 +32,50 @@ pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Resul
     }
 }
 
-/// Splits `hello.drv!out,dev` or `hello.drv^out,dev` into the path and the outputs wanted of it.
-pub(crate) fn split(word: &str) -> (&str, Option<&str>) {
-    match word.rsplit_once(['!', '^']) {
-        Some((path, outputs)) if !outputs.is_empty() && !outputs.contains('/') => (path, Some(outputs)),
-        _ => (word, None),
+/// Splits `hello.drv!out,dev` or `hello.drv^out,dev` into the path and the outputs wanted of it. In `x.drv^out^dev` the
+/// output `out` is a derivation itself.
+pub(crate) fn split(word: &str) -> (&str, Vec<&str>) {
+    let mut path = word;
+    let mut outputs = Vec::new();
+    while let Some((before, last)) = path.rsplit_once(['!', '^'])
+        && !last.is_empty()
+        && !last.contains('/')
+    {
+        outputs.insert(0, last);
+        path = before;
+    }
+    (path, outputs)
+}
+
+/// Which outputs a word chooses.
+struct Chosen {
+    /// Outputs that are derivations, each one of the one before.
+    through: Vec<OutputName>,
+    /// What is wanted of the last one.
+    outputs: Selection,
+}
+
+impl Chosen {
+    fn of(words: &[&str]) -> Result<Self> {
+        let Some((last, through)) = words.split_last() else {
+            return Ok(Self { through: Vec::new(), outputs: Selection::All });
+        };
+        let through = through.iter().map(|word| {
+            word.parse().with_context(|| format!("cannot take the output `{word}` for a derivation"))
+        });
+        Ok(Self { through: through.collect::<Result<_>>()?, outputs: names(last)? })
+    }
+
+    /// Returns what is wanted of a derivation in the store.
+    fn of_drv(&self, drv: StorePath) -> Wanted {
+        let outputs = self.outputs.clone();
+        match self.through.split_last() {
+            None => Wanted::Outputs { drv, outputs },
+            Some((output, through)) => {
+                let file = Link { drv, through: through.to_vec(), output: output.clone() };
+                Wanted::Made { file, outputs }
+            }
+        }
     }
 }
 
@@ -48,11 +88,11 @@ fn names(outputs: &str) -> Result<Selection> {
     Ok(Selection::Named(names.collect::<Result<_>>()?))
 }
 
-fn in_store(store: &LocalStore, path: StorePath, outputs: Selection) -> Result<Wanted> {
+fn in_store(store: &LocalStore, path: StorePath, chosen: Chosen) -> Result<Wanted> {
     if path.is_derivation() {
-        return Ok(Wanted::Outputs { drv: path, outputs });
+        return Ok(chosen.of_drv(path));
     }
-    if outputs != Selection::All {
+    if chosen.outputs != Selection::All || !chosen.through.is_empty() {
         bail!("`{path}` is not a derivation, so it has no outputs to choose from");
     }
     if store.is_valid(&path)? {
@@ -69,12 +109,12 @@ fn in_store(store: &LocalStore, path: StorePath, outputs: Selection) -> Result<W
 }
 
 /// Adds the derivations of a file, and wants those that no other one there uses.
-fn in_file(session: &Session, store: &LocalStore, file: &Path, outputs: &Selection) -> Result<Vec<Wanted>> {
+fn in_file(session: &Session, store: &LocalStore, file: &Path, chosen: &Chosen) -> Result<Vec<Wanted>> {
     let stated = recipe::read(session, store, file, Sources::Added)?;
     let checked = engine::import(store, stated)
         .with_context(|| format!("cannot use the derivations in `{}`", file.display()))?;
     let goals = derivation_file::goals(&checked).into_iter();
-    Ok(goals.map(|goal| Wanted::Outputs { drv: goal.path().clone(), outputs: outputs.clone() }).collect())
+    Ok(goals.map(|goal| chosen.of_drv(goal.path().clone())).collect())
 }
 
 #[cfg(test)]
@@ -83,11 +123,21 @@ mod tests {
 
     #[test]
     fn outputs_stand_behind_either_mark() {
-        assert_eq!(split("a.drv"), ("a.drv", None));
-        assert_eq!(split("a.drv!out"), ("a.drv", Some("out")));
-        assert_eq!(split("a.drv^out,dev"), ("a.drv", Some("out,dev")));
-        assert_eq!(split("odd!dir/a.drv"), ("odd!dir/a.drv", None));
-        assert_eq!(split("odd!"), ("odd!", None));
+        assert_eq!(split("a.drv"), ("a.drv", vec![]));
+        assert_eq!(split("a.drv!out"), ("a.drv", vec!["out"]));
+        assert_eq!(split("a.drv^out,dev"), ("a.drv", vec!["out,dev"]));
+        assert_eq!(split("a.drv^out^dev,doc"), ("a.drv", vec!["out", "dev,doc"]));
+        assert_eq!(split("odd!dir/a.drv"), ("odd!dir/a.drv", vec![]));
+        assert_eq!(split("odd^dir/a.drv!out^x"), ("odd^dir/a.drv", vec!["out", "x"]));
+        assert_eq!(split("odd!"), ("odd!", vec![]));
+    }
+
+    #[test]
+    fn only_the_last_part_may_be_several_outputs() {
+        assert!(Chosen::of(&["out", "dev,doc"]).is_ok());
+        for words in [["out,dev", "out"], ["*", "out"], ["out", "dev,"]] {
+            assert!(Chosen::of(&words).is_err(), "{words:?}");
+        }
     }
 
     #[test]

@@ -72,10 +72,14 @@ fn derivation(session: &Session, store: &LocalStore, word: &str) -> Result<Store
     match wanted.as_slice() {
         [Wanted::Outputs { drv, .. }] => Ok(drv.clone()),
         [Wanted::Path(path)] => of_output(store, path),
+        [Wanted::Made { file, .. }] => {
+            engine::made(store, file)?.with_context(|| {
+                let file = format!("{}/{file}", store.store_dir());
+                format!("`{file}` is not built yet, so it is not known which derivation it is; `store build` it first")
+            })
+        }
         several => {
-            let paths = several.iter().map(|wanted| match wanted {
-                Wanted::Outputs { drv: path, .. } | Wanted::Path(path) => store.store_dir().print(path),
-            });
+            let paths = several.iter().map(|wanted| store.store_dir().print(wanted.start()));
             bail!(one_of(word, &paths.collect::<Vec<_>>()))
         }
     }

@@ -10,11 +10,11 @@ use builder::{BuildFailure, Host, Inside, Sketch};
 use derivation::{Checked, Derivation, Link, resolve};
 use store_path::StorePath;
 
-use crate::closure::is_dynamic;
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::lookup;
 use crate::read::read_derivation;
+use crate::ready::has_to_be_resolved;
 use crate::report::{Event, Failure, Report};
 use crate::run::{Context, realise};
 use crate::stop::StopWatch;
@@ -49,6 +49,7 @@ pub fn enter<R>(
         return Ok(Entered::NoInputs(report));
     }
     let (drv, derivation) = &to_build(context, drv, derivation, &report)?;
+    context.store.temp_root(drv)?;
     let host = Host::look(context.settings, context.environment.clone())?;
     if report.built.is_empty() {
         host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
@@ -74,7 +75,8 @@ fn to_build(
     derivation: Derivation,
     report: &Report,
 ) -> Result<(StorePath, Derivation), Error> {
-    if !has_to_be_resolved(&derivation, &mut |input| read_derivation(context.store, input))? {
+    let read = &mut |input: &StorePath| read_derivation(context.store, input);
+    if !has_to_be_resolved(&derivation, &mut |input| Ok::<_, Error>(is_stated(&read(input)?)))? {
         return Ok((drv.clone(), derivation));
     }
     // The report has everything that was asked for, in the order of the question; outputs come after the sources.
@@ -93,22 +95,6 @@ fn to_build(
     Ok((resolved.path().clone(), resolved.derivation().clone()))
 }
 
-/// Whether what is built is another derivation, which follows from where the inputs are.
-fn has_to_be_resolved<E>(
-    derivation: &Derivation,
-    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
-) -> Result<bool, E> {
-    if derivation.unknown_outputs().next().is_some() || is_dynamic(derivation) {
-        return Ok(true);
-    }
-    for input in derivation.input_drvs.keys() {
-        if known(input)?.unknown_outputs().next().is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Does something that ends, in vain, when the word to stop comes: while it waits for a user, or with the sandbox.
 fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Error> {
     let watch = context.stop.map(StopWatch::new).transpose()?;
@@ -124,6 +110,10 @@ fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Er
     })
 }
 
+fn is_stated(derivation: &Derivation) -> bool {
+    derivation.unknown_outputs().next().is_none()
+}
+
 /// Works out the sandbox of a derivation and makes nothing. `known` reads derivations that it takes outputs of.
 ///
 /// # Errors
@@ -136,7 +126,7 @@ pub fn sketch<E: From<Error>>(
 ) -> Result<Result<Sketch, BuildFailure>, E> {
     let host = Host::look(context.settings, context.environment.clone()).map_err(Error::from)?;
     let builder = of_builder(context, &host);
-    if has_to_be_resolved(derivation, known)? {
+    if has_to_be_resolved(derivation, &mut |input| Ok::<_, E>(is_stated(&known(input)?)))? {
         let resolved = resolve_with(context, drv, derivation, known)?;
         let inputs = &resolved.derivation().input_srcs;
         return Ok(builder::sketch(&builder, resolved.path(), resolved.derivation(), inputs));

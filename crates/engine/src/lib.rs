@@ -61,7 +61,7 @@ mod worker;
 pub use enter::{Entered, enter, sketch};
 pub use error::{Error, Missing};
 pub use import::{ImportError, import};
-pub use lookup::{known_outputs, resolved};
+pub use lookup::{known_outputs, made, resolved};
 pub use made::MadeError;
 pub use plan::{Plan, plan};
 pub use read::read_derivation;

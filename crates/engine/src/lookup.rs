@@ -8,6 +8,7 @@ use store_path::StorePath;
 
 use crate::error::Error;
 use crate::graph::Graph;
+use crate::ready::has_to_be_resolved;
 use crate::settle::Key;
 use crate::wanted::Selection;
 
@@ -25,17 +26,23 @@ pub fn known_outputs(store: &LocalStore, drv: &StorePath) -> Result<BTreeMap<Out
     Ok(known)
 }
 
-/// Returns the derivation that is built in place of another one, if its inputs are known; without inputs to be found out,
-/// it is the same.
+/// Returns the derivation that is built in place of another one, if it is known; it is the same where nothing about the
+/// inputs has to be found out.
 pub fn resolved(store: &LocalStore, drv: &StorePath) -> Result<Option<StorePath>, Error> {
     let mut graph = Graph::default();
-    let node = graph.node(store, drv)?;
-    if node.is_stated() && node.derivation.input_drvs.is_empty() {
+    let derivation = graph.node(store, drv)?.derivation.clone();
+    if !has_to_be_resolved(&derivation, &mut |input| Ok::<_, Error>(graph.node(store, input)?.is_stated()))? {
         return Ok(Some(drv.clone()));
     }
-    let derivation = node.derivation.clone();
     let resolved = resolve_by(store, &mut graph, drv, &derivation)?;
     Ok(resolved.map(|resolved| resolved.path().clone()))
+}
+
+/// Returns the derivation that an output is, if that is there.
+pub fn made(store: &LocalStore, file: &Link) -> Result<Option<StorePath>, Error> {
+    let mut graph = Graph::default();
+    graph.settle(store, &[(Key::Made(file.clone()), Selection::default())])?;
+    Ok(graph.made[file].found.clone())
 }
 
 /// Resolves a derivation, which need not be in the store, by what `graph` and the store know.

@@ -1,11 +1,13 @@
 //! What is built for a derivation whose inputs are all there now.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use derivation::{Checked, Derivation};
+use derivation::{Checked, Derivation, is_resolved};
 use local_store::{LocalStore, NewDerivation};
 use store_path::StorePath;
 
+use crate::closure::is_dynamic;
 use crate::error::Error;
 use crate::graph::{Graph, Node};
 
@@ -28,11 +30,11 @@ impl Graph {
     pub(crate) fn ready(&mut self, store: &LocalStore, drv: &StorePath) -> Result<Ready, Error> {
         let node = &self.nodes[drv];
         let derivation = node.derivation.clone();
-        if !self.has_to_be_resolved(node) {
-            return Ok(Ready::AsItIs(derivation));
-        }
-        if let Some(resolved) = &node.resolved {
-            return Ok(Ready::Resolved(resolved.clone()));
+        match &node.resolved {
+            Some(resolved) if resolved.path() == drv => return Ok(Ready::AsItIs(derivation)),
+            Some(resolved) => return Ok(Ready::Resolved(resolved.clone())),
+            None if !self.has_to_be_resolved(&derivation) => return Ok(Ready::AsItIs(derivation)),
+            None => {}
         }
         // What a build made may be impure, which nobody could know when this was planned.
         self.refuse_impure(drv, &derivation)?;
@@ -50,20 +52,35 @@ impl Graph {
         Ok(Ready::Resolved(resolved))
     }
 
-    fn has_to_be_resolved(&self, node: &Node) -> bool {
-        let derivation = &node.derivation;
-        let is_unknown = |input: &StorePath| !self.nodes.get(input).is_some_and(Node::is_stated);
-        let inputs = || derivation.input_drvs.iter();
-        match node.is_stated() {
-            true => inputs().any(|(input, wanted)| !wanted.dynamic.is_empty() || is_unknown(input)),
-            false => !derivation::is_resolved(derivation),
-        }
+    fn has_to_be_resolved(&self, derivation: &Derivation) -> bool {
+        let is_stated = &mut |input: &StorePath| Ok(self.nodes.get(input).is_some_and(Node::is_stated));
+        has_to_be_resolved::<Infallible>(derivation, is_stated).unwrap_or_else(|never| match never {})
     }
 
     fn first_unknown(&self, derivation: &Derivation) -> String {
         let unknown = derivation.links().into_iter().find(|link| self.path_of(link).is_none());
         unknown.map_or_else(String::new, |link| link.to_string())
     }
+}
+
+/// Whether what is built is another derivation, which follows from where the inputs are. `is_stated` tells of an input
+/// whether its own text says where its outputs are.
+pub(crate) fn has_to_be_resolved<E>(
+    derivation: &Derivation,
+    is_stated: &mut dyn FnMut(&StorePath) -> Result<bool, E>,
+) -> Result<bool, E> {
+    if derivation.unknown_outputs().next().is_some() {
+        return Ok(!is_resolved(derivation));
+    }
+    if is_dynamic(derivation) {
+        return Ok(true);
+    }
+    for input in derivation.input_drvs.keys() {
+        if !is_stated(input)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Puts a derivation that another one resolved to into the store, as Nix does: the trace and logs name it.
