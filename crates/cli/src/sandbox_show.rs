@@ -37,10 +37,13 @@ pub(crate) struct Args {
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store()?;
     let whole = session.absolute(Path::new(&args.target));
-    // Which outputs are wanted does not matter: a build makes them all.
-    let found =
-        if whole.exists() { whole } else { session.absolute(Path::new(target::split(&args.target).0)) };
-    let mut found = find(session, &store, &found)?;
+    let (path, outputs) =
+        if whole.exists() { (args.target.as_str(), Vec::new()) } else { target::split(&args.target) };
+    let mut found = find(session, &store, &session.absolute(Path::new(path)))?;
+    // Which outputs are wanted does not matter, as a build makes them all; but whose.
+    if let Some(file) = target::file_of(&found.drv, &outputs)? {
+        found.drv = visit::of_made(&store, &file)?;
+    }
     let derivation = match found.derivations.remove(&found.drv) {
         Some(derivation) => derivation,
         None => engine::read_derivation(&store, &found.drv)?,

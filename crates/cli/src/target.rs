@@ -47,6 +47,14 @@ pub(crate) fn split(word: &str) -> (&str, Vec<&str>) {
     (path, outputs)
 }
 
+/// Returns the output that is the derivation meant by `drv` with `outputs` behind it, if that is another one.
+pub(crate) fn file_of(drv: &StorePath, outputs: &[&str]) -> Result<Option<Link>> {
+    Ok(match Chosen::of(outputs)?.of_drv(drv.clone()) {
+        Wanted::Made { file, .. } => Some(file),
+        Wanted::Outputs { .. } | Wanted::Path(_) => None,
+    })
+}
+
 /// Which outputs a word chooses.
 struct Chosen {
     /// Outputs that are derivations, each one of the one before.

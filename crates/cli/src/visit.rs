@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 use builder::{BuildFailure, Inside, Runs};
+use derivation::Link;
 use engine::{Context, Entered, Report, Wanted};
 use local_store::LocalStore;
 use sandbox::Launcher;
@@ -72,17 +73,20 @@ fn derivation(session: &Session, store: &LocalStore, word: &str) -> Result<Store
     match wanted.as_slice() {
         [Wanted::Outputs { drv, .. }] => Ok(drv.clone()),
         [Wanted::Path(path)] => of_output(store, path),
-        [Wanted::Made { file, .. }] => {
-            engine::made(store, file)?.with_context(|| {
-                let file = format!("{}/{file}", store.store_dir());
-                format!("`{file}` is not built yet, so it is not known which derivation it is; `store build` it first")
-            })
-        }
+        [Wanted::Made { file, .. }] => of_made(store, file),
         several => {
             let paths = several.iter().map(|wanted| store.store_dir().print(wanted.start()));
             bail!(one_of(word, &paths.collect::<Vec<_>>()))
         }
     }
+}
+
+/// Returns the derivation that a build has made.
+pub(crate) fn of_made(store: &LocalStore, file: &Link) -> Result<StorePath> {
+    engine::made(store, file)?.with_context(|| {
+        let file = format!("{}/{file}", store.store_dir());
+        format!("`{file}` is not built yet, so it is not known which derivation it is; `store build` it first")
+    })
 }
 
 /// Returns the derivation that something in the store was built from.

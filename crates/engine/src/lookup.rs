@@ -40,6 +40,9 @@ pub fn resolved(store: &LocalStore, drv: &StorePath) -> Result<Option<StorePath>
 
 /// Returns the derivation that an output is, if that is there.
 pub fn made(store: &LocalStore, file: &Link) -> Result<Option<StorePath>, Error> {
+    if !store.is_valid(&file.drv)? {
+        return Ok(None);
+    }
     let mut graph = Graph::default();
     graph.settle(store, &[(Key::Made(file.clone()), Selection::default())])?;
     Ok(graph.made[file].found.clone())
