@@ -118,12 +118,6 @@ fn a_foreign_system() {
 }
 
 #[test]
-fn a_kind_of_output_that_cannot_be_built_yet() {
-    let scene = Scene::new();
-    check(&scene, "floating", &build(&scene, "floating"));
-}
-
-#[test]
 fn a_wrong_field() {
     let scene = Scene::new();
     check(&scene, "wrong-field", &build(&scene, "wrong-field"));

@@ -142,10 +142,10 @@ impl Graph {
         }
     }
 
-    /// Returns what is built in place of a derivation, if that is another one.
-    pub(crate) fn resolved_to(&self, drv: &StorePath) -> Option<StorePath> {
-        let resolved = self.nodes.get(drv)?.resolved.as_ref()?.path();
-        (resolved != drv).then(|| resolved.clone())
+    /// Returns what is built in place of a derivation, as far as that is known: itself, or what it resolves to.
+    pub(crate) fn built_for<'a>(&'a self, drv: &'a StorePath) -> &'a StorePath {
+        let resolved = self.nodes.get(drv).and_then(|node| node.resolved.as_ref());
+        resolved.map_or(drv, |resolved| resolved.path())
     }
 
     /// Refuses outputs that a derivation does not have.

@@ -19,7 +19,7 @@ pub(crate) enum Ready {
     /// What it resolves to has to be built.
     Resolved(Arc<Checked>),
     /// Nothing: it resolves to something whose outputs are there.
-    There(StorePath),
+    There,
 }
 
 impl Graph {
@@ -47,7 +47,7 @@ impl Graph {
         if node.is_stated() || node.is_impure() {
             node.resolved = Some(resolved.clone());
         } else if self.is_there(store, drv, &resolved)? {
-            return Ok(Ready::There(resolved.path().clone()));
+            return Ok(Ready::There);
         }
         Ok(Ready::Resolved(resolved))
     }

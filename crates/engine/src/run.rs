@@ -19,6 +19,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use builder::{BuildFailure, Built, Host, OnFailure};
+use derivation::OutputName;
 use local_store::LocalStore;
 use sandbox::Launcher;
 use scheduler::{GoalId, Outcome, Policy, Schedule};
@@ -149,6 +150,8 @@ struct Run<'a> {
     schedule: Schedule,
     /// By place in the plan, which is the goal's number too.
     fates: Vec<Fate>,
+    /// Derivations that are being built, each with other goals that turned out to be about the same.
+    twins: HashMap<StorePath, Vec<GoalId>>,
     /// Why what an output turned out to be is of no use, by the goal that stands for it.
     useless: HashMap<usize, Error>,
     report: Report,
@@ -162,8 +165,9 @@ impl<'a> Run<'a> {
         schedule: Schedule,
         on_event: &'a mut dyn FnMut(Event<'_>),
     ) -> Self {
-        let (fates, useless, report) = (Vec::new(), HashMap::new(), Report::default());
-        let mut run = Self { store, plan, schedule, fates, useless, report, on_event };
+        let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
+        let report = Report::default();
+        let mut run = Self { store, plan, schedule, fates, twins, useless, report, on_event };
         run.schedule_new();
         run
     }
@@ -198,9 +202,29 @@ impl<'a> Run<'a> {
             if self.schedule.is_finished() {
                 return;
             }
-            assert!(!self.schedule.is_idle(), "references to what is in the store have no cycle");
+            if self.schedule.is_idle() {
+                return self.stuck();
+            }
             self.hear(messages.recv().expect("a worker answers for every job"));
         }
+    }
+
+    /// Gives up on goals that wait for each other: a build can make a derivation that takes in what waits for it, if it
+    /// was told of that by somebody outside.
+    fn stuck(&mut self) {
+        let waits = |place: &usize| {
+            self.fates[*place] == Fate::NotStarted && matches!(self.plan.goals.list[*place].task, Task::Find(_))
+        };
+        let Some(place) = (0..self.fates.len()).find(waits) else { return };
+        let drv = self.drv(GoalId::from_index(place));
+        let source = Box::new(Error::Cycle { drv: drv.clone() });
+        self.fates[place] = Fate::Failed;
+        self.fail(Failure { drv: drv.clone(), resolved: None, error: BuildFailure::Unready { drv, source } });
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        (self.on_event)(Event::Failed(&failure));
+        self.report.failures.push(failure);
     }
 
     fn hear(&mut self, message: Message) {
@@ -241,10 +265,8 @@ impl<'a> Run<'a> {
                 (self.on_event)(Event::Resolved { drv: &drv, resolved: resolved.path() });
                 Work::Resolved(resolved)
             }
-            Ok(Ready::There(resolved)) => {
-                (self.on_event)(Event::Unchanged { drv: &drv, resolved: &resolved });
-                self.report.unchanged.push(drv);
-                self.done(goal);
+            Ok(Ready::There) => {
+                self.unchanged(goal);
                 return None;
             }
             Err(error) => {
@@ -252,6 +274,13 @@ impl<'a> Run<'a> {
                 return None;
             }
         };
+        if let Some(twins) = self.twins.get_mut(self.plan.graph.built_for(&drv)) {
+            // It ends as the other one does, and takes nobody's slot until then.
+            twins.push(goal);
+            self.schedule.free_slot(goal);
+            return None;
+        }
+        self.twins.insert(self.plan.graph.built_for(&drv).clone(), Vec::new());
         (self.on_event)(Event::Started { drv: &drv });
         Some(Job { goal, drv, work })
     }
@@ -278,7 +307,11 @@ impl<'a> Run<'a> {
         match result {
             Ok(built) => self.built(goal, &built),
             // It was killed, which is no failure of its own.
-            Err(_) if self.report.stopped => drop(self.schedule.finish(goal, Outcome::Cancelled)),
+            Err(_) if self.report.stopped => {
+                for goal in [goal].into_iter().chain(self.twins_of(goal)) {
+                    self.schedule.finish(goal, Outcome::Cancelled);
+                }
+            }
             Err(failure) => self.failed(goal, failure),
         }
     }
@@ -293,10 +326,32 @@ impl<'a> Run<'a> {
     fn built(&mut self, goal: GoalId, built: &Built) {
         let drv = self.drv(goal);
         let outputs = built.outputs.iter().map(|(name, info)| (name.clone(), info.path.clone()));
-        self.plan.graph.built(&drv, outputs.collect());
+        let outputs: BTreeMap<OutputName, StorePath> = outputs.collect();
+        let twins = self.twins_of(goal);
+        self.plan.graph.built(&drv, outputs.clone());
         (self.on_event)(Event::Built { drv: &drv, usage: built.usage });
         self.report.built.push(drv);
         self.done(goal);
+        for twin in twins {
+            self.plan.graph.built(&self.drv(twin), outputs.clone());
+            self.unchanged(twin);
+        }
+    }
+
+    /// Ends a goal whose outputs turned out to be there.
+    fn unchanged(&mut self, goal: GoalId) {
+        let drv = self.drv(goal);
+        (self.on_event)(Event::Unchanged { drv: &drv, resolved: self.plan.graph.built_for(&drv) });
+        self.report.unchanged.push(drv);
+        self.done(goal);
+    }
+
+    /// Returns the goals that wait for what this one has built, or tried to.
+    fn twins_of(&mut self, goal: GoalId) -> Vec<GoalId> {
+        match &self.plan.goals.list[goal.index()].task {
+            Task::Build(drv) => self.twins.remove(self.plan.graph.built_for(drv)).unwrap_or_default(),
+            Task::Find(_) => Vec::new(),
+        }
     }
 
     /// Ends a goal well. What stands for its outputs learns first what they are, as it may run then.
@@ -356,15 +411,15 @@ impl<'a> Run<'a> {
 
     fn failed(&mut self, goal: GoalId, error: BuildFailure) {
         let drv = self.drv(goal);
-        let cancelled = self.schedule.finish(goal, Outcome::Failed);
+        let mut cancelled = self.schedule.finish(goal, Outcome::Failed);
+        for twin in self.twins_of(goal) {
+            cancelled.push(twin);
+            cancelled.extend(self.schedule.finish(twin, Outcome::Cancelled));
+        }
         self.fates[goal.index()] = Fate::Failed;
-        let resolved = match self.task(goal) {
-            Task::Build(drv) => self.plan.graph.resolved_to(drv),
-            Task::Find(_) => None,
-        };
-        let failure = Failure { drv: drv.clone(), resolved, error };
-        (self.on_event)(Event::Failed(&failure));
-        self.report.failures.push(failure);
+        let built = self.plan.graph.built_for(&drv);
+        let resolved = (*built != drv && !matches!(self.task(goal), Task::Find(_))).then(|| built.clone());
+        self.fail(Failure { drv: drv.clone(), resolved, error });
         self.block(&cancelled, &drv);
     }
 
