@@ -13,6 +13,15 @@ pub(crate) fn outputs_of(
     store: &LocalStore,
     resolved: &BTreeSet<StorePath>,
 ) -> Result<HashMap<StorePath, BTreeMap<OutputName, StorePath>>, Error> {
-    let _ = (store, resolved);
-    Ok(HashMap::new())
+    let mut traced: HashMap<StorePath, BTreeMap<OutputName, StorePath>> = HashMap::new();
+    if resolved.is_empty() {
+        return Ok(traced);
+    }
+    for realisation in store.realisations(resolved)? {
+        // A name that no output can have is nobody's.
+        if let Ok(name) = realisation.output.parse() {
+            traced.entry(realisation.drv).or_default().insert(name, realisation.path);
+        }
+    }
+    Ok(traced)
 }
