@@ -12,7 +12,7 @@ fuzz_target!(|text: &[u8]| {
     for (_, derivation) in json::parse(text, &store_dir).unwrap_or_default() {
         // Its name may be too long for `.drv`.
         let Some(path) = path_of(&derivation, &store_dir) else { continue };
-        for format in [Format::Legacy, Format::Current] {
+        for format in Format::ALL {
             // JSON cannot hold bytes that are not text.
             let Ok(printed) = json::print(format, &store_dir, &[(path.clone(), &derivation)]) else {
                 continue;

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     PathInfo(crate::path_info::Args),
     Query(crate::query::Args),
     Log(crate::log::Args),
-    /// Shows, compares and draws derivations, and adds them to the store.
+    /// Shows, converts, compares, draws and checks derivations, and adds them to the store.
     #[command(subcommand, after_help = "Example:\n  store derivation show /nix/store/…-hello.drv")]
     Derivation(Derivation),
     /// Describes recipes: derivations that are written by hand.
@@ -61,6 +61,7 @@ pub(crate) enum Derivation {
     Graph(crate::derivation_graph::Args),
     Add(crate::derivation_add::Args),
     Options(crate::derivation_options::Args),
+    Convert(crate::derivation_convert::Args),
 }
 
 /// The verbs of `store recipe`.

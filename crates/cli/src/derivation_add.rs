@@ -1,10 +1,10 @@
 //! `store derivation add`
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::bounded;
 use crate::derivation_file;
 use crate::exit::Exit;
 use crate::recipe::{self, Sources};
@@ -24,8 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store()?;
     let stated = if args.file == Path::new("-") {
-        let mut text = Vec::new();
-        io::stdin().read_to_end(&mut text).context("cannot read stdin")?;
+        let text = bounded::read(&args.file).context("cannot read stdin")?;
         // What a recipe there names is looked for where `store` was started.
         recipe::parse(session, &store, text, &session.absolute(Path::new("stdin")), Sources::Added)?
     } else {

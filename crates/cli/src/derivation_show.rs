@@ -5,20 +5,22 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use derivation::{Derivation, check_closure, json};
+use derivation::{Derivation, check_closure};
 use local_store::LocalStore;
 use store_path::StorePath;
 
+use crate::derivation_form::{Form, HELP};
 use crate::derivers;
 use crate::exit::Exit;
 use crate::recipe::{self, Sources};
 use crate::session::Session;
 use crate::store_argument;
 
-/// Prints derivations as JSON, in the form of `nix show-derivation`.
+/// Prints derivations, usually as JSON in the form of `nix show-derivation`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  store derivation show ./result\n  \
-                        store derivation show --recursive /nix/store/…-hello.drv > hello.json")]
+#[command(after_help = format!("Examples:\n  store derivation show ./result\n  \
+    store derivation show --recursive /nix/store/…-hello.drv > hello.json\n  \
+    store derivation show --format v4 ./result\n\n{HELP}"))]
 pub(crate) struct Args {
     /// Derivations, or what was built from them; also files with derivations, which need not be in the store.
     #[arg(required = true)]
@@ -28,26 +30,9 @@ pub(crate) struct Args {
     #[arg(short, long)]
     recursive: bool,
 
-    /// The form of the JSON.
-    #[arg(long, value_enum, default_value_t = Form::Map)]
-    form: Form,
-}
-
-#[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum Form {
-    /// What Nix 2.4 to 2.14 print.
-    Map,
-    /// What Nix prints since 2.33.
-    Current,
-}
-
-impl From<Form> for json::Format {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Map => Self::Legacy,
-            Form::Current => Self::Current,
-        }
-    }
+    /// The form: one of those below. Without it, that of Nix 2.8, or the first one after it that can hold all.
+    #[arg(short, long, value_name = "FORM")]
+    format: Option<Form>,
 }
 
 /// Runs the command.
@@ -62,8 +47,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let list: Vec<(StorePath, &Derivation)> =
         shown.iter().map(|(path, derivation)| (path.clone(), derivation)).collect();
-    let text = json::print(args.form.into(), store.store_dir(), &list)?;
-    session.results().line(text.trim_end())?;
+    let form = args.format.unwrap_or_else(|| Form::default_for(shown.values()));
+    form.write(store.store_dir(), &list, session.results())?;
     Ok(Exit::Success)
 }
 

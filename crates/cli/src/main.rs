@@ -9,6 +9,7 @@ mod absolute;
 mod add;
 mod advice;
 mod arguments;
+mod bounded;
 mod build;
 mod build_failure;
 mod build_results;
@@ -16,8 +17,10 @@ mod config;
 mod config_show;
 mod delete;
 mod derivation_add;
+mod derivation_convert;
 mod derivation_diff;
 mod derivation_file;
+mod derivation_form;
 mod derivation_graph;
 mod derivation_options;
 mod derivation_show;
@@ -155,6 +158,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
         Command::Recipe(Recipe::Schema(args)) => recipe_schema::run(session, args),
         Command::Derivation(Derivation::Options(args)) => derivation_options::run(session, args),
+        Command::Derivation(Derivation::Convert(args)) => derivation_convert::run(session, args),
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),

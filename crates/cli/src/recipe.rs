@@ -13,6 +13,7 @@ use recipe::{Contents, Found, Input, Recipe, Source};
 use serde_json::Value;
 use store_path::StorePath;
 
+use crate::bounded;
 use crate::derivation_file::{self, Stated};
 use crate::session::Session;
 
@@ -32,8 +33,8 @@ pub(crate) fn read(
     path: &Path,
     sources: Sources,
 ) -> Result<Vec<Stated>> {
-    let text =
-        fs::read(path).with_context(|| format!("cannot read the derivations in `{}`", path.display()))?;
+    let text = bounded::read(path)
+        .with_context(|| format!("cannot read the derivations in `{}`", path.display()))?;
     parse(session, store, text, path, sources)
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn parse(
 
 fn read_needed(file: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
     let path = fs::canonicalize(file)?;
-    let text = fs::read(&path)?;
+    let text = bounded::read(&path).map_err(io::Error::other)?;
     Ok((path, text))
 }
 

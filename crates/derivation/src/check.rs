@@ -161,6 +161,11 @@ pub(crate) fn complete(
     Ok((Checked { path, derivation, aterm, elsewhere }, was_filled))
 }
 
+/// Returns the path of a derivation's own file as it stands, whatever is wrong with it.
+pub fn own_path(derivation: &Derivation, store_dir: &StoreDir) -> Result<StorePath, NameError> {
+    file(derivation, store_dir).map(|(path, _)| path)
+}
+
 /// Returns the path and the contents of the derivation's own file.
 fn file(derivation: &Derivation, store_dir: &StoreDir) -> Result<(StorePath, Vec<u8>), NameError> {
     let aterm = aterm::print(derivation, store_dir);

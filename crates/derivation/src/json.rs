@@ -4,30 +4,30 @@
 //! derivations, the same inside `{"version":4,"derivations":…}`, or one derivation with a `name`. Beyond what Nix
 //! prints, empty `inputDrvs`, `inputSrcs`, `args` and `env` can be left out, and so can the paths of outputs.
 //!
-//! Of a field that is there twice the last one counts, as for Nix; a derivation that is there twice is an error.
-//! JSON holds text only, so a derivation with other bytes cannot be printed; and nothing is read or printed that
-//! is nested deeper than 128.
+//! A field that is there twice is an error, though Nix takes the last: whoever reads such a file may see another
+//! derivation than is built. JSON holds text only, so a derivation with other bytes cannot be printed; and nothing
+//! is read or printed that is nested deeper than 128. A derivation of more than a million values is refused, and
+//! so is a file of more than a million derivations.
 
 mod attributes;
-mod current;
 mod error;
 mod fields;
 mod file;
-mod legacy;
+mod format;
+mod lists;
+mod locate;
 mod output;
+mod output_fields;
 mod print;
 mod read;
+mod style;
+mod tree;
+mod wrong;
 
-pub use error::{JsonError, NotText, Place, Problem};
+pub use error::{JsonError, Place, PrintError, Problem};
 pub use file::parse;
-pub use print::print;
+pub use format::{Format, UnknownFormat};
+pub use print::{print, print_bare};
 
-/// The generations of the format that can be printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// What Nix printed from version 2.4 up to 2.14, byte for byte as 2.8 does; later ones print more fields.
-    #[default]
-    Legacy,
-    /// Version 4, which Nix prints since 2.33.
-    Current,
-}
+pub(crate) use file::{Stated, examine};
+pub(crate) use locate::Locator;

@@ -40,7 +40,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use check::{CheckError, Checked, Disagreement, Elsewhere, check};
+pub use check::{CheckError, Checked, Disagreement, Elsewhere, check, own_path};
 pub use closure::{ClosureError, check_closure};
 pub use diff::{Both, Cause, Change, Diff, Pair, Side, diff};
 pub use graph::{Contents, Graph, Node, graph};

@@ -12,6 +12,14 @@ pub(super) fn print(value: &Value) -> String {
     text
 }
 
+/// Returns structured attributes as a value, if their text can be made again from it. Others stay a variable: Nix
+/// would read them back as another derivation.
+pub(super) fn value(text: &[u8]) -> Option<Value> {
+    let mut value: Value = serde_json::from_slice(text).ok()?;
+    value.sort_all_objects();
+    (value.is_object() && print(&value).as_bytes() == text).then_some(value)
+}
+
 fn write(text: &mut String, value: &Value) {
     match value {
         Value::Number(number) => text.push_str(&print_number(number)),
@@ -41,10 +49,14 @@ fn write_object(text: &mut String, fields: &Map<String, Value>) {
     text.push('}');
 }
 
-/// Whole numbers are what they are. Others get the fewest digits that tell them apart, with an exponent of at
-/// least two digits where the point would be far away.
+/// Whole numbers are what they are.
 fn print_number(number: &Number) -> String {
-    let Some(value) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
+    number.as_f64().filter(|_| number.is_f64()).map_or_else(|| number.to_string(), print_float)
+}
+
+/// Writes the fewest digits that tell a number apart, with an exponent of at least two digits where the point
+/// would be far away.
+pub(super) fn print_float(value: f64) -> String {
     let scientific = format!("{:e}", value.abs());
     let (mantissa, exponent) = scientific.split_once('e').expect("this is how `{:e}` looks");
     let exponent: i32 = exponent.parse().expect("an exponent is a small number");

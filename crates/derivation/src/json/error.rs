@@ -4,6 +4,8 @@ use std::fmt;
 
 use store_path::{ContentAddressError, HashError, NameError, StoreDirError, StorePath, StorePathError};
 
+use super::format::Format;
+
 /// A file that does not describe derivations.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
@@ -24,11 +26,24 @@ pub enum JsonError {
 /// Where in a file something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// Whether the derivation is in a field `derivations` of the file.
+    pub is_wrapped: bool,
     /// The path of the derivation in the file, if it has one.
     pub derivation: Option<String>,
     /// The names to follow from there.
     pub field: Vec<String>,
 }
+
+impl Place {
+    /// Returns all names to follow, from the outside in.
+    pub fn names(&self) -> Vec<String> {
+        let wrapper = self.is_wrapped.then(|| WRAPPER.to_owned());
+        wrapper.into_iter().chain(self.derivation.clone()).chain(self.field.iter().cloned()).collect()
+    }
+}
+
+/// The field of version 4 that holds the derivations.
+pub(super) const WRAPPER: &str = "derivations";
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,12 +140,33 @@ pub enum Problem {
     TwoAttributes,
 }
 
-/// A derivation that JSON cannot hold.
+/// A derivation that a form of JSON cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot print the derivation `{derivation}` as JSON: `{value}` is not UTF-8")]
-pub struct NotText {
-    /// The derivation's path.
-    pub derivation: StorePath,
-    /// The bytes, as well as they can be shown.
-    pub value: String,
+pub enum PrintError {
+    /// JSON holds text only.
+    #[error("cannot print the derivation `{derivation}` as JSON: `{value}` is not UTF-8")]
+    NotText {
+        /// The derivation's path, or else its name.
+        derivation: String,
+        /// The bytes, as well as they can be shown.
+        value: String,
+    },
+    /// It has what older releases of Nix had not.
+    #[error("cannot print the derivation `{derivation}` in the form `{format}`, which has no {lacked}")]
+    Lacked {
+        /// The derivation's path, or else its name.
+        derivation: String,
+        /// The form asked for.
+        format: Format,
+        /// What it does not know.
+        lacked: &'static str,
+    },
+    /// Alone, a derivation has to say its name.
+    #[error("cannot print the derivation `{derivation}` alone in the form `{format}`, which has no names")]
+    Nameless {
+        /// The derivation's name.
+        derivation: String,
+        /// The form asked for.
+        format: Format,
+    },
 }

@@ -4,34 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{JsonError, Place, Problem};
-
-/// A problem, and the names that lead to it, innermost first: they are added on the way out.
-#[derive(Debug)]
-pub(super) struct Wrong {
-    problem: Problem,
-    names: Vec<String>,
-}
-
-impl Wrong {
-    /// Says that the place is in a field of what the caller reads.
-    pub(super) fn inside(mut self, name: &str) -> Self {
-        self.names.push(name.to_owned());
-        self
-    }
-
-    pub(super) fn of(mut self, derivation: Option<&str>) -> JsonError {
-        self.names.reverse();
-        let place = Place { derivation: derivation.map(str::to_owned), field: self.names };
-        JsonError::Field { place, problem: self.problem }
-    }
-}
-
-impl From<Problem> for Wrong {
-    fn from(problem: Problem) -> Self {
-        Self { problem, names: Vec::new() }
-    }
-}
+use super::Problem;
+use super::wrong::{Tally, Wrong};
 
 /// An object whose fields are taken out one by one.
 pub(super) struct Object(Map<String, Value>);
@@ -68,10 +42,11 @@ impl Object {
 
     /// Refuses what has not been taken out: it is misspelt more often than superfluous.
     pub(super) fn end(self) -> Result<(), Wrong> {
-        match self.0.keys().next() {
-            Some(name) => Err(Wrong::from(Problem::Unknown).inside(name)),
-            None => Ok(()),
+        let mut tally = Tally::default();
+        for name in self.0.keys() {
+            tally.take::<()>(Err(Wrong::from(Problem::Unknown).inside(name)));
         }
+        tally.finish(())
     }
 }
 
@@ -95,8 +70,12 @@ pub(super) fn list<T>(
     mut read: impl FnMut(Value) -> Result<T, Wrong>,
 ) -> Result<Vec<T>, Wrong> {
     let Value::Array(items) = value else { return Err(wrong_kind("a list", &value)) };
-    let item = |(index, item)| read(item).map_err(|wrong| wrong.inside(&format!("{index}")));
-    items.into_iter().enumerate().map(item).collect()
+    let mut tally = Tally::default();
+    let mut list = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        list.extend(tally.take(read(item).map_err(|wrong| wrong.inside(&index.to_string()))));
+    }
+    tally.finish(list)
 }
 
 /// Reads a list whose members all differ.
@@ -112,21 +91,22 @@ pub(super) fn set<T: Ord>(
 /// Reads an object whose fields are data, not known names.
 pub(super) fn map<K: Ord, V>(
     value: Value,
-    mut key: impl FnMut(String) -> Result<K, Wrong>,
+    mut key: impl FnMut(&str) -> Result<K, Wrong>,
     mut read: impl FnMut(&K, Value) -> Result<V, Wrong>,
 ) -> Result<BTreeMap<K, V>, Wrong> {
-    let mut map = BTreeMap::new();
     let Value::Object(fields) = value else { return Err(wrong_kind("an object", &value)) };
+    let mut tally = Tally::default();
+    let mut map = BTreeMap::new();
     for (name, value) in fields {
-        let inside = |wrong: Wrong| wrong.inside(&name);
-        let read_key = key(name.clone()).map_err(inside)?;
-        let value = read(&read_key, value).map_err(inside)?;
-        // Two spellings of one path.
-        if map.insert(read_key, value).is_some() {
-            return Err(inside(Problem::Twice.into()));
+        let pair = key(&name).and_then(|key| read(&key, value).map(|value| (key, value)));
+        if let Some((key, value)) = tally.take(pair.map_err(|wrong| wrong.inside(&name)))
+            && map.insert(key, value).is_some()
+        {
+            // Two spellings of one path.
+            tally.take::<()>(Err(Wrong::from(Problem::Twice).inside(&name)));
         }
     }
-    Ok(map)
+    tally.finish(map)
 }
 
 pub(super) fn wrong_kind(expected: &'static str, found: &Value) -> Wrong {

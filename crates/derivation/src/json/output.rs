@@ -4,31 +4,35 @@ use serde_json::Value;
 use store_path::{Hash, HashAlgorithm, Method, Name};
 
 use super::Problem;
-use super::fields::{Object, Wrong, boolean, string};
+use super::fields::{Object, boolean, string};
 use super::read::Context;
+use super::wrong::{Tally, Wrong};
 use crate::model::{fixed_path, split_method};
 use crate::{Output, OutputName};
 
-/// Reads an output of the derivation called `derivation`.
+/// Reads an output of the derivation called `derivation`, unless that is what cannot be read.
 pub(super) fn output(
     context: &Context<'_>,
-    derivation: &Name,
+    derivation: Option<&Name>,
     name: &OutputName,
     value: Value,
 ) -> Result<Output, Wrong> {
     let mut fields = Object::new(value)?;
-    let path = fields.optional("path", |value| context.path(&string(value)?))?;
-    let how = how(&mut fields)?;
-    let hash = fields.optional("hash", |value| hash(&string(value)?, how.algorithm))?;
-    let is_impure = fields.optional("impure", boolean)?.unwrap_or(false);
-    fields.end()?;
+    let mut tally = Tally::default();
+    let path = tally.take(fields.optional("path", |value| context.path(&string(value)?))).flatten();
+    let how = tally.take(how(&mut fields)).unwrap_or(How { method: None, algorithm: None });
+    let hash = tally.take(fields.optional("hash", |value| hash(&string(value)?, how.algorithm))).flatten();
+    let is_impure = tally.take(fields.optional("impure", boolean)).flatten().unwrap_or(false);
+    tally.take(fields.end());
+    tally.finish(())?;
     let is_known = path.is_some() || hash.is_some();
     match (path, hash, how) {
         (stated, Some(hash), How { method, .. }) if !is_impure => {
             let method = method.unwrap_or(Method::Flat);
             check_text(method, hash.algorithm())?;
-            let path =
-                fixed_path(context.store_dir, derivation, name, method, &hash).map_err(Problem::Name)?;
+            let derivation = derivation.ok_or_else(Wrong::default)?;
+            let path = fixed_path(context.store_dir, derivation, name, method, &hash);
+            let path = path.map_err(Problem::Name)?;
             match stated {
                 Some(stated) if stated != path => Err(Problem::FixedPath { stated, computed: path }.into()),
                 _ => Ok(Output::Fixed { method, hash, path }),

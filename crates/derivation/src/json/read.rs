@@ -7,8 +7,9 @@ use store_path::{Name, StoreDir, StorePath};
 
 use super::Problem;
 use super::attributes;
-use super::fields::{Object, Wrong, bytes, list, map, set, string, wrong_kind};
+use super::fields::{Object, bytes, list, map, set, string, wrong_kind};
 use super::output::output;
+use super::wrong::{Tally, Wrong};
 use crate::model::MAX_DYNAMIC_DEPTH;
 use crate::{Derivation, InputOutputs, OutputName};
 
@@ -28,25 +29,41 @@ impl Context<'_> {
         value: Value,
     ) -> Result<(Option<StorePath>, Derivation), Wrong> {
         let mut fields = Object::new(value)?;
-        let stated = key.map(|key| self.derivation_path(key)).transpose()?;
-        fields.optional("version", |version| check_version(Some(version), &[3, 4]))?;
-        let name = self.name(stated.as_ref(), &mut fields)?;
-        let outputs = fields.required("outputs", |value| {
-            map(value, output_name, |output_name, value| output(self, &name, output_name, value))
-        })?;
-        let (input_drvs, input_srcs) = self.inputs(&mut fields)?;
-        let derivation = Derivation {
-            outputs,
-            input_drvs,
-            input_srcs,
-            system: system(&mut fields)?,
-            builder: fields.required("builder", bytes)?,
-            args: fields.optional("args", |value| list(value, bytes))?.unwrap_or_default(),
-            env: environment(&mut fields)?,
-            name,
+        let mut tally = Tally::default();
+        let stated = tally.take(key.map(|key| self.derivation_path(key)).transpose()).flatten();
+        tally.take(fields.optional("version", |version| check_version(Some(version), &[3, 4])));
+        // A key that is no path has been told of, and says no name.
+        let name = match (key, &stated) {
+            (Some(_), None) => fields.optional("name", name).map(|name| name.ok_or_else(Wrong::default)),
+            _ => self.name(stated.as_ref(), &mut fields).map(Ok),
         };
-        fields.end()?;
-        Ok((stated, derivation))
+        let name = tally.take(name.and_then(|name| name));
+        let outputs = tally.take(fields.required("outputs", |value| {
+            map(value, output_name, |output_name, value| output(self, name.as_ref(), output_name, value))
+        }));
+        let inputs = tally.take(self.inputs(&mut fields));
+        let system = tally.take(system(&mut fields));
+        let builder = tally.take(fields.required("builder", bytes));
+        let args = tally.take(fields.optional("args", |value| list(value, bytes)));
+        let env = tally.take(environment(&mut fields));
+        tally.take(fields.end());
+        let derivation = || {
+            let (input_drvs, input_srcs) = inputs?;
+            let (outputs, system, builder) = (outputs?, system?, builder?);
+            let args = args?.unwrap_or_default();
+            Some(Derivation {
+                name: name?,
+                outputs,
+                input_drvs,
+                input_srcs,
+                system,
+                builder,
+                args,
+                env: env?,
+            })
+        };
+        let derivation = derivation();
+        tally.finish(derivation).map(|derivation| (stated, derivation.expect("no part of it is wrong")))
     }
 
     /// Reads a path in full, as older versions have it, or without the store directory, as newer ones.
@@ -88,9 +105,7 @@ impl Context<'_> {
         if let Some(inputs) = fields.optional("inputs", |value| self.current_inputs(value))? {
             return Ok(inputs);
         }
-        let drvs = fields.optional("inputDrvs", |value| self.input_drvs(value))?;
-        let srcs = fields.optional("inputSrcs", |value| self.input_srcs(value))?;
-        Ok((drvs.unwrap_or_default(), srcs.unwrap_or_default()))
+        self.input_fields(fields, "inputDrvs", "inputSrcs")
     }
 
     /// A derivation without input derivations may have a list in place of the object.
@@ -98,16 +113,23 @@ impl Context<'_> {
         if value.is_array() {
             return Ok((BTreeMap::new(), self.input_srcs(value)?));
         }
-        let mut inputs = Object::new(value)?;
-        let drvs = inputs.optional("drvs", |value| self.input_drvs(value))?;
-        let srcs = inputs.optional("srcs", |value| self.input_srcs(value))?;
-        inputs.end()?;
-        Ok((drvs.unwrap_or_default(), srcs.unwrap_or_default()))
+        let mut fields = Object::new(value)?;
+        let mut tally = Tally::default();
+        let inputs = tally.take(self.input_fields(&mut fields, "drvs", "srcs"));
+        tally.take(fields.end());
+        tally.finish(inputs.unwrap_or_default())
+    }
+
+    fn input_fields(&self, fields: &mut Object, drvs: &str, srcs: &str) -> Result<Inputs, Wrong> {
+        let mut tally = Tally::default();
+        let drvs = tally.take(fields.optional(drvs, |value| self.input_drvs(value))).flatten();
+        let srcs = tally.take(fields.optional(srcs, |value| self.input_srcs(value))).flatten();
+        tally.finish((drvs.unwrap_or_default(), srcs.unwrap_or_default()))
     }
 
     fn input_drvs(&self, value: Value) -> Result<BTreeMap<StorePath, InputOutputs>, Wrong> {
         let wanted = |_: &StorePath, value| wanted_outputs(value, MAX_DYNAMIC_DEPTH);
-        map(value, |path| self.derivation_path(&path), wanted)
+        map(value, |path| self.derivation_path(path), wanted)
     }
 
     fn input_srcs(&self, value: Value) -> Result<BTreeSet<StorePath>, Wrong> {
@@ -137,7 +159,7 @@ fn attribute_name(fields: &Object) -> Option<Name> {
 /// Recursive, but no deeper than `depth_left`.
 fn wanted_outputs(value: Value, depth_left: usize) -> Result<InputOutputs, Wrong> {
     let Some(depth_left) = depth_left.checked_sub(1) else { return Err(Problem::TooDeep.into()) };
-    let outputs = |value| set(value, |name| output_name(string(name)?));
+    let outputs = |value| set(value, |name| output_name(&string(name)?));
     let wanted = if value.is_array() {
         InputOutputs { outputs: outputs(value)?, dynamic: BTreeMap::new() }
     } else {
@@ -154,7 +176,7 @@ fn wanted_outputs(value: Value, depth_left: usize) -> Result<InputOutputs, Wrong
     Ok(wanted)
 }
 
-fn output_name(name: String) -> Result<OutputName, Wrong> {
+fn output_name(name: &str) -> Result<OutputName, Wrong> {
     Ok(name.parse().map_err(Problem::Name)?)
 }
 
@@ -167,7 +189,7 @@ fn system(fields: &mut Object) -> Result<Vec<u8>, Wrong> {
 }
 
 fn environment(fields: &mut Object) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Wrong> {
-    let variables = |value| map(value, |name| Ok(name.into_bytes()), |_, value| bytes(value));
+    let variables = |value| map(value, |name| Ok(name.as_bytes().to_vec()), |_, value| bytes(value));
     let mut env = fields.optional("env", variables)?.unwrap_or_default();
     let attributes = fields.optional("structuredAttrs", |value| match value {
         Value::Object(_) if env.contains_key(ATTRIBUTES.as_bytes()) => Err(Problem::TwoAttributes.into()),

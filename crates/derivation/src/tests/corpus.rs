@@ -143,14 +143,14 @@ fn compare_json(checked: &HashMap<StorePath, Checked>, shown: &[u8]) {
         assert_eq!(aterm::print(derivation, &store_dir), checked[path].aterm(), "{path}");
     }
     let shown: Vec<_> = read.iter().map(|(path, derivation)| (path.clone().unwrap(), derivation)).collect();
-    let legacy = json::print(Format::Legacy, &store_dir, &shown).unwrap();
+    let legacy = json::print(Format::Nix2_8, &store_dir, &shown).unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&legacy).unwrap(), expected);
-    let current = json::print(Format::Current, &store_dir, &shown).unwrap();
+    let current = json::print(Format::V4, &store_dir, &shown).unwrap();
     assert_eq!(json::parse(current.as_bytes(), &store_dir).unwrap(), read);
     // What JSON cannot hold is refused.
     for checked in checked.values().filter(|checked| str::from_utf8(checked.aterm()).is_err()) {
         let derivations = [(checked.path().clone(), checked.derivation())];
-        assert!(json::print(Format::Legacy, &store_dir, &derivations).is_err());
+        assert!(json::print(Format::Nix2_8, &store_dir, &derivations).is_err());
     }
 }
 

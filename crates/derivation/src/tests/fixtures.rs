@@ -51,7 +51,7 @@ fn pairs_of_nix_2_8_print_the_same_bytes() {
     check_pairs("aterm/nix-2.8/");
     for (name, json) in files("aterm/nix-2.8/", "json") {
         let (path, derivation) = read_one(&json);
-        let printed = json::print(Format::Legacy, &StoreDir::default(), &[(path.unwrap(), &derivation)]);
+        let printed = json::print(Format::Nix2_8, &StoreDir::default(), &[(path.unwrap(), &derivation)]);
         assert_eq!(printed.unwrap(), fs::read_to_string(&json).unwrap(), "{name}");
     }
 }
@@ -71,7 +71,7 @@ fn pairs_of_nix_2_36_print_the_same_value() {
     check_pairs("aterm/nix-2.36/");
     for (name, json) in files("aterm/nix-2.36/", "json") {
         let (_, derivation) = read_one(&json);
-        let printed = json::print(Format::Current, &StoreDir::default(), &[(label(), &derivation)]);
+        let printed = json::print(Format::V4, &StoreDir::default(), &[(label(), &derivation)]);
         let printed: Value = serde_json::from_str(&printed.unwrap()).unwrap();
         let expected: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
         assert_eq!(printed["derivations"][label().to_string()], expected, "{name}");

@@ -46,8 +46,7 @@ fn outputs_of_every_kind_are_read_and_printed() {
                 drv_json::parse(single.to_string().as_bytes(), &StoreDir::default()).unwrap().remove(0).1;
             let label = path("00000000000000000000000000000000-drv-name.drv");
             let printed =
-                drv_json::print(Format::Current, &StoreDir::default(), &[(label.clone(), &derivation)])
-                    .unwrap();
+                drv_json::print(Format::V4, &StoreDir::default(), &[(label.clone(), &derivation)]).unwrap();
             let printed: Value = serde_json::from_str(&printed).unwrap();
             let printed = &printed["derivations"][label.to_string()]["outputs"]["output-name"];
             assert_eq!(*printed, current, "{generation} {kind}");
