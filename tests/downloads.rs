@@ -10,7 +10,7 @@ use test_support::fixture;
 
 use crate::processes::within;
 use crate::scene::{Run, Scene, derivation as fixture_derivation, isolations, text};
-use crate::web::{Answer, Web, tunnel};
+use crate::web::{Answer, Web, socks, tunnel};
 use crate::world::{BOTH, helpers};
 
 const CONTENTS: &str = "what was wanted\n";
@@ -358,6 +358,29 @@ fn a_proxy_is_asked_for_the_whole_url() {
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     fetched(&Scene::new(), &of_contents(&web.url("/")), &[], &variables);
     assert_eq!((web.asked().len(), proxy.asked().len()), (1, 3));
+}
+
+#[test]
+fn a_proxy_may_speak_socks() {
+    let web = Web::new(|_| Answer::file(CONTENTS));
+    let (port, asked) = socks();
+    let derivation = of_contents(&web.url("/").replace("127.0.0.1", "example.test"));
+    // The proxy looks the name up; this machine cannot.
+    let proxy = format!("socks5h://127.0.0.1:{port}");
+    let (_, said) = fetched(&Scene::new(), &derivation, &[], &[("all_proxy", &proxy)]);
+    assert!(said.contains(&format!("asking the proxy `{proxy}`")), "{said}");
+    let place = web.url("").replace("http://127.0.0.1", "example.test");
+    assert_eq!(*asked.lock().unwrap(), [place]);
+}
+
+#[test]
+fn a_proxy_that_cannot_be_had_is_named() {
+    let no = Web::new(|_| Answer::new("403 Forbidden", "", ""));
+    let proxy = no.url("").replace("//", "//me:secret@");
+    let scene = Scene::new();
+    let run = run(&scene, &of_contents("https://example.test/"), &[], &[("https_proxy", &proxy)]);
+    let problem = format!("the proxy `{}` cannot be used: ", no.url(""));
+    assert!(run.stderr.contains(&problem) && !run.stderr.contains("secret"), "{}", run.stderr);
 }
 
 #[test]

@@ -184,6 +184,40 @@ pub(crate) fn tunnel() -> (u16, Arc<Mutex<Vec<String>>>) {
     (port, asked)
 }
 
+/// The same by SOCKS 5, without a login; hears the host and port that are asked for.
+pub(crate) fn socks() -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::<Mutex<Vec<String>>>::default());
+    let told = Arc::clone(&asked);
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let methods = take(&mut client, 2).last().copied().unwrap_or_default();
+            take(&mut client, methods.into());
+            let _ = client.write_all(&[5, 0]);
+            let host = match take(&mut client, 4).last() {
+                Some(1) => take(&mut client, 4).iter().map(u8::to_string).collect::<Vec<_>>().join("."),
+                _ => {
+                    let length = take(&mut client, 1).last().copied().unwrap_or_default();
+                    String::from_utf8(take(&mut client, length.into())).unwrap()
+                }
+            };
+            let port = take(&mut client, 2).iter().fold(0, |port, byte| port << 8 | u16::from(*byte));
+            told.lock().unwrap().push(format!("{host}:{port}"));
+            let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+            let _ = client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+            pass(client.try_clone().unwrap(), server.try_clone().unwrap());
+            pass(server, client);
+        }
+    });
+    (port, asked)
+}
+
+/// As many bytes as that; none from who has gone.
+fn take(client: &mut TcpStream, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    client.read_exact(&mut bytes).map(|()| bytes).unwrap_or_default()
+}
+
 fn pass(mut from: TcpStream, mut to: TcpStream) {
     thread::spawn(move || std::io::copy(&mut from, &mut to));
 }

@@ -41,7 +41,10 @@ pub(crate) fn get(
     };
     let request =
         headers.into_iter().fold(agent.get(url), |request, (name, value)| request.header(name, value));
-    request.call().map_err(problem)
+    request.call().map_err(|error| match (problem(error), proxy) {
+        (Problem::Proxy { why, .. }, Some(proxy)) => Problem::Proxy { proxy: url::shown(proxy), why },
+        (problem, _) => problem,
+    })
 }
 
 fn is_secure(url: &str) -> bool {
@@ -171,7 +174,7 @@ pub(crate) fn problem(error: Error) -> Problem {
         Error::Tls(why) => Problem::Certificates { why: why.to_owned() },
         Error::BadUri(why) => Problem::Url { why },
         Error::Http(source) => Problem::Url { why: source.to_string() },
-        Error::ConnectProxyFailed(why) => Problem::Proxy { proxy: "of the caller".to_owned(), why },
+        Error::ConnectProxyFailed(why) => Problem::Proxy { proxy: String::new(), why },
         Error::ConnectionFailed => Problem::Connection { source: io::ErrorKind::NotConnected.into() },
         Error::Other(source) => match source.downcast::<NameError>() {
             Ok(name) => Problem::Name { host: name.host, source: name.source },

@@ -36,7 +36,8 @@ pub(crate) fn get(
 ) -> Result<Answer, FetchError> {
     let mut url = wanted.to_owned();
     for hop in 0..=MOST_REDIRECTS {
-        let failed = |source| failure(&url, source, download);
+        let proxy = proxy(&url, download);
+        let failed = |source| failure_by(proxy, &url, source, download);
         if !url::is_http(&url) {
             return Err(failed(match hop {
                 0 => Problem::Url { why: "only `http`, `https` and `file` are known".to_owned() },
@@ -44,7 +45,8 @@ pub(crate) fn get(
                 _ => Problem::BadRedirect { to: url::shown(&url) },
             }));
         }
-        let response = ask(&url, from, download).map_err(failed)?;
+        proxy.iter().for_each(|proxy| log.line(format_args!("asking the proxy `{}`", url::shown(proxy))));
+        let response = ask(&url, proxy, from, download).map_err(failed)?;
         let status = response.status().as_u16();
         match (status, header(response.headers(), "location")) {
             (301 | 302 | 303 | 307 | 308, Some(to)) => {
@@ -62,8 +64,14 @@ pub(crate) fn get(
 
 /// Says of a problem which URL it is about, and what can be done.
 pub(crate) fn failure(url: &str, source: Problem, download: &Download) -> FetchError {
+    failure_by(None, url, source, download)
+}
+
+/// The same, where a proxy was asked for the URL.
+fn failure_by(proxy: Option<&str>, url: &str, source: Problem, download: &Download) -> FetchError {
     let shown = url::shown(url);
-    let beyond = source.beyond(host(&shown), &download.reach);
+    let asked = proxy.map_or_else(|| shown.clone(), url::shown);
+    let beyond = source.beyond(host(&asked), &download.reach);
     let is_hopeless = beyond.is_some();
     FetchError {
         hint: beyond.or_else(|| source.hint()),
@@ -74,16 +82,30 @@ pub(crate) fn failure(url: &str, source: Problem, download: &Download) -> FetchE
     }
 }
 
+/// The proxy that is asked for a URL.
+fn proxy<'a>(url: &str, download: &'a Download) -> Option<&'a str> {
+    let bare = url::shown(url);
+    let scheme = bare.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    proxy::of(&download.proxies, &scheme, host(&bare))
+}
+
 /// The host of a URL without a login.
 fn host(url: &str) -> &str {
-    let authority = url.split('/').nth(2).unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
+    // A proxy may be named without its scheme.
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
     }
 }
 
-fn ask(url: &str, from: Option<&From>, download: &Download) -> Result<Response<Body>, Problem> {
+fn ask(
+    url: &str,
+    proxy: Option<&str>,
+    from: Option<&From>,
+    download: &Download,
+) -> Result<Response<Body>, Problem> {
     let (bare, login) = url::take_login(url);
     let bare = url::escaped(&bare);
     let host = host(&bare);
@@ -94,8 +116,7 @@ fn ask(url: &str, from: Option<&From>, download: &Download) -> Result<Response<B
         headers.push(("Range", format!("bytes={length}-")));
         headers.push(("If-Range", validator.clone()));
     }
-    let scheme = bare.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    agent::get(&bare, headers, proxy::of(&download.proxies, &scheme, host), download)
+    agent::get(&bare, headers, proxy, download)
 }
 
 /// Makes sure that an answer has what was asked for; else says why not, and how long to wait.
