@@ -1,4 +1,4 @@
-//! `store dump`, `store restore` and `store hash path`.
+//! `store dump`, `store restore`, `store hash path` and `store hash convert`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -65,4 +65,17 @@ fn a_reader_that_leaves_is_no_failure() {
     let mut child = scene.command(&["dump", "large"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn hashes_are_spelled_in_every_way() {
+    let scene = Scene::new();
+    let sri = "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
+    for format in ["nix32", "base16", "base64"] {
+        let digits = scene.ok(&["hash", "convert", "--format", format, sri]);
+        assert_eq!(scene.ok(&["hash", "convert", "--algorithm", "sha256", &digits]), sri, "{format}");
+        let said = scene.fails(1, &["hash", "convert", &digits]);
+        assert!(said.contains("does not say its algorithm"), "{said}");
+    }
+    assert_eq!(scene.ok(&["hash", "convert", "--json", sri]), format!("[\n  \"{sri}\"\n]"));
 }

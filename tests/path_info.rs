@@ -41,3 +41,26 @@ fn a_store_that_is_not_there_is_not_made_by_looking_into_it() {
     }
     assert!(!scene.root().exists());
 }
+
+#[test]
+fn nix_s_json_has_three_versions() {
+    let scene = Scene::new();
+    let path = scene.build("hello").remove(0);
+    let base = path.strip_prefix("/nix/store/").unwrap();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let arguments = [&["path-info", &path, "--json-format"], arguments].concat();
+        serde_json::from_str(&scene.ok(&arguments)).unwrap()
+    };
+    let one = json(&["1"]);
+    assert!(one[&path]["deriver"].as_str().unwrap().starts_with("/nix/store/"), "{one}");
+    for version in [2, 3] {
+        let value = json(&[&version.to_string()]);
+        assert_eq!((&value["version"], &value["storeDir"]), (&version.into(), &"/nix/store".into()));
+        let info = &value["info"][base];
+        assert!(info["deriver"].as_str().unwrap().ends_with("-hello.drv"), "{value}");
+        assert_eq!(info["narHash"], one[&path]["narHash"]);
+    }
+    let pure = json(&["3", "--pure"]);
+    assert!(pure["info"][base].get("registrationTime").is_none(), "{pure}");
+    assert_eq!(scene.run(&["path-info", "--pure", &path]).code, Some(2));
+}

@@ -29,6 +29,7 @@ pub(crate) enum Command {
     Build(crate::build::Args),
     Add(crate::add::Args),
     PathInfo(crate::path_info::Args),
+    Narinfo(crate::narinfo::Args),
     Query(crate::query::Args),
     Log(crate::log::Args),
     /// Shows, converts, compares, draws and checks derivations, and adds them to the store.
@@ -39,9 +40,12 @@ pub(crate) enum Command {
     Recipe(Recipe),
     Dump(crate::dump::Args),
     Restore(crate::restore::Args),
-    /// Computes hashes as the store does.
+    /// Computes hashes as the store does, and spells them otherwise.
     #[command(subcommand, after_help = "Example:\n  store hash path ./source")]
     Hash(Hash),
+    /// Shows what builds told of outputs whose paths nobody knew before.
+    #[command(subcommand, after_help = "Example:\n  store realisation show entry.json")]
+    Realisation(Realisation),
     /// Shows sandboxes of builds, and steps into them.
     #[command(subcommand, after_help = "Example:\n  store sandbox enter /nix/store/…-hello.drv")]
     Sandbox(Sandbox),
@@ -59,6 +63,7 @@ pub(crate) enum Derivation {
     Show(crate::derivation_show::Args),
     Diff(crate::derivation_diff::Args),
     Graph(crate::derivation_graph::Args),
+    Outputs(crate::derivation_outputs::Args),
     Add(crate::derivation_add::Args),
     Options(crate::derivation_options::Args),
     Convert(crate::derivation_convert::Args),
@@ -68,6 +73,12 @@ pub(crate) enum Derivation {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Recipe {
     Schema(crate::recipe_schema::Args),
+}
+
+/// The verbs of `store realisation`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Realisation {
+    Show(crate::realisation_show::Args),
 }
 
 /// The verbs of `store sandbox`.
@@ -82,6 +93,7 @@ pub(crate) enum Sandbox {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Hash {
     Path(crate::hash_path::Args),
+    Convert(crate::hash_convert::Args),
 }
 
 /// The verbs of `store config`.

@@ -11,8 +11,8 @@ use derivation::{Checked, ClosureError, Derivation, Output, aterm, check_closure
 use local_store::{LocalStore, Location};
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
-use crate::derivers;
 use crate::derivation_file;
+use crate::derivers;
 use crate::session::Session;
 use crate::store_argument;
 

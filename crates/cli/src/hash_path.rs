@@ -26,7 +26,7 @@ pub(crate) struct Args {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
-enum Format {
+pub(crate) enum Format {
     /// `sha256-<base 64>`
     Sri,
     /// `<base 32 of Nix>`
@@ -38,7 +38,8 @@ enum Format {
 }
 
 impl Format {
-    fn print(self, hash: &Hash) -> String {
+    /// Returns a hash in this spelling.
+    pub(crate) fn print(self, hash: &Hash) -> String {
         match self {
             Self::Sri => hash.to_sri(),
             Self::Nix32 => hash.to_nix32(),

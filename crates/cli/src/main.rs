@@ -23,6 +23,7 @@ mod derivation_file;
 mod derivation_form;
 mod derivation_graph;
 mod derivation_options;
+mod derivation_outputs;
 mod derivation_show;
 mod derivations_at_hand;
 mod derivers;
@@ -34,6 +35,7 @@ mod examine;
 mod exit;
 mod explain;
 mod flow;
+mod hash_convert;
 mod hash_path;
 mod interrupt;
 mod location;
@@ -41,6 +43,7 @@ mod log;
 mod log_line;
 mod manifest;
 mod messages;
+mod narinfo;
 mod on_fail;
 mod origin;
 mod out_link;
@@ -48,6 +51,7 @@ mod path_info;
 mod plan_json;
 mod progress;
 mod query;
+mod realisation_show;
 mod recipe;
 mod recipe_schema;
 mod restore;
@@ -71,7 +75,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Command, Config, Derivation, Hash, Recipe, Sandbox};
+use crate::arguments::{Command, Config, Derivation, Hash, Realisation, Recipe, Sandbox};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
@@ -150,21 +154,25 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Build(args) => build::run(session, args),
         Command::Add(args) => add::run(session, args),
         Command::PathInfo(args) => path_info::run(session, args),
+        Command::Narinfo(args) => narinfo::run(session, args),
         Command::Query(args) => query::run(session, args),
         Command::Log(args) => log::run(session, args),
         Command::Derivation(Derivation::Show(args)) => derivation_show::run(session, args),
         Command::Derivation(Derivation::Diff(args)) => derivation_diff::run(session, args),
         Command::Derivation(Derivation::Graph(args)) => derivation_graph::run(session, args),
+        Command::Derivation(Derivation::Outputs(args)) => derivation_outputs::run(session, args),
         Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
         Command::Recipe(Recipe::Schema(args)) => recipe_schema::run(session, args),
         Command::Derivation(Derivation::Options(args)) => derivation_options::run(session, args),
         Command::Derivation(Derivation::Convert(args)) => derivation_convert::run(session, args),
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),
+        Command::Hash(Hash::Convert(args)) => hash_convert::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),
         Command::Sandbox(Sandbox::Show(args)) => sandbox_show::run(session, args),
         Command::Sandbox(Sandbox::Enter(args)) => sandbox_enter::run(session, args),
         Command::Sandbox(Sandbox::Run(args)) => sandbox_run::run(session, args),
+        Command::Realisation(Realisation::Show(args)) => realisation_show::run(session, args),
         Command::Verify(args) => verify::run(session, args),
         Command::Delete(args) => delete::run(session, args),
         Command::Config(Config::Show(args)) => config_show::run(session, args),

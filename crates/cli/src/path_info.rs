@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use binary_cache::NarInfo;
+use binary_cache::path_info::{Extent, Version, print_all};
 use local_store::LocalStore;
 use serde_json::{Map, Value, json};
 use store_path::{PathInfo, StorePath};
@@ -15,7 +17,8 @@ use crate::session::Session;
 /// Prints store paths that are valid; with `--json` everything that is known of them.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store path-info --recursive ./result\n  \
-                        store path-info --json /nix/store/…-hello-2.10")]
+                        store path-info --json /nix/store/…-hello-2.10\n  \
+                        store path-info --json-format 3 --pure ./result")]
 pub(crate) struct Args {
     /// Store paths, or links to them such as `./result`.
     #[arg(required = true)]
@@ -28,6 +31,38 @@ pub(crate) struct Args {
     /// Prints where the files lie instead of the store path.
     #[arg(long)]
     real_path: bool,
+
+    /// Prints JSON as Nix does, in that version of its format, without what only this program knows.
+    #[arg(long, value_enum, value_name = "VERSION", conflicts_with = "real_path")]
+    json_format: Option<JsonFormat>,
+
+    /// Leaves out what differs from store to store: deriver, time, signatures.
+    #[arg(long, requires = "json_format")]
+    pure: bool,
+}
+
+/// The versions of Nix's format.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum JsonFormat {
+    /// Full paths, and content addresses as texts: Nix up to 2.32.
+    #[value(name = "1")]
+    One,
+    /// Base names, and content addresses taken apart.
+    #[value(name = "2")]
+    Two,
+    /// Also signatures taken apart: Nix since 2.33.
+    #[value(name = "3")]
+    Three,
+}
+
+impl From<JsonFormat> for Version {
+    fn from(format: JsonFormat) -> Self {
+        match format {
+            JsonFormat::One => Self::One,
+            JsonFormat::Two => Self::Two,
+            JsonFormat::Three => Self::Three,
+        }
+    }
 }
 
 /// Runs the command.
@@ -36,6 +71,12 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut paths = session.valid_paths(&store, &args.paths)?;
     if args.recursive {
         paths = store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect();
+    }
+    if let Some(format) = args.json_format {
+        let extent = if args.pure { Extent::Contents } else { Extent::Everything };
+        let value = print_all(&bare(&store, &paths)?, format.into(), extent, store.store_dir())?;
+        session.results().json(&value)?;
+        return Ok(Exit::Success);
     }
     if session.json() {
         let list = read(&store, &paths)?;
@@ -64,6 +105,16 @@ fn read(store: &LocalStore, paths: &[StorePath]) -> Result<Vec<Value>> {
         Ok(object.into())
     };
     paths.iter().map(object).collect()
+}
+
+/// Returns what Nix knows, too, of all `paths`, in their order.
+fn bare(store: &LocalStore, paths: &[StorePath]) -> Result<Vec<NarInfo>> {
+    let infos = store.path_infos(&paths.iter().cloned().collect())?;
+    let known = |path: &StorePath| {
+        let info = infos.get(path).with_context(|| format!("`{path}` is not valid any more"))?.clone();
+        Ok(NarInfo { info, url: None, compression: None, file_hash: None, file_size: None })
+    };
+    paths.iter().map(known).collect()
 }
 
 /// Returns what `nix path-info --json` prints, and where the files lie.

@@ -30,6 +30,7 @@
 pub mod aterm;
 mod check;
 mod closure;
+mod derived_path;
 mod diff;
 mod graph;
 pub mod json;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use check::{CheckError, Checked, Disagreement, Elsewhere, check, own_path};
 pub use closure::{ClosureError, check_closure};
+pub use derived_path::{DerivedPath, DerivedPathError, OutputsSpec, Wanted};
 pub use diff::{Both, Cause, Change, Diff, Pair, Side, diff};
 pub use graph::{Contents, Graph, Node, graph};
 pub use model::{Derivation, InputOutputs, Output, OutputName};

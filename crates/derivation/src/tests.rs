@@ -1,6 +1,7 @@
 //! Tests against data of Nix's, and of everything together.
 
 mod corpus;
+mod derived_path;
 mod diff;
 mod fixtures;
 mod golden;

@@ -12,6 +12,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("settings", 1),
     ("scheduler", 1),
     ("store-db", 1),
+    ("binary-cache", 1),
     ("local-store", 2),
     ("builtins", 2),
     ("builder", 3),
