@@ -231,10 +231,15 @@ impl<E> Walk<'_, E> {
     fn visit(&mut self, place: usize) -> Result<(), E> {
         self.done[place] = true;
         let Pair { left, right, changes_outputs, .. } = self.pairs[place].clone();
-        let (left_drv, right_drv) = match ((self.known)(&left)?, (self.known)(&right)?) {
-            (Some(left), Some(right)) => (left, right),
-            (None, _) => return Ok(self.pairs[place].causes.push(Cause::Absent { drv: left })),
-            (_, None) => return Ok(self.pairs[place].causes.push(Cause::Absent { drv: right })),
+        let known = [&left, &right].map(|drv| (self.known)(drv));
+        let [left_drv, right_drv] = match known {
+            [Ok(Some(left)), Ok(Some(right))] => [left, right],
+            [Err(error), _] | [_, Err(error)] => return Err(error),
+            [absent, _] => {
+                let drv = if matches!(absent, Ok(None)) { left } else { right };
+                self.pairs[place].causes.push(Cause::Absent { drv });
+                return Ok(());
+            }
         };
         let found = compare::compare(&left_drv, &right_drv, &mut |drv| self.outputs_of(drv))?;
         for (left_input, right_input) in &found.inputs {
