@@ -1,7 +1,7 @@
 //! One build from its lock to its registration.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -87,19 +87,19 @@ pub fn build(
         tell(Message::Warning(format!("of `{drv}`, {warning}")));
     }
     let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
-    let paths: Vec<StorePath> = request.outputs.values().cloned().collect();
-    let _lock = match context.store.try_lock(&paths).map_err(failed)? {
+    let locks = request.locks();
+    let _lock = match context.store.try_lock(&locks).map_err(failed)? {
         Some(lock) => lock,
         None => {
             tell(Message::Warning(format!(
                 "another process is making the outputs of `{drv}`; waiting for it"
             )));
-            context.store.lock(&paths).map_err(failed)?
+            context.store.lock(&locks).map_err(failed)?
         }
     };
-    let wanted: BTreeSet<StorePath> = paths.iter().cloned().collect();
-    let valid = context.store.valid_among(&wanted).map_err(failed)?;
-    let usage = match valid.len() < wanted.len() {
+    let valid = request.valid(context.store).map_err(failed)?;
+    let mut made = valid.clone();
+    let usage = match valid.len() < request.outputs.len() {
         true => {
             // Not after hours of building.
             context.store.check_records().map_err(failed)?;
@@ -108,16 +108,18 @@ pub fn build(
                 canary::prove(context, drv, tell)?;
             }
             let work = Work::new(context, &request, inputs);
-            let mut build =
-                |turn, tell: &mut Teller<'_>| Build::prepare(&work, valid.clone(), turn, tell)?.run(tell);
+            let mut build = |turn, tell: &mut Teller<'_>| {
+                let (exit, outputs) = Build::prepare(&work, valid.clone(), turn, tell)?.run(tell)?;
+                made = outputs;
+                Ok(exit)
+            };
             Some(observe::attempt(&work, tell, &mut build).map_err(|failure| work.explain(failure))?)
         }
         false => None,
     };
     let lost = |source| BuildFailure::Store { drv: drv.clone(), source };
-    let infos = context.store.path_infos(&wanted).map_err(lost)?;
-    let outputs =
-        request.outputs.iter().filter_map(|(name, path)| Some((name.clone(), infos.get(path)?.clone())));
+    let infos = context.store.path_infos(&made.values().cloned().collect()).map_err(lost)?;
+    let outputs = made.into_iter().filter_map(|(name, path)| Some((name, infos.get(&path)?.clone())));
     Ok(Built { outputs: outputs.collect(), usage })
 }
 
@@ -125,7 +127,7 @@ pub fn build(
 struct Build<'a> {
     work: &'a Work<'a>,
     /// Outputs that are valid already; what is made of them again is thrown away.
-    valid: BTreeSet<StorePath>,
+    valid: BTreeMap<OutputName, StorePath>,
     prepared: Prepared,
     turn: Turn,
 }
@@ -133,7 +135,7 @@ struct Build<'a> {
 impl<'a> Build<'a> {
     fn prepare(
         work: &'a Work<'a>,
-        valid: BTreeSet<StorePath>,
+        valid: BTreeMap<OutputName, StorePath>,
         turn: Turn,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Self, BuildFailure> {
@@ -147,15 +149,19 @@ impl<'a> Build<'a> {
     /// Without isolation, outputs are made where they will stay, and what others have left is there.
     fn remove_left_over(&self) -> Result<(), BuildFailure> {
         let Work { context, request, .. } = self.work;
-        let invalid = request.outputs.values().filter(|path| !self.valid.contains(path));
-        for path in invalid.filter(|_| !self.work.is_isolated()) {
+        let invalid = request.outputs.iter().filter(|(name, path)| self.valid.get(name) != Some(path));
+        for (_, path) in invalid.filter(|_| !self.work.is_isolated()) {
             local_store::remove_tree(&context.store.real_path(path))
                 .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
         }
         Ok(())
     }
 
-    fn run(self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Exit, BuildFailure> {
+    /// Returns how the builder has ended, and the paths of all outputs.
+    fn run(
+        self,
+        tell: &mut dyn FnMut(Message<'_>),
+    ) -> Result<(Exit, BTreeMap<OutputName, StorePath>), BuildFailure> {
         self.remove_left_over()?;
         let Ended { exit, log_tail, memory, isolation, measured } = self.execute(tell)?;
         let Work { context, request, inputs, .. } = self.work;
@@ -172,14 +178,17 @@ impl<'a> Build<'a> {
             tell(Message::Ran);
             let record = record(request.drv, &exit, &measured, &isolation)?;
             let kept = outputs::keep(context.store, request, &made, inputs, &self.valid, record);
-            if let Err(failure) = kept {
-                self.let_in(&failure, memory);
-                return Err(failure);
-            }
+            let kept = match kept {
+                Ok(kept) => kept,
+                Err(failure) => {
+                    self.let_in(&failure, memory);
+                    return Err(failure);
+                }
+            };
             if let Some(scratch) = self.prepared.scratch.filter(|_| self.work.shares) {
                 context.store.give_back(scratch, inputs);
             }
-            return Ok(exit);
+            return Ok((exit, kept));
         }
         let mut failure = self.failure(exit, log_tail, missing);
         // Of two attempts, people see the second one.

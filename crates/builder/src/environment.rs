@@ -19,7 +19,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) build_dir: &'a Path,
     /// How many processors the builder may use.
     pub(crate) cores: usize,
-    /// The caller's variables that a fixed-output build asks for.
+    /// The caller's variables that a fixed-output or an impure build asks for.
     pub(crate) impure: Variables,
 }
 
@@ -90,8 +90,8 @@ fn finish(variables: &mut Variables, derivation: &Derivation, surroundings: &Sur
     }
     if derivation.is_fixed() {
         variables.insert("NIX_OUTPUT_CHECKED".into(), "1".into());
-        variables.extend(surroundings.impure.clone());
     }
+    variables.extend(surroundings.impure.clone());
     variables.insert("NIX_LOG_FD".into(), "2".into());
     variables.insert("TERM".into(), "xterm-256color".into());
 }

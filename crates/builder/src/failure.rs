@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use derivation::OutputName;
 use sandbox::{ExitStatus, Lack, OutOfMemory, Overrun, Step};
-use store_path::{Hash, StorePath};
+use store_path::{Hash, Method, StorePath};
 
 use crate::checks::Rejection;
 
@@ -281,11 +281,40 @@ pub enum BuildFailure {
     },
     /// A flat fixed output is not one plain file.
     #[error(
-        "the fixed output of `{drv}` is promised as the hash of a file, but it is not a regular file without execute permission"
+        "the output of `{drv}` is to be hashed as one file, but it is not a regular file without execute permission"
     )]
     NotFlat {
         /// The derivation.
         drv: StorePath,
+    },
+    /// An output refers to what its content address has no room for.
+    #[error(
+        "the output `{output}` of `{drv}` refers to {}, and its path follows from its contents by `{method}`, which lets it \
+         refer to nothing{}; with the method `nar` and the algorithm `sha256` it may",
+        reference.as_ref().map_or("itself".to_owned(), |path| format!("`{path}`")),
+        if *method == Method::Text { " but other paths" } else { "" }
+    )]
+    Unaddressable {
+        /// The derivation.
+        drv: StorePath,
+        /// The output.
+        output: OutputName,
+        /// How its path follows from its contents.
+        method: Method,
+        /// What it refers to, if not to itself.
+        reference: Option<StorePath>,
+    },
+    /// Outputs that refer to each other in a circle, so that none of them can have a path.
+    #[error(
+        "the outputs `{output}` and `{other}` of `{drv}` refer to each other, so that neither could ever be deleted"
+    )]
+    OutputCycle {
+        /// The derivation.
+        drv: StorePath,
+        /// One of them.
+        output: OutputName,
+        /// What it refers to.
+        other: OutputName,
     },
     /// A fixed output refers to other paths.
     #[error("the fixed output of `{drv}` refers to `{reference}`; fixed outputs must not refer to anything")]

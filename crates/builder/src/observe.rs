@@ -74,7 +74,7 @@ impl Observed {
             store_dir: store.store_dir(),
             known: &known,
             valid: &store.valid_among(&wanted).map_err(lost)?,
-            is_fixed: request.derivation.is_fixed(),
+            is_fixed: request.is_connected(),
             has_network: plan.network == Network::Host,
         };
         tell(Message::Explained(explain::explain(&observed, &surroundings)));

@@ -3,22 +3,24 @@
 #![expect(clippy::disallowed_methods, reason = "reads the outputs of builds")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use derivation::{Output, OutputName};
 use local_store::{Inodes, LocalStore};
 use store_path::{
-    BuildRecord, ContentAddress, Hash, HashAlgorithm, HashSink, Method, PathInfo, RefScanner, StorePath,
+    BuildRecord, ContentAddress, Digest, Hash, HashAlgorithm, HashSink, Method, Modulo, PathInfo,
+    Realisation, RefScanner, StorePath,
 };
 
 use crate::checks;
 use crate::failure::BuildFailure;
-use crate::request::Request;
+use crate::request::{Kind, Request};
+
+mod floating;
 
 /// Where outputs were made.
 pub(crate) struct Made<'a> {
@@ -26,6 +28,8 @@ pub(crate) struct Made<'a> {
     pub(crate) directory: PathBuf,
     /// The user outside that must own what is in it; `None` when it is the caller.
     pub(crate) owner: Option<RangeInclusive<u32>>,
+    /// A directory on the same file system that no builder can enter, or the store directory.
+    pub(crate) aside: PathBuf,
     /// Where outputs are copied to first, if the builder could pass an open file of theirs to a process that
     /// outlives it, and which could then change what is valid.
     pub(crate) copies: Option<&'a Path>,
@@ -50,36 +54,98 @@ pub(crate) fn missing(request: &Request<'_>, made: &Made<'_>) -> Option<(OutputN
         .map(|(name, path)| (name.clone(), path.clone()))
 }
 
-/// Registers every output that is not valid yet, built as `record` says.
+/// What becomes valid, and its files.
+pub(crate) struct Kept {
+    info: PathInfo,
+    tree: PathBuf,
+}
+
+/// Registers every output that is not valid yet, built as `record` says; `valid` are known to be already.
+///
+/// Returns the paths of all outputs.
 pub(crate) fn keep(
     store: &LocalStore,
     request: &Request<'_>,
     made: &Made<'_>,
     inputs: &BTreeSet<StorePath>,
-    valid: &BTreeSet<StorePath>,
+    valid: &BTreeMap<OutputName, StorePath>,
     record: BuildRecord,
-) -> Result<(), BuildFailure> {
+) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
     let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
     let mut inodes = Inodes::default();
-    let mut infos = BTreeMap::new();
-    for (name, path) in &request.outputs {
-        let (tree, kept) = (made.path(path), made.kept(path));
+    for path in request.outputs.values() {
+        let tree = made.path(path);
         refuse_writable(request, &tree)?;
         local_store::canonicalise(&tree, made.owner.clone(), &mut inodes).map_err(failed)?;
-        if kept != tree {
-            local_store::copy_tree(&tree, &kept).map_err(failed)?;
-        }
-        infos.insert(name.clone(), describe(request, name, path, &kept, inputs)?);
     }
+    let outputs = match request.kind {
+        Kind::Known => known(request, made, inputs)?,
+        Kind::Floating | Kind::Impure => floating::finish(store, request, made, inputs, valid)?,
+    };
+    let infos: BTreeMap<OutputName, PathInfo> =
+        outputs.iter().map(|(name, kept)| (name.clone(), kept.info.clone())).collect();
     checks::check(store, request, &infos)?;
-    let new: Vec<PathInfo> = infos.into_values().filter(|info| !valid.contains(&info.path)).collect();
-    for info in &new {
-        let tree = made.kept(&info.path);
+    let paths: BTreeMap<OutputName, StorePath> =
+        infos.into_iter().map(|(name, info)| (name, info.path)).collect();
+    let all: BTreeSet<StorePath> = paths.values().cloned().collect();
+    let in_order: Vec<&StorePath> = all.iter().collect();
+    // The locks of paths that were known are held already.
+    let _locks = match request.kind {
+        Kind::Known => None,
+        Kind::Floating | Kind::Impure => {
+            store.temp_roots(&all.iter().cloned().collect::<Vec<_>>()).map_err(failed)?;
+            Some(store.lock(&in_order).map_err(failed)?)
+        }
+    };
+    let mut present = store.valid_among(&all).map_err(failed)?;
+    let mut new = Vec::new();
+    for Kept { info, tree } in outputs.into_values() {
+        // Two outputs with the same contents are one path.
+        if !present.insert(info.path.clone()) {
+            if request.kind != Kind::Known {
+                local_store::remove_tree(&tree).map_err(failed)?;
+            }
+            continue;
+        }
         if tree != store.real_path(&info.path) {
             store.move_into_place(&tree, &info.path).map_err(failed)?;
         }
+        new.push(info);
     }
-    store.register_built(&new, Vec::new(), record).map_err(failed)
+    let realisations = realisations(request, &paths);
+    store.register_built(&new, realisations, record).map_err(failed)?;
+    Ok(paths)
+}
+
+/// What is entered in the build trace: nothing of what is known without, or is built each time.
+fn realisations(request: &Request<'_>, paths: &BTreeMap<OutputName, StorePath>) -> Vec<Realisation> {
+    let outputs = paths.iter().filter(|_| request.kind == Kind::Floating);
+    let realise = |(name, path): (&OutputName, &StorePath)| Realisation {
+        drv: request.drv.clone(),
+        output: name.to_string(),
+        path: path.clone(),
+        signatures: Vec::new(),
+    };
+    outputs.map(realise).collect()
+}
+
+/// Outputs whose paths were known before.
+fn known(
+    request: &Request<'_>,
+    made: &Made<'_>,
+    inputs: &BTreeSet<StorePath>,
+) -> Result<BTreeMap<OutputName, Kept>, BuildFailure> {
+    let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
+    let mut outputs = BTreeMap::new();
+    for (name, path) in &request.outputs {
+        let (tree, kept) = (made.path(path), made.kept(path));
+        if kept != tree {
+            local_store::copy_tree(&tree, &kept).map_err(failed)?;
+        }
+        let info = describe(request, name, path, &kept, inputs)?;
+        outputs.insert(name.clone(), Kept { info, tree: kept });
+    }
+    Ok(outputs)
 }
 
 /// Refuses an output that others could have changed meanwhile, as Nix does.
@@ -104,14 +170,7 @@ fn describe(
     tree: &Path,
     inputs: &BTreeSet<StorePath>,
 ) -> Result<PathInfo, BuildFailure> {
-    let is_scanned = !request.options.discards_references(name);
-    let candidates = inputs.iter().chain(request.outputs.values()).filter(|_| is_scanned).cloned();
-    let mut pass =
-        Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) };
-    nar::dump(tree, &mut pass)
-        .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
-    let (nar_hash, nar_size) = pass.hash.finish();
-    let references = pass.references.finish();
+    let Scanned { nar_hash, nar_size, references } = scan(request, name, tree, inputs)?;
     let content_address = match &request.derivation.outputs[name] {
         Output::Fixed { method, hash, .. } => {
             if let Some(reference) = references.first() {
@@ -120,12 +179,22 @@ fn describe(
                     reference: reference.clone(),
                 });
             }
-            check_fixed(request, tree, *method, hash, &nar_hash)?;
+            check_fixed(request, path, tree, *method, hash, &nar_hash)?;
             Some(ContentAddress { method: *method, hash: *hash })
         }
         _ => None,
     };
-    Ok(PathInfo {
+    Ok(info(request, path, (nar_hash, nar_size), references, content_address))
+}
+
+fn info(
+    request: &Request<'_>,
+    path: &StorePath,
+    (nar_hash, nar_size): (Hash, u64),
+    references: BTreeSet<StorePath>,
+    content_address: Option<ContentAddress>,
+) -> PathInfo {
+    PathInfo {
         path: path.clone(),
         nar_hash,
         nar_size,
@@ -135,7 +204,31 @@ fn describe(
         ultimate: true,
         signatures: Vec::new(),
         content_address,
-    })
+    }
+}
+
+/// What one pass over an archive tells.
+struct Scanned {
+    nar_hash: Hash,
+    nar_size: u64,
+    /// Inputs, and outputs where the builder has made them.
+    references: BTreeSet<StorePath>,
+}
+
+fn scan(
+    request: &Request<'_>,
+    name: &OutputName,
+    tree: &Path,
+    inputs: &BTreeSet<StorePath>,
+) -> Result<Scanned, BuildFailure> {
+    let is_scanned = !request.options.discards_references(name);
+    let candidates = inputs.iter().chain(request.outputs.values()).filter(|_| is_scanned).cloned();
+    let mut pass =
+        Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) };
+    nar::dump(tree, &mut pass)
+        .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
+    let (nar_hash, nar_size) = pass.hash.finish();
+    Ok(Scanned { nar_hash, nar_size, references: pass.references.finish() })
 }
 
 /// Pushes every byte through the hash and the scanner.
@@ -158,19 +251,16 @@ impl Write for Pass {
 
 fn check_fixed(
     request: &Request<'_>,
+    path: &StorePath,
     tree: &Path,
     method: Method,
     specified: &Hash,
     nar_hash: &Hash,
 ) -> Result<(), BuildFailure> {
-    let got = match method {
-        Method::Flat => hash_file(request, tree, specified.algorithm())?,
-        Method::Nar if specified.algorithm() == HashAlgorithm::Sha256 => *nar_hash,
-        Method::Nar => hash_archive(request, tree, specified.algorithm())?,
-        Method::Text | Method::Git => {
-            let what = format!("a fixed output of the method `{}`", method.prefix().trim_end_matches(':'));
-            return Err(BuildFailure::Unsupported { drv: request.drv.clone(), what });
-        }
+    let got = match (method, specified.algorithm()) {
+        (Method::Nar, HashAlgorithm::Sha256) => *nar_hash,
+        // It does not refer to itself, which was looked for.
+        (method, algorithm) => content(request, tree, method, algorithm, path, &[])?.hash,
     };
     if got == *specified {
         return Ok(());
@@ -178,22 +268,20 @@ fn check_fixed(
     Err(BuildFailure::Hash { drv: request.drv.clone(), specified: *specified, got })
 }
 
-fn hash_file(request: &Request<'_>, file: &Path, algorithm: HashAlgorithm) -> Result<Hash, BuildFailure> {
-    let failed = |source| BuildFailure::File { action: "read", path: file.to_owned(), source };
-    let metadata = fs::symlink_metadata(file).map_err(failed)?;
-    if !metadata.is_file() || metadata.permissions().mode() & 0o111 != 0 {
-        return Err(BuildFailure::NotFlat { drv: request.drv.clone() });
-    }
-    let mut sink = HashSink::new(algorithm);
-    io::copy(&mut File::open(file).map_err(failed)?, &mut sink).map_err(failed)?;
-    Ok(sink.finish().0)
-}
-
-fn hash_archive(request: &Request<'_>, tree: &Path, algorithm: HashAlgorithm) -> Result<Hash, BuildFailure> {
-    let mut sink = HashSink::new(algorithm);
-    nar::dump(tree, &mut sink)
-        .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
-    Ok(sink.finish().0)
+/// The hash that an output at `path` is named by; see [`local_store::hash_content`].
+fn content(
+    request: &Request<'_>,
+    tree: &Path,
+    method: Method,
+    algorithm: HashAlgorithm,
+    path: &StorePath,
+    rewrites: &[(Digest, Digest)],
+) -> Result<Modulo, BuildFailure> {
+    let drv = || request.drv.clone();
+    local_store::hash_content(tree, method, algorithm, path.digest(), rewrites).map_err(|error| match error {
+        local_store::Error::NotFlat { .. } => BuildFailure::NotFlat { drv: drv() },
+        source => BuildFailure::Store { drv: drv(), source },
+    })
 }
 
 fn now() -> i64 {

@@ -113,7 +113,8 @@ impl Prepared {
     /// Where its outputs are when it has ended.
     pub(crate) fn made(&self) -> Made<'_> {
         let Some(scratch) = &self.scratch else {
-            return Made { directory: self.real_store.clone(), owner: None, copies: None };
+            let directory = self.real_store.clone();
+            return Made { aside: directory.clone(), directory, owner: None, copies: None };
         };
         // A descriptor is passed by a socket, of one's own network namespace if its name is no path. What a helper
         // connects are packets, which carry none; so a build with a private network is alone.
@@ -121,6 +122,7 @@ impl Prepared {
         let ids = self.user.as_ref().map(BuildUser::ids);
         Made {
             directory: scratch.store(),
+            aside: scratch.path().to_owned(),
             owner: ids.map(|(uid, _)| uid..=uid + (self.plan.identity.count - 1)),
             copies: (!is_alone).then_some(scratch.path()),
         }

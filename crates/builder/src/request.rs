@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use derivation::{Derivation, Object, Options, OutputName};
+use derivation::{Derivation, Object, Options, Output, OutputName};
 use local_store::LocalStore;
 use sandbox::Ids;
 use settings::{Isolation, Settings, UseChroot};
@@ -20,12 +20,68 @@ pub(crate) struct Request<'a> {
     pub(crate) drv: &'a StorePath,
     pub(crate) derivation: &'a Derivation,
     pub(crate) options: Options,
+    /// Where the builder makes each output: at its path, or at a scratch path if only its contents will tell that.
     pub(crate) outputs: BTreeMap<OutputName, StorePath>,
+    /// When the paths of its outputs become known.
+    pub(crate) kind: Kind,
     /// Whether it is built in a sandbox.
     pub(crate) is_isolated: bool,
 }
 
+/// When the paths of outputs become known; it is the same for all outputs of a derivation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Before they are built.
+    Known,
+    /// When they are built; from then on they are in the build trace.
+    Floating,
+    /// When they are built, and that is each time.
+    Impure,
+}
+
 impl Request<'_> {
+    /// Whether the builder may be given a network and variables of the caller: its output is promised, or nobody relies
+    /// on it to be the same again.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.derivation.is_fixed() || self.kind == Kind::Impure
+    }
+
+    /// What is locked while it is built.
+    pub(crate) fn locks(&self) -> Vec<String> {
+        let lock = |(name, path): (&OutputName, &StorePath)| match self.kind {
+            Kind::Known => path.to_string(),
+            Kind::Floating | Kind::Impure => format!("{}.{name}", self.drv),
+        };
+        self.outputs.iter().map(lock).collect()
+    }
+
+    /// The outputs that need not be built, with their paths.
+    pub(crate) fn valid(
+        &self,
+        store: &LocalStore,
+    ) -> Result<BTreeMap<OutputName, StorePath>, local_store::Error> {
+        let mut known = match self.kind {
+            Kind::Known => self.outputs.clone(),
+            Kind::Floating => self.traced(store)?,
+            Kind::Impure => BTreeMap::new(),
+        };
+        let valid = store.valid_among(&known.values().cloned().collect())?;
+        known.retain(|_, path| valid.contains(path));
+        Ok(known)
+    }
+
+    /// What the outputs were when they were built, as far as that cannot be deleted any more.
+    fn traced(&self, store: &LocalStore) -> Result<BTreeMap<OutputName, StorePath>, local_store::Error> {
+        let traced = store.realisations(&BTreeSet::from([self.drv.clone()]))?;
+        let known: BTreeMap<OutputName, StorePath> = traced
+            .into_iter()
+            .filter_map(|realisation| Some((realisation.output.parse().ok()?, realisation.path)))
+            .filter(|(name, _)| self.outputs.contains_key(name))
+            .collect();
+        store.temp_roots(&known.values().cloned().collect::<Vec<_>>())?;
+        Ok(known)
+    }
+
     /// The path of what an attribute names.
     pub(crate) fn path_of(&self, store: &LocalStore, object: &Object) -> Result<StorePath, BuildFailure> {
         let link = match object {
@@ -79,8 +135,8 @@ pub(crate) fn check<'a>(
         check_size(settings)?;
         check_open(store, Path::new(HOMELESS))?;
     }
-    let outputs = known_outputs(drv, derivation)?;
-    Ok(Request { drv, derivation, options, outputs, is_isolated })
+    let (kind, outputs) = outputs(store, drv, derivation)?;
+    Ok(Request { drv, derivation, options, outputs, kind, is_isolated })
 }
 
 /// Whether it is built in a sandbox, or why not at all.
@@ -147,7 +203,10 @@ fn check_features(
         check_range(drv, settings, host)?;
     }
     let has = |feature: &[u8]| {
-        is_range(feature) || settings.system_features.iter().any(|known| known.as_bytes() == feature)
+        // What Nix wants of a machine that builds floating outputs, and says in words in some derivations.
+        is_range(feature)
+            || feature == b"ca-derivations"
+            || settings.system_features.iter().any(|known| known.as_bytes() == feature)
     };
     match options.required_system_features.iter().find(|feature| !has(feature)) {
         None => Ok(()),
@@ -219,18 +278,42 @@ fn check_open(store: &LocalStore, homeless: &Path) -> Result<(), BuildFailure> {
     Err(BuildFailure::Open { reason })
 }
 
-fn known_outputs(
+/// When the paths of the outputs become known, and where the builder makes them.
+fn outputs(
+    store: &LocalStore,
     drv: &StorePath,
     derivation: &Derivation,
-) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
-    let known = derivation.outputs.iter().map(|(name, output)| match output.path() {
-        Some(path) => Ok((name.clone(), path.clone())),
-        None => Err(BuildFailure::Unsupported {
-            drv: drv.clone(),
-            what: format!("building its output `{name}`, whose path is not known before,"),
-        }),
-    });
-    known.collect()
+) -> Result<(Kind, BTreeMap<OutputName, StorePath>), BuildFailure> {
+    let attribute = |problem| BuildFailure::Attribute { drv: drv.clone(), problem };
+    let mut kinds = BTreeMap::new();
+    let mut outputs = BTreeMap::new();
+    for (name, output) in &derivation.outputs {
+        let (kind, path) = match output {
+            Output::InputAddressed(path) | Output::Fixed { path, .. } => (Kind::Known, path.clone()),
+            Output::Floating { .. } | Output::Impure { .. } => {
+                let scratch = store.store_dir().scratch_path(drv, name.as_str());
+                let path = scratch.map_err(|error| attribute(format!("its output `{name}`: {error}")))?;
+                match output {
+                    Output::Impure { .. } => (Kind::Impure, path),
+                    _ => (Kind::Floating, path),
+                }
+            }
+            Output::Deferred => {
+                return Err(attribute(format!(
+                    "the path of its output `{name}` depends on outputs that are not built yet"
+                )));
+            }
+        };
+        outputs.insert(name.clone(), path);
+        kinds.insert(name, kind);
+    }
+    let kind = kinds.values().next().copied().unwrap_or(Kind::Known);
+    match kinds.iter().find(|(_, other)| **other != kind) {
+        None => Ok((kind, outputs)),
+        Some((name, _)) => Err(attribute(format!(
+            "its output `{name}` is of another kind than the others; all must be of one"
+        ))),
+    }
 }
 
 /// The closure of everything the derivation takes in.

@@ -1,7 +1,9 @@
 //! Placeholders of a derivation's own outputs become their paths.
 
-use derivation::Derivation;
-use store_path::{StoreDir, placeholder};
+use std::collections::BTreeMap;
+
+use derivation::OutputName;
+use store_path::{StoreDir, StorePath, placeholder};
 
 /// Pairs of a placeholder and what stands for it.
 #[derive(Debug, Default)]
@@ -13,13 +15,12 @@ impl Rewrites {
         Self(pairs.map(|(from, to)| (from.into_bytes(), to.as_bytes().to_vec())).into())
     }
 
-    /// The rewrites of the outputs whose paths are known.
-    pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
-        let known = derivation.outputs.iter().filter_map(|(name, output)| {
-            let path = store_dir.print(output.path()?);
-            Some((placeholder(name.as_str()).into_bytes(), path.into_bytes()))
-        });
-        Self(known.collect())
+    /// The rewrites of a derivation's own outputs, which its builder makes at these paths.
+    pub(crate) fn of(outputs: &BTreeMap<OutputName, StorePath>, store_dir: &StoreDir) -> Self {
+        let pair = |(name, path): (&OutputName, &StorePath)| {
+            (placeholder(name.as_str()).into_bytes(), store_dir.print(path).into_bytes())
+        };
+        Self(outputs.iter().map(pair).collect())
     }
 
     /// `text` with every placeholder replaced.

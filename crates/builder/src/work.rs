@@ -55,7 +55,7 @@ impl<'a> Work<'a> {
         request: &'a Request<'a>,
         inputs: BTreeSet<StorePath>,
     ) -> Self {
-        let rewrites = Rewrites::of(request.derivation, context.store.store_dir());
+        let rewrites = Rewrites::of(&request.outputs, context.store.store_dir());
         let host_deps = match request.is_isolated {
             true => host_deps::binds(&request.options.impure_host_deps),
             false => Vec::new(),
@@ -108,10 +108,10 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Fixed-output builds may be given a way to the outside; nobody else is.
+    /// Fixed-output and impure builds may be given a way to the outside; nobody else is.
     pub(crate) fn network(&self) -> Network {
         let Context { settings, host, .. } = *self.context;
-        if !self.request.derivation.is_fixed() {
+        if !self.request.is_connected() {
             return Network::Loopback;
         }
         match (settings.fod_network, &host.uplink) {
@@ -207,7 +207,8 @@ impl<'a> Work<'a> {
     /// What its environment depends on beside the derivation.
     fn surroundings<'s>(&'s self, inside: &'s Path) -> Surroundings<'s> {
         let host = self.context.host;
-        let impure = self.request.options.impure_env_vars.iter().map(|name| {
+        let asked = self.request.options.impure_env_vars.iter().filter(|_| self.request.is_connected());
+        let impure = asked.map(|name| {
             let value = host.environment.get(name).cloned().unwrap_or_default();
             (name.clone(), value)
         });

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use store_path::{Hash, StorePath};
+use store_path::{Hash, HashAlgorithm, StorePath};
 
 use crate::roots::Root;
 
@@ -108,6 +108,22 @@ pub enum Error {
     Kind {
         /// The file in question.
         path: PathBuf,
+    },
+
+    /// What is hashed as one plain file is something else.
+    #[error("`{}` is not a regular file without execute permission, as which it should be hashed", path.display())]
+    NotFlat {
+        /// What is there.
+        path: PathBuf,
+    },
+
+    /// Git hashes by two algorithms only.
+    #[error("cannot hash `{}` as git does by {algorithm}: git has sha1 and sha256 only", path.display())]
+    GitAlgorithm {
+        /// What was to be hashed.
+        path: PathBuf,
+        /// The algorithm asked for.
+        algorithm: HashAlgorithm,
     },
 
     /// A file in an output that its builder did not make: a hard link to something else.

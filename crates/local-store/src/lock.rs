@@ -2,13 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "locks are files in the store directory")]
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
-use store_path::StorePath;
 
 use crate::error::Error;
 use crate::open_file::{lock, open_lock_file, try_lock};
@@ -32,20 +32,23 @@ impl LocalStore {
     /// Locks all of `paths`, waiting for whoever holds one of them.
     ///
     /// The order is that of the paths, here and in Nix, so that two who want the same ones cannot wait for
-    /// each other. For the same reason nobody who holds a `PathLock` may ask for another.
-    pub fn lock(&self, paths: &[StorePath]) -> Result<PathLock, Error> {
+    /// each other. For the same reason nobody who holds a `PathLock` may ask for another, but for this:
+    ///
+    /// An output whose path only its build will tell is locked as `<derivation>.<output>`, as in Nix. Whoever holds such
+    /// locks may ask for those of paths, once: nobody does it the other way round.
+    pub fn lock<T: Display>(&self, paths: &[T]) -> Result<PathLock, Error> {
         let locked = self.take_locks(paths, Wait::Block)?;
         Ok(locked.expect("a lock that waits is taken or fails"))
     }
 
     /// Locks all of `paths`, or none and returns `None` when somebody holds one of them.
-    pub fn try_lock(&self, paths: &[StorePath]) -> Result<Option<PathLock>, Error> {
+    pub fn try_lock<T: Display>(&self, paths: &[T]) -> Result<Option<PathLock>, Error> {
         self.take_locks(paths, Wait::GiveUp)
     }
 
-    fn take_locks(&self, paths: &[StorePath], wait: Wait) -> Result<Option<PathLock>, Error> {
+    fn take_locks<T: Display>(&self, paths: &[T], wait: Wait) -> Result<Option<PathLock>, Error> {
         let mut taken = PathLock { files: Vec::new() };
-        for path in paths.iter().collect::<BTreeSet<_>>() {
+        for path in paths.iter().map(ToString::to_string).collect::<BTreeSet<_>>() {
             let file = self.location().real_store.join(format!("{path}.lock"));
             match take(&file, wait)? {
                 Some(lock) => taken.files.push((file, lock)),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use store_path::{Hash, HashAlgorithm, HashSink};
+use store_path::{Digest, Hash, HashAlgorithm, HashSink, Rewriter};
 
 use crate::error::Error;
 use crate::part::Part;
@@ -52,10 +52,26 @@ pub(crate) fn processors() -> usize {
 ///
 /// Reading and writing overlap: one thread archives into a pipe, this one unpacks from it.
 pub(crate) fn copy(source: &Path, part: &Part, target: &Path) -> Result<(Hash, u64), Error> {
+    copy_rewritten(source, part, target, &[])
+}
+
+/// Does the same, and replaces the first of each pair of `rewrites` by the second on the way.
+pub(crate) fn copy_rewritten(
+    source: &Path,
+    part: &Part,
+    target: &Path,
+    rewrites: &[(Digest, Digest)],
+) -> Result<(Hash, u64), Error> {
     let (reader, writer) = io::pipe().map_err(Error::file("copy", source))?;
     thread::scope(|scope| {
         let archive = move || {
             let mut sink = Tee { hash: HashSink::new(HashAlgorithm::Sha256), pipe: writer };
+            if !rewrites.is_empty() {
+                let mut rewriter = Rewriter::new(sink, rewrites.iter().copied());
+                part.dump(source, &mut rewriter)?;
+                let failed = |error| nar::DumpError::Sink { path: source.to_owned(), source: error };
+                return Ok(rewriter.finish().map_err(failed)?.hash.finish());
+            }
             part.dump(source, &mut sink).map(|_| sink.hash.finish())
         };
         let archiving =

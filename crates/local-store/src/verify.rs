@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use store_path::{Hash, PathInfo, StorePath};
+use store_path::{ContentAddress, Hash, HashAlgorithm, Method, PathInfo, StorePath};
 
 use crate::add::hash_tree;
+use crate::content::hash_content;
 use crate::error::Error;
 use crate::store::LocalStore;
 use crate::threads::{on_each, processors};
@@ -41,6 +42,15 @@ pub enum Damage {
         /// The hash of what is on disk.
         computed: Hash,
     },
+
+    /// The contents are as they were registered, but their content address is not that of this path.
+    #[error(
+        "its content address is stated as `{stated}`, and that is not what its contents and its path say"
+    )]
+    Misaddressed {
+        /// The address in the database.
+        stated: Box<ContentAddress>,
+    },
 }
 
 impl LocalStore {
@@ -65,9 +75,34 @@ impl LocalStore {
             Err(source) => Some(Damage::Unreadable { source }),
             Ok((computed, _)) => {
                 let stated = info.nar_hash;
-                (computed != stated).then_some(Damage::Changed { stated, computed })
+                match computed == stated {
+                    false => Some(Damage::Changed { stated, computed }),
+                    true => self.check_address(info),
+                }
             }
         }
+    }
+
+    /// Whether the path of a content-addressed object follows from its contents.
+    fn check_address(&self, info: &PathInfo) -> Option<Damage> {
+        let stated = info.content_address?;
+        let ContentAddress { method, hash } = stated;
+        let mut others = info.references.clone();
+        let refers_to_itself = others.remove(&info.path);
+        let own = info.path.digest();
+        // An archive without its own digest in it was hashed already.
+        let holds = match (method, hash.algorithm()) {
+            (Method::Nar, HashAlgorithm::Sha256) if !refers_to_itself => hash == info.nar_hash,
+            (_, algorithm) => match hash_content(&self.real_path(&info.path), method, algorithm, own, &[]) {
+                // Without offsets, as some releases of Nix have made it.
+                Ok(modulo) => hash == modulo.hash || hash == modulo.without_offsets,
+                Err(Error::NotFlat { .. } | Error::GitAlgorithm { .. }) => false,
+                Err(source) => return Some(Damage::Unreadable { source }),
+            },
+        };
+        let path = self.store_dir().addressed_path(info.path.name(), &stated, &others, refers_to_itself);
+        (!holds || path.as_ref() != Some(&info.path))
+            .then(|| Damage::Misaddressed { stated: Box::new(stated) })
     }
 
     fn is_deleted(&self, path: &StorePath) -> bool {
@@ -79,7 +114,7 @@ impl LocalStore {
 #[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 mod tests {
     use super::*;
-    use crate::store::tests::scratch_store;
+    use crate::store::tests::{placed, scratch_store, some_path};
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -97,9 +132,47 @@ mod tests {
         thorough.retain(|(path, damage)| match damage {
             Damage::Changed { .. } => *path != changed,
             Damage::Missing => *path != gone,
-            Damage::Unreadable { .. } => true,
+            Damage::Unreadable { .. } | Damage::Misaddressed { .. } => true,
         });
         assert!(thorough.is_empty(), "{thorough:?}");
         assert!(store.is_valid(&fine).unwrap());
+    }
+
+    #[test]
+    fn a_content_address_has_to_be_that_of_the_path() {
+        let (_scratch, store) = scratch_store();
+        // Made as a build makes it: hashed modulo its own digest, which is rewritten then.
+        let before = some_path("before");
+        let text = |path: &StorePath| format!("\n{path}, {path}\n");
+        let draft = store.location().real_store.join("draft");
+        fs::write(&draft, text(&before)).unwrap();
+        let algorithm = HashAlgorithm::Sha256;
+        let modulo = hash_content(&draft, Method::Nar, algorithm, before.digest(), &[]).unwrap();
+        fs::remove_file(&draft).unwrap();
+        let name = "loop".parse().unwrap();
+        for hash in [modulo.hash, modulo.without_offsets] {
+            let address = ContentAddress { method: Method::Nar, hash };
+            let path = store.store_dir().addressed_path(&name, &address, &BTreeSet::new(), true).unwrap();
+            fs::write(store.real_path(&path), text(&path).replace("-loop", "-before")).unwrap();
+            let (nar_hash, nar_size) = hash_tree(&store.real_path(&path)).unwrap();
+            let info = PathInfo {
+                references: BTreeSet::from([path.clone()]),
+                content_address: Some(address),
+                nar_hash,
+                nar_size,
+                path,
+                ..placed(&store, "other", &[])
+            };
+            store.register(&[info]).unwrap();
+        }
+        assert!(store.verify(true).unwrap().damaged.is_empty());
+        let info = PathInfo {
+            content_address: Some(ContentAddress { method: Method::Nar, hash: modulo.hash }),
+            ..placed(&store, "wrong", &[])
+        };
+        store.register(&[info]).unwrap();
+        assert!(store.verify(false).unwrap().damaged.is_empty());
+        let damaged = store.verify(true).unwrap().damaged;
+        assert!(matches!(&damaged[..], [(path, Damage::Misaddressed { .. })] if *path == some_path("wrong")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Digest, Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath};
+use crate::{ContentAddress, Digest, Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath};
 
 impl StoreDir {
     /// Returns the path of any kind of object: `kind` and `inner` say what it is, and everything below says
@@ -46,6 +46,43 @@ impl StoreDir {
                 self.make_path("output:out", &inner, name)
             }
         }
+    }
+
+    /// Returns the path of an object with this content address, which refers to `references`, and perhaps to itself.
+    ///
+    /// `None` if such an address has no room for that: only archives by SHA-256 and texts may refer to anything, and
+    /// only the former to themselves.
+    pub fn addressed_path(
+        &self,
+        name: &Name,
+        address: &ContentAddress,
+        references: &BTreeSet<StorePath>,
+        self_reference: bool,
+    ) -> Option<StorePath> {
+        let ContentAddress { method, hash } = address;
+        match (method, hash.algorithm()) {
+            (Method::Nar, HashAlgorithm::Sha256) => {
+                Some(self.source_path(name, hash, references, self_reference))
+            }
+            (Method::Text, HashAlgorithm::Sha256) if !self_reference => {
+                Some(self.text_path(name, hash, references))
+            }
+            (Method::Text, _) => None,
+            _ if references.is_empty() && !self_reference => Some(self.fixed_path(name, *method, hash)),
+            _ => None,
+        }
+    }
+
+    /// Returns where a builder makes an output of `drv` whose path only its contents will tell.
+    pub fn scratch_path(&self, drv: &StorePath, output: &str) -> Result<StorePath, NameError> {
+        let file = drv.name().as_str();
+        let derivation: Name = file.strip_suffix(".drv").unwrap_or(file).parse()?;
+        let nothing = Hash::from_bytes(HashAlgorithm::Sha256, &[0; 32]);
+        Ok(self.make_path(
+            &format!("rewrite:{drv}:name:{output}"),
+            &nothing,
+            &output_name(&derivation, output)?,
+        ))
     }
 
     /// Returns the path of an output that is named by how it is built: `modulo` is the hash of its derivation,
@@ -160,5 +197,42 @@ mod tests {
             elsewhere.source_path(&name("source"), &hash, &none, false),
             StoreDir::default().source_path(&name("source"), &hash, &none, false)
         );
+    }
+
+    #[test]
+    fn only_some_addresses_have_room_for_references() {
+        let store_dir = StoreDir::default();
+        let one = BTreeSet::from(["g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-bar".parse().unwrap()]);
+        let none = BTreeSet::new();
+        let path = |method, algorithm, references: &BTreeSet<_>, itself| {
+            let address = ContentAddress { method, hash: Hash::of(algorithm, b"(...)") };
+            store_dir.addressed_path(&name("foo"), &address, references, itself).map(|path| path.to_string())
+        };
+        let expected = "n5wkd9frr45pa74if5gpz9j7mifg27fh-foo";
+        assert_eq!(path(Method::Nar, HashAlgorithm::Sha256, &one, true).as_deref(), Some(expected));
+        assert!(path(Method::Text, HashAlgorithm::Sha256, &one, false).is_some());
+        for (method, algorithm, itself) in [
+            (Method::Text, HashAlgorithm::Sha256, true),
+            (Method::Nar, HashAlgorithm::Sha1, false),
+            (Method::Flat, HashAlgorithm::Sha256, false),
+            (Method::Git, HashAlgorithm::Sha1, false),
+        ] {
+            assert_eq!(path(method, algorithm, &one, itself), None, "{method} {algorithm} {itself}");
+            assert_eq!(path(method, algorithm, &none, false).is_some(), true, "{method} {algorithm}");
+        }
+    }
+
+    #[test]
+    fn scratch_paths_differ_with_derivation_and_output() {
+        let store_dir = StoreDir::default();
+        let drv: StorePath = "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-foo.drv".parse().unwrap();
+        let path = |output| store_dir.scratch_path(&drv, output).unwrap();
+        assert_eq!((path("out").name(), path("dev").name()), (&name("foo"), &name("foo-dev")));
+        assert_ne!(path("out").digest(), path("dev").digest());
+        // As the fingerprint says, made here by hand.
+        let zeros = "0".repeat(64);
+        let fingerprint = format!("rewrite:{drv}:name:dev:sha256:{zeros}:/nix/store:foo-dev");
+        let hash = Hash::of(HashAlgorithm::Sha256, fingerprint.as_bytes());
+        assert_eq!(path("dev").digest(), &Digest::fold(hash.as_bytes()));
     }
 }

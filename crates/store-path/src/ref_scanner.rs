@@ -1,22 +1,12 @@
 //! Finding the store paths that some bytes refer to.
 //!
-//! An object refers to a path when the 32 characters of its digest occur anywhere in the object. Looking at
-//! every byte would cost as much as hashing them; a scan that skips by the characters it sees crawls on
-//! hexadecimal text, where every character could be part of a digest. So this one looks at eight bytes in
-//! every 24, whatever they are: any 32 bytes in a row contain eight that begin at a multiple of [`STRIDE`]. All
-//! the eights that a digest can show there are known beforehand, and a bit set tells nearly always that the
-//! ones seen are not among them.
+//! An object refers to a path when the 32 characters of its digest occur anywhere in the object.
 
 use std::collections::BTreeSet;
 use std::io;
 
+use crate::matcher::{Matcher, STRIDE};
 use crate::{Digest, StorePath};
-
-/// How many bytes are looked at in one go.
-const GRAM: usize = 8;
-
-/// From one look to the next: any digest covers one gram in full.
-const STRIDE: usize = Digest::TEXT_LEN - GRAM;
 
 /// The most bytes before a gram that may belong to the digest around it.
 const BEFORE: usize = STRIDE - 1;
@@ -29,6 +19,7 @@ const MAX_TAIL: usize = BEFORE + Digest::TEXT_LEN - 1;
 /// Memory is about a kilobyte for each candidate, and none for the bytes.
 #[derive(Clone, Debug)]
 pub struct RefScanner {
+    candidates: Vec<Candidate>,
     matcher: Matcher,
     /// The end of what was written, from [`BEFORE`] bytes before the next gram to look at.
     tail: Vec<u8>,
@@ -39,21 +30,25 @@ pub struct RefScanner {
 impl RefScanner {
     /// Starts to look for `candidates`.
     pub fn new(candidates: impl IntoIterator<Item = StorePath>) -> Self {
-        let matcher = Matcher::new(candidates.into_iter().map(Candidate::new).collect());
-        Self { matcher, tail: Vec::with_capacity(4 * MAX_TAIL), next: 0 }
+        let candidates: Vec<_> =
+            candidates.into_iter().map(|path| Candidate { path, found: false }).collect();
+        let matcher =
+            Matcher::new(candidates.iter().map(|candidate| candidate.path.digest().text()).collect());
+        Self { candidates, matcher, tail: Vec::with_capacity(4 * MAX_TAIL), next: 0 }
     }
 
     /// Returns the candidates that occurred.
     pub fn finish(mut self) -> BTreeSet<StorePath> {
         // The last grams may lie in the middle of a digest. No digest has a zero in it, so room is all this adds.
         self.scan_with_tail(&[0; STRIDE]);
-        self.matcher.candidates.into_iter().filter(|one| one.found).map(|one| one.path).collect()
+        self.candidates.into_iter().filter(|one| one.found).map(|one| one.path).collect()
     }
 
     /// Scans what crosses from the last write into this one, by making one piece of them.
     fn scan_with_tail(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
-        self.next = self.matcher.scan(&self.tail, self.next);
+        let candidates = &mut self.candidates;
+        self.next = self.matcher.scan(&self.tail, self.next, |found, _| candidates[found].found = true);
     }
 
     fn forget_scanned(&mut self) {
@@ -71,7 +66,8 @@ impl io::Write for RefScanner {
             self.scan_with_tail(&bytes[..MAX_TAIL]);
             // Whatever the next gram needs is in `bytes` now, so the rest is scanned where it is.
             let next = self.next + MAX_TAIL - self.tail.len();
-            let next = self.matcher.scan(bytes, next);
+            let candidates = &mut self.candidates;
+            let next = self.matcher.scan(bytes, next, |found, _| candidates[found].found = true);
             self.tail.clear();
             self.tail.extend_from_slice(&bytes[next - BEFORE..]);
             self.next = BEFORE;
@@ -85,113 +81,11 @@ impl io::Write for RefScanner {
     }
 }
 
-/// The candidates, and how to recognise them by a gram.
-#[derive(Clone, Debug)]
-struct Matcher {
-    candidates: Vec<Candidate>,
-    filter: Filter,
-    /// In the order of their text.
-    grams: Vec<Gram>,
-}
-
+/// A path to look for.
 #[derive(Clone, Debug)]
 struct Candidate {
     path: StorePath,
-    text: [u8; Digest::TEXT_LEN],
     found: bool,
-}
-
-impl Candidate {
-    fn new(path: StorePath) -> Self {
-        Self { text: path.digest().text(), path, found: false }
-    }
-}
-
-/// Eight bytes that may stand at a multiple of [`STRIDE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Gram {
-    text: u64,
-    candidate: usize,
-    /// Where in the candidate's digest they begin.
-    offset: usize,
-}
-
-impl Matcher {
-    fn new(candidates: Vec<Candidate>) -> Self {
-        let mut grams = Vec::with_capacity(candidates.len() * STRIDE);
-        for (candidate, Candidate { text, .. }) in candidates.iter().enumerate() {
-            let windows = text.windows(GRAM).take(STRIDE).enumerate();
-            grams.extend(windows.map(|(offset, text)| Gram { text: gram_at(text), candidate, offset }));
-        }
-        grams.sort_unstable();
-        Self { candidates, filter: Filter::new(&grams), grams }
-    }
-
-    /// Looks at each gram of `window`, from the one at `at` on, that has room for a digest behind its begin.
-    ///
-    /// Returns where the first one begins that has not. Nearly all the time of a scan is spent in this loop.
-    fn scan(&mut self, window: &[u8], at: usize) -> usize {
-        let Some(rest) = window.get(at..window.len().saturating_sub(GRAM)) else { return at };
-        let mut strides = rest.chunks_exact(STRIDE).map(gram_at).enumerate();
-        while let Some((index, gram)) = strides.find(|(_, gram)| self.filter.may_contain(*gram)) {
-            self.look_closer(window, at + index * STRIDE, gram);
-        }
-        at + rest.len() / STRIDE * STRIDE
-    }
-
-    fn look_closer(&mut self, window: &[u8], at: usize, gram: u64) {
-        let first = self.grams.partition_point(|known| known.text < gram);
-        for known in self.grams[first..].iter().take_while(|known| known.text == gram) {
-            let candidate = &mut self.candidates[known.candidate];
-            let start = at.checked_sub(known.offset);
-            let occurrence = start.and_then(|start| window.get(start..start + Digest::TEXT_LEN));
-            candidate.found |= occurrence == Some(&candidate.text[..]);
-        }
-    }
-}
-
-/// The number that stands for the first [`GRAM`] bytes of `text`.
-fn gram_at(text: &[u8]) -> u64 {
-    u64::from_le_bytes(*text.first_chunk().expect("the caller left room for a gram"))
-}
-
-/// A set of bits, of which two in one word are set for every known gram, and for few others.
-#[derive(Clone, Debug)]
-struct Filter {
-    /// As many as a power of two.
-    words: Vec<u64>,
-}
-
-impl Filter {
-    /// Few enough to stay in the processor's caches for thousands of candidates, and enough to look up only one
-    /// in some hundred unknown grams in vain.
-    const BITS_PER_GRAM: usize = 32;
-
-    fn new(grams: &[Gram]) -> Self {
-        // At least a page of memory: a few candidates should be looked up almost never.
-        let bits = (grams.len() * Self::BITS_PER_GRAM).next_power_of_two().max(1 << 15);
-        let mut filter = Self { words: vec![0; bits / 64] };
-        for gram in grams {
-            let (word, [first, second]) = filter.place(gram.text);
-            filter.words[word] |= 1 << first | 1 << second;
-        }
-        filter
-    }
-
-    /// Which bits of which word stand for `gram`.
-    fn place(&self, gram: u64) -> (usize, [u64; 2]) {
-        // The golden ratio spreads even texts that differ in one bit, and best into the upper bits. The shifts
-        // are constant, since the processor is slower at others.
-        let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let word = (hash >> 32) as usize & (self.words.len() - 1);
-        (word, [hash >> 58, hash >> 52 & 63])
-    }
-
-    fn may_contain(&self, gram: u64) -> bool {
-        let (word, [first, second]) = self.place(gram);
-        let word = self.words[word];
-        word >> first & word >> second & 1 != 0
-    }
 }
 
 #[cfg(test)]
