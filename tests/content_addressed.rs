@@ -123,7 +123,8 @@ fn a_sandbox_is_that_of_what_is_built() {
     let expected = format!("the path of `{}^out`", &leaf["/nix/store/".len()..]);
     assert!(said.contains(&expected) && said.contains("`store build` it first"), "{said}");
     // Stepping in builds what it takes, and not itself.
-    let inside = scene.run(&["sandbox", "run", &middle, "--", "/bin/sh", "-c", "read line < $0; echo $line", "/x"]);
+    let inside =
+        scene.run(&["sandbox", "run", &middle, "--", "/bin/sh", "-c", "read line < $0; echo $line", "/x"]);
     assert_eq!(builds(&inside), 1, "{}", inside.stderr);
     assert_eq!(scene.ok(&["query", "--outputs", &middle]), "");
     let out = scene.ok(&["query", "--outputs", &leaf]);
@@ -135,7 +136,8 @@ fn a_sandbox_is_that_of_what_is_built() {
 /// The same graph built by Nix; one of its outputs refers to itself.
 #[test]
 fn nix_comes_to_the_same_paths() {
-    let Some(shell) = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()) else {
+    let Some(shell) = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists())
+    else {
         crate::scene::say("skipped: no `busybox` on this machine");
         return;
     };
@@ -168,7 +170,9 @@ fn nix_comes_to_the_same_paths() {
     };
     let theirs = match nix_run("nix-store", &["--realise", &top]) {
         Ok(out) => out,
-        Err(said) => return crate::scene::say(&format!("skipped: Nix cannot build here: {}", said.trim_end())),
+        Err(said) => {
+            return crate::scene::say(&format!("skipped: Nix cannot build here: {}", said.trim_end()));
+        }
     };
     // Inputs first: each before what refers to it.
     for drv in nix_run("nix-store", &["-qR", &top]).unwrap().lines().filter(|path| path.ends_with(".drv")) {

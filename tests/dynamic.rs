@@ -39,7 +39,8 @@ fn what_a_build_makes_is_built() {
     assert_eq!(fs::read_to_string(scene.real(out)).unwrap(), "inner\n");
     assert_eq!(fs::read_link(&link).unwrap(), scene.real(out));
     // Once more, all of it is known.
-    let printed: serde_json::Value = serde_json::from_str(&scene.ok(&["build", "--no-link", "--json", &word])).unwrap();
+    let printed: serde_json::Value =
+        serde_json::from_str(&scene.ok(&["build", "--no-link", "--json", &word])).unwrap();
     assert_eq!(printed[0]["outputs"]["out"], out);
     let inner = printed[0]["drvPath"].as_str().unwrap();
     assert_eq!(scene.ok(&["query", "--outputs", &maker]), inner);
@@ -56,7 +57,8 @@ fn it_is_taken_in_like_any_other() {
     let path = StoreDir::default().parse(&maker).unwrap();
     let inner = Placeholder::of_output(&path, "out").and_its_output("out");
     let user = json("user", &format!("read line < {inner}; echo $line user > $out"), FLOATING, &[]);
-    let wanted = r#"{ "outputs": [], "dynamicOutputs": { "out": { "outputs": ["out"], "dynamicOutputs": {} } } }"#;
+    let wanted =
+        r#"{ "outputs": [], "dynamicOutputs": { "out": { "outputs": ["out"], "dynamicOutputs": {} } } }"#;
     let user = user.replace("\"inputDrvs\": {", &format!("\"inputDrvs\": {{ {maker:?}: {wanted}"));
     let user = scene.ok(&["derivation", "add", &scene.write("user.json", user)]);
     assert!(fs::read(scene.real(&user)).unwrap().starts_with(b"DrvWithVersion(\"xp-dyn-drv\","));

@@ -85,7 +85,9 @@ fn derivation(session: &Session, store: &LocalStore, word: &str) -> Result<Store
 pub(crate) fn of_made(store: &LocalStore, file: &Link) -> Result<StorePath> {
     engine::made(store, file)?.with_context(|| {
         let file = format!("{}/{file}", store.store_dir());
-        format!("`{file}` is not built yet, so it is not known which derivation it is; `store build` it first")
+        format!(
+            "`{file}` is not built yet, so it is not known which derivation it is; `store build` it first"
+        )
     })
 }
 

@@ -78,7 +78,9 @@ pub enum Error {
         source: derivation::ResolveError,
     },
     /// It is not known where an input of a derivation is.
-    #[error("the path of `{input}`, which `{drv}` takes in, is known once that is built; `store build` it first")]
+    #[error(
+        "the path of `{input}`, which `{drv}` takes in, is known once that is built; `store build` it first"
+    )]
     Unknown {
         /// The derivation.
         drv: StorePath,

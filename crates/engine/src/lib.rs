@@ -39,6 +39,7 @@
 //! ```
 
 mod closure;
+mod drive;
 mod enter;
 mod error;
 mod graph;

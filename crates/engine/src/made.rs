@@ -57,7 +57,7 @@ pub(crate) fn read_made(store: &LocalStore, file: &Link, path: &StorePath) -> Re
 }
 
 fn check_file(info: &PathInfo) -> Result<(), MadeError> {
-    if !info.content_address.as_ref().is_some_and(|address| address.method == Method::Text) {
+    if info.content_address.as_ref().is_none_or(|address| address.method != Method::Text) {
         return Err(MadeError::NotText);
     }
     if info.nar_size > LARGEST {

@@ -74,7 +74,8 @@ impl Goals {
     fn add(&mut self, graph: &Graph, task: Task) -> Result<(), Error> {
         let place = self.list.len();
         let inputs = graph.inputs_of(&task)?.into_iter();
-        let inputs = inputs.map(|input| self.place(&input).ok_or_else(|| Error::Cycle { drv: task.drv().clone() }));
+        let inputs =
+            inputs.map(|input| self.place(&input).ok_or_else(|| Error::Cycle { drv: task.drv().clone() }));
         let inputs: Vec<usize> = inputs.collect::<Result<_, _>>()?;
         if let Task::Find(_) = task {
             inputs.iter().for_each(|input| self.list[*input].finders.push(place));
@@ -106,7 +107,12 @@ impl Graph {
                 let mut tasks: Vec<Task> = inputs.cloned().map(Task::Build).collect();
                 if is_dynamic(derivation) {
                     let links = derivation.links();
-                    tasks.extend(links.iter().filter(|link| !link.through.is_empty()).filter_map(|link| self.task_of(link)));
+                    tasks.extend(
+                        links
+                            .iter()
+                            .filter(|link| !link.through.is_empty())
+                            .filter_map(|link| self.task_of(link)),
+                    );
                     tasks.dedup();
                 }
                 Ok(tasks)
@@ -205,7 +211,8 @@ mod tests {
     }
 
     fn list(goals: &Goals) -> Vec<String> {
-        let needs = |goal: &Goal| goal.inputs.iter().map(|place| told(&goals.list[*place].task)).collect::<Vec<_>>();
+        let needs =
+            |goal: &Goal| goal.inputs.iter().map(|place| told(&goals.list[*place].task)).collect::<Vec<_>>();
         goals.list.iter().map(|goal| format!("{} {}", told(&goal.task), needs(goal).join(" "))).collect()
     }
 

@@ -29,11 +29,8 @@ impl Plan {
 
     /// Returns the derivations to build among the goals from a place on.
     pub(crate) fn builds_from(&self, place: usize) -> Vec<&StorePath> {
-        let drv = |task| match task {
-            &Task::Build(ref drv) => Some(drv),
-            Task::Find(_) => None,
-        };
-        self.goals.list[place..].iter().filter_map(|goal| drv(&goal.task)).collect()
+        let goals = self.goals.list[place..].iter();
+        goals.filter(|goal| matches!(goal.task, Task::Build(_))).map(|goal| goal.task.drv()).collect()
     }
 
     /// Whether there will be more goals.
@@ -43,7 +40,12 @@ impl Plan {
 
     /// Adds what it takes to have what is wanted of the derivation at `path`, which the output `file` turned out to be.
     /// Returns the goal that makes that, if one has to.
-    pub(crate) fn grow(&mut self, store: &LocalStore, file: &Link, path: &StorePath) -> Result<Option<usize>, Error> {
+    pub(crate) fn grow(
+        &mut self,
+        store: &LocalStore,
+        file: &Link,
+        path: &StorePath,
+    ) -> Result<Option<usize>, Error> {
         self.graph.found(store, file, path)?;
         let mut level = Level::default();
         level.want(path, &self.graph.made[file].wanted.clone());

@@ -38,7 +38,8 @@ impl Graph {
         }
         // What a build made may be impure, which nobody could know when this was planned.
         self.refuse_impure(drv, &derivation)?;
-        let resolved = self.resolve(store, drv).map_err(|source| Error::Resolve { drv: drv.clone(), source })?;
+        let resolved =
+            self.resolve(store, drv).map_err(|source| Error::Resolve { drv: drv.clone(), source })?;
         let Some(resolved) = resolved else {
             return Err(Error::Unknown { drv: drv.clone(), input: self.first_unknown(&derivation) });
         };

@@ -108,7 +108,8 @@ impl Graph {
             // What is stated is where it will be; what is traced is there, or nothing is known of it.
             let is_stated = !stated.is_empty();
             node.outputs = if is_stated { stated } else { traced };
-            let is_valid = |paths: BTreeMap<_, StorePath>| paths.values().all(|path| answers.valid.contains(path));
+            let is_valid =
+                |paths: BTreeMap<_, StorePath>| paths.values().all(|path| answers.valid.contains(path));
             if node.paths(&node.wanted).is_some_and(is_valid) {
                 node.standing = Standing::Valid;
             } else if !is_stated {

@@ -15,7 +15,13 @@ fn maker(world: &World, inner: &Derivation) -> Derivation {
 }
 
 /// The text is in a file, as in the maker itself what stands for the outputs of `inner` would be its own.
-fn maker_of(world: &World, name: &str, kind: Kind, text: &[u8], references: BTreeSet<StorePath>) -> Derivation {
+fn maker_of(
+    world: &World,
+    name: &str,
+    kind: Kind,
+    text: &[u8],
+    references: BTreeSet<StorePath>,
+) -> Derivation {
     let source = world.store.add_text(&"text".parse().expect("a proper name"), text, &references);
     let source = source.expect("the scratch store can be written to");
     let full = StoreDir::default().print(&source);
@@ -114,7 +120,7 @@ fn refused(name: &str, kind: Kind, text: &[u8]) -> String {
     let outer = world.add(outer);
     let user = world.add(user(&outer));
     let (report, _) = realise(&world, &[all_of(&user), made(&outer)]);
-    assert_eq!(report.built, [outer.clone()], "{report:?}");
+    assert_eq!(report.built.iter().collect::<Vec<_>>(), [&outer], "{report:?}");
     assert!(report.realised.is_empty());
     let blocked: Vec<_> = report.blocked.iter().map(|blocked| (&blocked.drv, &blocked.by)).collect();
     assert_eq!(blocked, [(&user, &outer)]);
@@ -185,9 +191,15 @@ pub(crate) fn a_failure_inside_blocks_its_users() {
 pub(crate) fn what_waits_for_itself_is_given_up() {
     let mut world = World::new();
     let derive = |input: &str| {
-        format!(r#"Derive([("out","","r:sha256","impure")],[("{input}",["out"])],[],"x86_64-linux","/bin/sh",[],[])"#)
+        format!(
+            r#"Derive([("out","","r:sha256","impure")],[("{input}",["out"])],[],"x86_64-linux","/bin/sh",[],[])"#
+        )
     };
-    let told = world.add(unknown(Kind::ImpureText, "told.drv", "read -r line < /told || :; printf %s \"$line\" > $out"));
+    let told = world.add(unknown(
+        Kind::ImpureText,
+        "told.drv",
+        "read -r line < /told || :; printf %s \"$line\" > $out",
+    ));
     let text = derive("%s");
     let script = format!("printf '{text}' {} > $out", Placeholder::of_output(&told, "out"));
     let maker = world.add(crate::world::needing(unknown(Kind::ImpureText, "made.drv", &script), &[&told]));

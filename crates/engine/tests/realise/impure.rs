@@ -29,7 +29,9 @@ pub(crate) fn what_is_promised_may_take_it_in() {
     let mut fixed = reading(script("fixed", ""), &[&impure]);
     let hash = Hash::of(HashAlgorithm::Sha256, b"always\n");
     let path = StoreDir::default().fixed_path(&fixed.name, Method::Flat, &hash);
-    fixed.outputs.insert("out".parse().expect("a proper name"), Output::Fixed { method: Method::Flat, hash, path });
+    fixed
+        .outputs
+        .insert("out".parse().expect("a proper name"), Output::Fixed { method: Method::Flat, hash, path });
     let fixed = world.add(fixed);
     let (report, _) = world.realise(&[&fixed]);
     assert_eq!(report.built, [impure, fixed.clone()]);

@@ -29,8 +29,15 @@ pub(crate) fn a_chain_is_built_and_known_afterwards() {
     assert_eq!(
         told,
         [
-            "plan 3", "start leaf", "built leaf", "resolved middle", "start middle", "built middle", "resolved top",
-            "start top", "built top"
+            "plan 3",
+            "start leaf",
+            "built leaf",
+            "resolved middle",
+            "start middle",
+            "built middle",
+            "resolved top",
+            "start top",
+            "built top"
         ]
     );
     assert_eq!(report.built, [leaf.clone(), middle.clone(), top.clone()]);
@@ -42,7 +49,8 @@ pub(crate) fn a_chain_is_built_and_known_afterwards() {
     assert_eq!(again.realised[..2], report.realised);
     let known = engine::known_outputs(&world.store, &top).expect("the store answers");
     assert_eq!(known, BTreeMap::from([(out(), path(&again.realised[0]).clone())]));
-    let resolved = engine::resolved(&world.store, &middle).expect("the store answers").expect("its input is known");
+    let resolved =
+        engine::resolved(&world.store, &middle).expect("the store answers").expect("its input is known");
     let deriver = world.store.path_info(path(&again.realised[2])).expect("the store answers");
     assert_eq!(deriver.and_then(|info| info.deriver), Some(resolved));
 }
@@ -56,7 +64,8 @@ pub(crate) fn what_comes_out_the_same_rebuilds_nothing() {
     let (report, told) = world.realise(&[&leaf, &middle, &top]);
     assert_eq!(told, ["plan 3", "start leaf", "built leaf", "unchanged middle", "unchanged top"]);
     assert_eq!((report.built, report.unchanged), (vec![leaf], vec![middle, top]));
-    let paths = |realised: &[Realised]| realised.iter().map(|realised| path(realised).clone()).collect::<Vec<_>>();
+    let paths =
+        |realised: &[Realised]| realised.iter().map(|realised| path(realised).clone()).collect::<Vec<_>>();
     assert_eq!(paths(&report.realised), paths(&first.realised));
     // And a change that is one goes all the way.
     let changed = chain(&mut world, "two", "other");
@@ -73,7 +82,8 @@ pub(crate) fn the_trace_answers_without_inputs() {
     let (report, _) = world.realise(&[&input, &user]);
     assert_eq!(report.built.len(), 2);
     let made = path(&report.realised[0]).clone();
-    let resolved = engine::resolved(&world.store, &user).expect("the store answers").expect("its input is known");
+    let resolved =
+        engine::resolved(&world.store, &user).expect("the store answers").expect("its input is known");
     world.restart();
     world.store.delete(&[made, resolved]).expect("nothing else refers to it");
     let (report, told) = world.realise(&[&user]);

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             plans::only_what_is_wanted_counts,
             plans::a_plan_changes_nothing,
             plans::a_chain_is_planned,
+            plans::a_chain_that_is_known_late_is_planned,
             plans::a_wide_closure_is_planned,
             refusals::missing_sources_are_named_at_once,
             refusals::what_is_wanted_has_to_be_there,

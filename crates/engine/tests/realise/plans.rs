@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::world::{World, all_of, name, named, needing, out, script};
+use crate::world::{Kind, World, all_of, name, named, needing, out, script, unknown};
 use derivation::{Checked, Output};
 use engine::{Selection, Wanted, plan};
 use store_path::StorePath;
@@ -54,6 +54,24 @@ pub(crate) fn a_chain_is_planned() {
     let top = chain[499].path().clone();
     world.keep(chain);
     check_plan(&world, &[top], 500);
+}
+
+/// Nothing is known of any of them before the first one was built.
+pub(crate) fn a_chain_that_is_known_late_is_planned() {
+    let mut world = World::new();
+    let mut chain = vec![world.check(unknown(Kind::Floating, "link-0", ""))];
+    for number in 1..500 {
+        let kind = if number % 2 == 0 {
+            unknown(Kind::Floating, &format!("link-{number}"), "")
+        } else {
+            named(&format!("link-{number}"), "")
+        };
+        let link = needing(kind, &[chain[number - 1].path()]);
+        chain.push(world.check(link));
+    }
+    let tops: Vec<StorePath> = [499, 250].map(|place: usize| chain[place].path().clone()).into();
+    world.keep(chain);
+    check_plan(&world, &tops, 500);
 }
 
 pub(crate) fn a_wide_closure_is_planned() {

@@ -68,7 +68,10 @@ pub(crate) fn impure_inputs_of_pure_derivations_are_refused() {
     let by_address = world.add(needing(named("by-address", ""), &[&impure]));
     for (asked, drv) in [(&floating, &floating), (&deferred, &floating), (&by_address, &by_address)] {
         let told = refusal(&world, asked).to_string();
-        assert!(told.starts_with(&format!("the derivation `{drv}` takes in the impure `{impure}`")), "{told}");
+        assert!(
+            told.starts_with(&format!("the derivation `{drv}` takes in the impure `{impure}`")),
+            "{told}"
+        );
     }
     let chained = world.add(needing(unknown(Kind::Impure, "chained", "exit 1"), &[&impure]));
     assert_eq!(plan(&world.store, &[all_of(&chained)]).expect("impure ones may").to_build().len(), 2);

@@ -187,7 +187,9 @@ fn tell(event: &Event<'_>) -> String {
     let name = |drv: &StorePath| drv.name().as_str().trim_end_matches(".drv").to_owned();
     match event {
         Event::Planned(plan) => format!("plan {}", plan.to_build().len()),
-        Event::Found { file, drv, to_build } => format!("found {} for {}: {}", name(drv), name(&file.drv), to_build.len()),
+        Event::Found { file, drv, to_build } => {
+            format!("found {} for {}: {}", name(drv), name(&file.drv), to_build.len())
+        }
         Event::Resolved { drv, .. } => format!("resolved {}", name(drv)),
         Event::Unchanged { drv, .. } => format!("unchanged {}", name(drv)),
         Event::Started { drv } => format!("start {}", name(drv)),

@@ -1,0 +1,332 @@
+//! A plan on its way: what is handed out, what comes back, what that means for the rest.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, Sender};
+
+use builder::{BuildFailure, Built};
+use derivation::OutputName;
+use local_store::LocalStore;
+use scheduler::{GoalId, Outcome, Schedule};
+use store_path::StorePath;
+
+use crate::error::Error;
+use crate::order::Task;
+use crate::plan::Plan;
+use crate::ready::Ready;
+use crate::report::{Blocked, Event, Failure, Report};
+use crate::worker::{Job, Message, Work};
+
+/// How a goal ended, if it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    NotStarted,
+    Done,
+    Failed,
+    Blocked,
+}
+
+/// A plan on its way.
+pub(crate) struct Run<'a> {
+    store: &'a LocalStore,
+    plan: Plan,
+    schedule: Schedule,
+    /// By place in the plan, which is the goal's number too.
+    fates: Vec<Fate>,
+    /// Derivations that are being built, each with other goals that turned out to be about the same.
+    twins: HashMap<StorePath, Vec<GoalId>>,
+    /// Why what an output turned out to be is of no use, by the goal that stands for it.
+    useless: HashMap<usize, Error>,
+    report: Report,
+    on_event: &'a mut dyn FnMut(Event<'_>),
+}
+
+impl<'a> Run<'a> {
+    /// Begins with nothing handed out.
+    pub(crate) fn new(
+        store: &'a LocalStore,
+        plan: Plan,
+        schedule: Schedule,
+        on_event: &'a mut dyn FnMut(Event<'_>),
+    ) -> Self {
+        let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
+        let report = Report::default();
+        let mut run = Self { store, plan, schedule, fates, twins, useless, report, on_event };
+        run.schedule_new();
+        run
+    }
+
+    /// Adds the goals that the plan has and the schedule has not.
+    fn schedule_new(&mut self) {
+        for goal in &self.plan.goals.list[self.fates.len()..] {
+            let inputs: Vec<GoalId> = goal.inputs.iter().map(|place| GoalId::from_index(*place)).collect();
+            self.schedule.add(&inputs);
+            self.fates.push(Fate::NotStarted);
+        }
+    }
+
+    fn task(&self, goal: GoalId) -> &Task {
+        &self.plan.goals.list[goal.index()].task
+    }
+
+    /// Returns the derivation that a goal builds, by the name under which the caller knows it.
+    fn drv(&self, goal: GoalId) -> StorePath {
+        self.task(goal).drv().clone()
+    }
+
+    /// Hands out jobs and takes back results until nothing is left to do. Dropping `jobs` ends the workers,
+    /// and dropping `messages` keeps them from waiting for somebody to listen.
+    pub(crate) fn drive(&mut self, jobs: Sender<Job>, messages: Receiver<Message>) {
+        loop {
+            while let Some(goal) = self.schedule.take() {
+                if let Some(job) = self.begin(goal) {
+                    jobs.send(job).expect("the queue outlives the workers");
+                }
+            }
+            if self.schedule.is_finished() {
+                return;
+            }
+            if self.schedule.is_idle() {
+                return self.stuck();
+            }
+            self.hear(messages.recv().expect("a worker answers for every job"));
+        }
+    }
+
+    /// Gives up on goals that wait for each other: a build can make a derivation that takes in what waits for it, if it
+    /// was told of that by somebody outside.
+    fn stuck(&mut self) {
+        let waits = |place: &usize| {
+            self.fates[*place] == Fate::NotStarted
+                && matches!(self.plan.goals.list[*place].task, Task::Find(_))
+        };
+        let Some(place) = (0..self.fates.len()).find(waits) else { return };
+        let drv = self.drv(GoalId::from_index(place));
+        let source = Box::new(Error::Cycle { drv: drv.clone() });
+        self.fates[place] = Fate::Failed;
+        self.fail(Failure { drv: drv.clone(), resolved: None, error: BuildFailure::Unready { drv, source } });
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        (self.on_event)(Event::Failed(&failure));
+        self.report.failures.push(failure);
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Log(goal, text) => self.log(goal, &text),
+            Message::Warning(goal, text) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Warning { drv, text: &text });
+            }
+            Message::Detail(goal, detail) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Detail { drv, detail: &detail });
+            }
+            Message::Explained(goal, explanation) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Explained { drv, explanation: &explanation });
+            }
+            Message::Ran(goal) => self.schedule.free_slot(goal),
+            Message::Stop => self.stop(),
+            Message::Ended(goal, result) => {
+                self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+        }
+    }
+
+    /// Begins with a goal that was handed out; one that takes no build is over at once.
+    fn begin(&mut self, goal: GoalId) -> Option<Job> {
+        let drv = match self.task(goal) {
+            Task::Build(drv) => drv.clone(),
+            Task::Find(_) => {
+                self.find(goal);
+                return None;
+            }
+        };
+        let work = match self.plan.graph.ready(self.store, &drv) {
+            Ok(Ready::AsItIs(derivation)) => Work::AsItIs(derivation),
+            Ok(Ready::Resolved(resolved)) => {
+                (self.on_event)(Event::Resolved { drv: &drv, resolved: resolved.path() });
+                Work::Resolved(resolved)
+            }
+            Ok(Ready::There) => {
+                self.unchanged(goal);
+                return None;
+            }
+            Err(error) => {
+                self.unready(goal, error);
+                return None;
+            }
+        };
+        if let Some(twins) = self.twins.get_mut(self.plan.graph.built_for(&drv)) {
+            // It ends as the other one does, and takes nobody's slot until then.
+            twins.push(goal);
+            self.schedule.free_slot(goal);
+            return None;
+        }
+        self.twins.insert(self.plan.graph.built_for(&drv).clone(), Vec::new());
+        (self.on_event)(Event::Started { drv: &drv });
+        Some(Job { goal, drv, work })
+    }
+
+    /// Ends a goal that stands for a derivation that was to be made: what is wanted of it is there.
+    fn find(&mut self, goal: GoalId) {
+        match self.useless.remove(&goal.index()) {
+            None => self.done(goal),
+            Some(error) => self.unready(goal, error),
+        }
+    }
+
+    fn unready(&mut self, goal: GoalId, error: Error) {
+        let drv = self.drv(goal);
+        self.failed(goal, BuildFailure::Unready { drv, source: Box::new(error) });
+    }
+
+    fn stop(&mut self) {
+        self.schedule.stop();
+        self.report.stopped = true;
+    }
+
+    fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
+        match result {
+            Ok(built) => self.built(goal, &built),
+            // It was killed, which is no failure of its own.
+            Err(_) if self.report.stopped => {
+                for goal in [goal].into_iter().chain(self.twins_of(goal)) {
+                    self.schedule.finish(goal, Outcome::Cancelled);
+                }
+            }
+            Err(failure) => self.failed(goal, failure),
+        }
+    }
+
+    fn log(&mut self, goal: GoalId, text: &[u8]) {
+        let drv = &self.drv(goal);
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            (self.on_event)(Event::Log { drv, line: line.strip_suffix(b"\n").unwrap_or(line) });
+        }
+    }
+
+    fn built(&mut self, goal: GoalId, built: &Built) {
+        let drv = self.drv(goal);
+        let outputs = built.outputs.iter().map(|(name, info)| (name.clone(), info.path.clone()));
+        let outputs: BTreeMap<OutputName, StorePath> = outputs.collect();
+        let twins = self.twins_of(goal);
+        self.plan.graph.built(&drv, outputs.clone());
+        (self.on_event)(Event::Built { drv: &drv, usage: built.usage });
+        self.report.built.push(drv);
+        self.done(goal);
+        for twin in twins {
+            self.plan.graph.built(&self.drv(twin), outputs.clone());
+            self.unchanged(twin);
+        }
+    }
+
+    /// Ends a goal whose outputs turned out to be there.
+    fn unchanged(&mut self, goal: GoalId) {
+        let drv = self.drv(goal);
+        (self.on_event)(Event::Unchanged { drv: &drv, resolved: self.plan.graph.built_for(&drv) });
+        self.report.unchanged.push(drv);
+        self.done(goal);
+    }
+
+    /// Returns the goals that wait for what this one has built, or tried to.
+    fn twins_of(&mut self, goal: GoalId) -> Vec<GoalId> {
+        match &self.plan.goals.list[goal.index()].task {
+            Task::Build(drv) => self.twins.remove(self.plan.graph.built_for(drv)).unwrap_or_default(),
+            Task::Find(_) => Vec::new(),
+        }
+    }
+
+    /// Ends a goal well. What stands for its outputs learns first what they are, as it may run then.
+    fn done(&mut self, goal: GoalId) {
+        for finder in self.plan.goals.list[goal.index()].finders.clone() {
+            self.grow(finder);
+        }
+        self.schedule.finish(goal, Outcome::Done);
+        self.fates[goal.index()] = Fate::Done;
+    }
+
+    /// Goes on with a derivation that is there now: plans what is wanted of it.
+    fn grow(&mut self, finder: usize) {
+        let goal = GoalId::from_index(finder);
+        let Task::Find(file) = self.task(goal).clone() else { return };
+        let Some(path) = self.plan.graph.path_of(&file).cloned() else { return };
+        let before = self.plan.goals.list.len();
+        let grown = self.plan.grow(self.store, &file, &path);
+        self.schedule_new();
+        self.block_new(before);
+        match grown {
+            Ok(needed) => {
+                let to_build = &self.plan.builds_from(before)[..];
+                (self.on_event)(Event::Found { file: &file, drv: &path, to_build });
+                let needed: Vec<GoalId> = needed.into_iter().map(GoalId::from_index).collect();
+                let cancelled = self.schedule.also_needs(goal, &needed);
+                let by = needed.first().and_then(|needed| self.cause(needed.index()));
+                by.into_iter().for_each(|by| self.block(&cancelled, &by));
+            }
+            // Told when its turn has come: a goal that waits cannot fail.
+            Err(error) => drop(self.useless.insert(finder, error)),
+        }
+    }
+
+    /// Tells of new goals that need what has failed before.
+    fn block_new(&mut self, first: usize) {
+        for place in first..self.fates.len() {
+            let inputs = self.plan.goals.list[place].inputs.clone();
+            if let Some(by) = inputs.into_iter().find_map(|input| self.cause(input)) {
+                self.block(&[GoalId::from_index(place)], &by);
+            }
+        }
+    }
+
+    /// Returns the derivation whose failure keeps a goal from being done.
+    fn cause(&self, place: usize) -> Option<StorePath> {
+        let drv = self.plan.goals.list[place].task.drv();
+        match self.fates[place] {
+            Fate::Failed => Some(drv.clone()),
+            Fate::Blocked => {
+                let blocked = self.report.blocked.iter().find(|blocked| blocked.drv == *drv);
+                Some(blocked.map_or(drv, |blocked| &blocked.by).clone())
+            }
+            Fate::NotStarted | Fate::Done => None,
+        }
+    }
+
+    fn failed(&mut self, goal: GoalId, error: BuildFailure) {
+        let drv = self.drv(goal);
+        let mut cancelled = self.schedule.finish(goal, Outcome::Failed);
+        for twin in self.twins_of(goal) {
+            cancelled.push(twin);
+            cancelled.extend(self.schedule.finish(twin, Outcome::Cancelled));
+        }
+        self.fates[goal.index()] = Fate::Failed;
+        let built = self.plan.graph.built_for(&drv);
+        let resolved = (*built != drv && !matches!(self.task(goal), Task::Find(_))).then(|| built.clone());
+        self.fail(Failure { drv: drv.clone(), resolved, error });
+        self.block(&cancelled, &drv);
+    }
+
+    fn block(&mut self, cancelled: &[GoalId], by: &StorePath) {
+        for goal in cancelled {
+            self.fates[goal.index()] = Fate::Blocked;
+            // Nobody knows of the others.
+            if let Task::Build(drv) = self.task(*goal) {
+                let blocked = Blocked { drv: drv.clone(), by: by.clone() };
+                (self.on_event)(Event::Blocked(&blocked));
+                self.report.blocked.push(blocked);
+            }
+        }
+    }
+
+    /// Tells what became of everything.
+    pub(crate) fn into_report(mut self) -> Report {
+        self.report.realised = self.plan.realised();
+        let fates = self.plan.goals.list.iter().zip(&self.fates);
+        let not_started = fates.filter(|(_, fate)| **fate == Fate::NotStarted);
+        let builds = not_started.filter(|(goal, _)| matches!(goal.task, Task::Build(_)));
+        self.report.not_started = builds.map(|(goal, _)| goal.task.drv().clone()).collect();
+        self.report
+    }
+}
