@@ -19,6 +19,7 @@ mod content_addressed;
 mod delete;
 mod derivation;
 mod derivation_diff;
+mod derivation_forms;
 mod derivation_graph;
 mod derivation_outputs;
 mod differential;

@@ -66,6 +66,7 @@ pub(crate) enum Derivation {
     Outputs(crate::derivation_outputs::Args),
     Add(crate::derivation_add::Args),
     Options(crate::derivation_options::Args),
+    Check(crate::derivation_check::Args),
     Convert(crate::derivation_convert::Args),
 }
 

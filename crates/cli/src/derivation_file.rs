@@ -13,7 +13,7 @@ pub(crate) type Stated = (Option<StorePath>, Derivation);
 
 /// Reads the contents of such a file, which has one derivation at least; the name of one that holds a `.drv`'s text is its derivation's.
 pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
-    if bytes.starts_with(b"Derive(") || bytes.starts_with(b"DrvWithVersion(") {
+    if is_aterm(bytes) {
         return Ok(vec![(None, aterm::parse(bytes, store_dir, &name(path)?)?)]);
     }
     ensure!(
@@ -31,8 +31,13 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<V
     }
 }
 
+/// Returns whether a file holds the text of a `.drv`.
+pub(crate) fn is_aterm(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"Derive(") || bytes.starts_with(b"DrvWithVersion(")
+}
+
 /// Returns `hello` for `/x/hello.drv`, and for `/x/<digest>-hello.drv`.
-fn name(path: &Path) -> Result<Name> {
+pub(crate) fn name(path: &Path) -> Result<Name> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let Some(base) = file.strip_suffix(".drv") else {
         bail!("a derivation in this form takes its name from its file, so that has to end in `.drv`");

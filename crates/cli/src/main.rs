@@ -17,6 +17,7 @@ mod config;
 mod config_show;
 mod delete;
 mod derivation_add;
+mod derivation_check;
 mod derivation_convert;
 mod derivation_diff;
 mod derivation_file;
@@ -164,6 +165,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Derivation(Derivation::Add(args)) => derivation_add::run(session, args),
         Command::Recipe(Recipe::Schema(args)) => recipe_schema::run(session, args),
         Command::Derivation(Derivation::Options(args)) => derivation_options::run(session, args),
+        Command::Derivation(Derivation::Check(args)) => derivation_check::run(session, args),
         Command::Derivation(Derivation::Convert(args)) => derivation_convert::run(session, args),
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),

@@ -1,7 +1,8 @@
 //! The text of a `.drv` file: `Derive([("out","/nix/store/…","","")],…)`.
 //!
 //! Reading is as tolerant as Nix where that loses nothing: any order, any encoding of a hash, any escaped
-//! character. It is stricter where Nix drops something: a name given twice and text behind the end are errors.
+//! character. It is stricter where Nix drops something: a name given twice (of a variable Nix takes the last, of an
+//! output the first) and text behind the end are errors, since another reader may see another derivation.
 
 mod error;
 mod read;
@@ -12,6 +13,7 @@ pub use error::{ParseError, Problem};
 pub use read::parse;
 pub use write::print;
 
+pub(crate) use read::{Section, examine, locate};
 pub(crate) use write::{Inputs, View};
 
 /// Opens the text of a derivation whose inputs are derivations only the build will make.

@@ -146,17 +146,29 @@ pub fn check(derivation: Derivation, modulo: &mut Modulo) -> Result<Checked, Che
 }
 
 /// The same, and whether anything was filled in.
-pub(crate) fn complete(
+pub(crate) fn complete(derivation: Derivation, modulo: &mut Modulo) -> Result<(Checked, bool), CheckError> {
+    complete_or_tell(derivation, modulo).map_err(|mut problems| problems.swap_remove(0))
+}
+
+/// The same, or all rules that are broken.
+///
+/// Paths are not computed from what breaks another rule already: they will change with it.
+pub(crate) fn complete_or_tell(
     mut derivation: Derivation,
     modulo: &mut Modulo,
-) -> Result<(Checked, bool), CheckError> {
-    form::check(&derivation)?;
-    let replaced = if derivation.is_fixed() { Replaced::nothing() } else { modulo.replace(&derivation)? };
-    let without_variables = elsewhere::without_variables(&derivation, modulo, &replaced)?;
+) -> Result<(Checked, bool), Vec<CheckError>> {
+    let mut problems = form::problems(&derivation);
+    let replaced = if derivation.is_fixed() { Ok(Replaced::nothing()) } else { modulo.replace(&derivation) };
+    if replaced.is_err() {
+        problems.extend(modulo.input_problems(&derivation).into_iter().map(CheckError::from));
+    }
+    let (true, Ok(replaced)) = (problems.is_empty(), replaced) else { return Err(problems) };
+    let alone = |error: NameError| vec![CheckError::from(error)];
+    let without_variables = elsewhere::without_variables(&derivation, modulo, &replaced).map_err(alone)?;
     let was_filled = outputs::settle(&mut derivation, modulo, &replaced)?;
-    let after_collision = elsewhere::after_collision(&derivation, modulo, &replaced)?;
+    let after_collision = elsewhere::after_collision(&derivation, modulo, &replaced).map_err(alone)?;
     let elsewhere = without_variables.into_iter().chain(after_collision).collect();
-    let (path, aterm) = file(&derivation, modulo.store_dir())?;
+    let (path, aterm) = file(&derivation, modulo.store_dir()).map_err(alone)?;
     modulo.insert_replaced(&path, &derivation, &replaced);
     Ok((Checked { path, derivation, aterm, elsewhere }, was_filled))
 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use store_path::{StoreDir, StorePath};
 
-use crate::check::complete;
+use crate::check::complete_or_tell;
+use crate::json::Stated;
 use crate::{CheckError, Checked, Derivation, InputError, InputOutputs, Modulo};
 
 /// Why some derivations are not right together.
@@ -81,31 +82,33 @@ pub fn check_closure<E: std::error::Error + 'static>(
             return Err(ClosureError::Twice { path: store_dir.print(path) });
         }
     }
-    let order = order(&derivations, &given, store_dir)?;
-    let mut closure = Closure {
-        store_dir,
-        known,
-        modulo: Modulo::new(store_dir.clone()),
-        aliases: HashMap::new(),
-        checked: Vec::with_capacity(derivations.len()),
-    };
+    let (order, circular) = order(&derivations, &given);
+    if let Some(index) = circular.first() {
+        return Err(cycle(&derivations[*index], store_dir));
+    }
+    let mut closure = Closure::new(store_dir, known);
     let mut waiting: Vec<_> = derivations.into_iter().map(Some).collect();
     for index in order {
         let (stated, derivation) = waiting[index].take().expect("the order names each once");
-        closure.add(stated, derivation)?;
+        closure.add(stated, derivation).map_err(|mut problems| problems.swap_remove(0))?;
     }
     Ok(closure.checked)
 }
 
+/// Says that a derivation is an input of itself.
+pub(crate) fn cycle<E: std::error::Error + 'static>(
+    (stated, derivation): &Stated,
+    store_dir: &StoreDir,
+) -> ClosureError<E> {
+    ClosureError::Cycle { path: describe(stated.as_ref(), derivation, store_dir) }
+}
+
 /// Returns the places of the derivations in an order in which inputs come first, and which depends on nothing
-/// but the list.
+/// but the list; and the places of those that are inputs of themselves, one of each circle.
 ///
 /// A walk with a stack of its own: graphs are deeper than a thread's stack.
-fn order<E: std::error::Error + 'static>(
-    derivations: &[(Option<StorePath>, Derivation)],
-    given: &BTreeMap<StorePath, usize>,
-    store_dir: &StoreDir,
-) -> Result<Vec<usize>, ClosureError<E>> {
+pub(crate) fn order(derivations: &[Stated], given: &BTreeMap<StorePath, usize>) -> (Vec<usize>, Vec<usize>) {
+    let mut circular = Vec::new();
     let inputs = |index: usize| {
         let drv: &Derivation = &derivations[index].1;
         drv.input_drvs.keys().chain(&drv.input_srcs).filter_map(|path| given.get(path).copied())
@@ -127,11 +130,7 @@ fn order<E: std::error::Error + 'static>(
             };
             match visits[input] {
                 Visit::Done => {}
-                Visit::Open => {
-                    let (stated, derivation) = &derivations[input];
-                    let path = describe(stated.as_ref(), derivation, store_dir);
-                    return Err(ClosureError::Cycle { path });
-                }
+                Visit::Open => circular.push(input),
                 Visit::Ahead => {
                     visits[input] = Visit::Open;
                     stack.push((input, inputs(input)));
@@ -139,7 +138,7 @@ fn order<E: std::error::Error + 'static>(
             }
         }
     }
-    Ok(order)
+    (order, circular)
 }
 
 /// How far the walk has come with a derivation.
@@ -159,31 +158,55 @@ fn describe(stated: Option<&StorePath>, derivation: &Derivation, store_dir: &Sto
 }
 
 /// What is done so far.
-struct Closure<'a, E> {
+pub(crate) struct Closure<'a, E> {
     store_dir: &'a StoreDir,
     known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     modulo: Modulo,
     /// Labels, and the paths that they turned out to stand for.
     aliases: HashMap<StorePath, StorePath>,
-    checked: Vec<Checked>,
+    pub(crate) checked: Vec<Checked>,
+    /// Whether the inputs of a fixed output have to be had, though no path follows from them.
+    pub(crate) needs_inputs_of_fixed: bool,
 }
 
-impl<E: std::error::Error + 'static> Closure<'_, E> {
-    /// Checks the next one.
-    fn add(&mut self, stated: Option<StorePath>, mut derivation: Derivation) -> Result<(), ClosureError<E>> {
+impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
+    pub(crate) fn new(
+        store_dir: &'a StoreDir,
+        known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    ) -> Self {
+        let modulo = Modulo::new(store_dir.clone());
+        Self {
+            store_dir,
+            known,
+            modulo,
+            aliases: HashMap::new(),
+            checked: Vec::new(),
+            needs_inputs_of_fixed: true,
+        }
+    }
+
+    /// Checks the next one, and returns all that is wrong with it.
+    pub(crate) fn add(
+        &mut self,
+        stated: Option<StorePath>,
+        mut derivation: Derivation,
+    ) -> Result<(), Vec<ClosureError<E>>> {
         let was_relabelled = self.resolve_aliases(&mut derivation);
         let name = describe(stated.as_ref(), &derivation, self.store_dir);
-        self.load_inputs(&derivation, &name)?;
-        let (checked, was_filled) = complete(derivation, &mut self.modulo)
-            .map_err(|source| ClosureError::Check { derivation: name, source })?;
+        let problems = self.load_inputs(&derivation, &name);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let check = |source| ClosureError::Check { derivation: name.clone(), source };
+        let (checked, was_filled) = complete_or_tell(derivation, &mut self.modulo)
+            .map_err(|problems| problems.into_iter().map(check).collect::<Vec<_>>())?;
         if let Some(stated) = stated
             && stated != *checked.path()
         {
             if !was_filled && !was_relabelled {
-                return Err(ClosureError::Path {
-                    stated: self.store_dir.print(&stated),
-                    computed: self.store_dir.print(checked.path()),
-                });
+                let (stated, computed) =
+                    (self.store_dir.print(&stated), self.store_dir.print(checked.path()));
+                return Err(vec![ClosureError::Path { stated, computed }]);
             }
             self.aliases.insert(stated, checked.path().clone());
         }
@@ -208,9 +231,17 @@ impl<E: std::error::Error + 'static> Closure<'_, E> {
     }
 
     /// Asks for the input derivations that are not in the list, and for all that is needed to hash those.
-    fn load_inputs(&mut self, derivation: &Derivation, name: &str) -> Result<(), ClosureError<E>> {
-        let mut stack = Vec::new();
-        self.push_missing(derivation, &name.into(), &mut stack);
+    fn load_inputs(&mut self, derivation: &Derivation, name: &str) -> Vec<ClosureError<E>> {
+        if derivation.is_fixed() && !self.needs_inputs_of_fixed {
+            return Vec::new();
+        }
+        let wanted_by: Rc<str> = name.into();
+        let load = |input| self.load(input, &wanted_by).err();
+        derivation.input_drvs.keys().filter_map(load).collect()
+    }
+
+    fn load(&mut self, input: &StorePath, wanted_by: &Rc<str>) -> Result<(), ClosureError<E>> {
+        let mut stack = vec![Pending { path: input.clone(), wanted_by: wanted_by.clone(), derivation: None }];
         let mut read = HashSet::new();
         while let Some(Pending { path, wanted_by, derivation }) = stack.pop() {
             if self.modulo.contains(&path) {

@@ -154,6 +154,23 @@ impl Modulo {
         Some(pairs.collect()).filter(|pairs| pairs != merged)
     }
 
+    /// Returns all that is wrong with the inputs, of which [`Self::replace`] tells the first.
+    pub(crate) fn input_problems(&self, derivation: &Derivation) -> Vec<InputError> {
+        let mut problems = Vec::new();
+        for (input, wanted) in &derivation.input_drvs {
+            let Some(known) = self.known.get(input) else {
+                problems.push(InputError::Missing { input: input.clone() });
+                continue;
+            };
+            // Which outputs there will be below a dynamic one is not known.
+            let absent = wanted.outputs.iter().filter(|output| !known.outputs.contains(output));
+            problems.extend(
+                absent.map(|output| InputError::NoOutput { input: input.clone(), output: output.clone() }),
+            );
+        }
+        problems
+    }
+
     /// Returns the hash that names the outputs: of everything but their paths. There is none where an input's
     /// path is not known.
     pub(crate) fn output_hash(&mut self, derivation: &Derivation, replaced: &Replaced) -> Option<Hash> {

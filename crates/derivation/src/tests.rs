@@ -4,6 +4,8 @@ mod corpus;
 mod derived_path;
 mod diff;
 mod fixtures;
+mod formats;
 mod golden;
 mod golden_resolve;
 mod random;
+mod review;

@@ -8,7 +8,7 @@ use store_path::{HashError, NameError, StoreDirError, StorePath};
 pub struct ParseError {
     /// The name it was to have.
     pub name: String,
-    /// Where reading ended, counted from 0.
+    /// Where the string begins that is wrong, or where reading ended, counted from 0.
     pub offset: usize,
     /// What is wrong there.
     #[source]

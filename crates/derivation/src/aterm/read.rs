@@ -15,12 +15,25 @@ use crate::{Derivation, InputOutputs, Output, OutputName};
 /// What the whole has to fulfil is [`crate::check`]'s: here, only the path of a fixed output is held against
 /// its hash.
 pub fn parse(text: &[u8], store_dir: &StoreDir, name: &Name) -> Result<Derivation, ParseError> {
+    examine(text, store_dir, name).map_err(|mut problems| problems.swap_remove(0))
+}
+
+/// The same, or all that is wrong with it.
+pub(crate) fn examine(text: &[u8], store_dir: &StoreDir, name: &Name) -> Result<Derivation, Vec<ParseError>> {
     let mut reader = Reader::new(text);
-    derivation(&mut reader, &Context { store_dir, name }).map_err(|problem| ParseError {
-        name: name.to_string(),
-        offset: reader.offset(),
-        problem,
-    })
+    let read = derivation(&mut reader, &Context { store_dir, name });
+    let (derivation, end) = match read {
+        Ok(derivation) => (Some(derivation), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let problems = reader.into_problems(end);
+    match derivation {
+        Some(derivation) if problems.is_empty() => Ok(derivation),
+        _ => {
+            let error = |(offset, problem)| ParseError { name: name.to_string(), offset, problem };
+            Err(problems.into_iter().map(error).collect())
+        }
+    }
 }
 
 struct Context<'a> {
@@ -32,8 +45,8 @@ fn derivation(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<Derivati
     let dynamic_depth = head(reader)?;
     let outputs = reader.map(output_name, |reader, name| output(reader, context, name))?;
     reader.expect(",")?;
-    let path = |reader: &mut Reader<'_>| context.path(&reader.string()?);
-    let input_drvs = reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth))?;
+    let path = |reader: &mut Reader<'_>| reader.make(|text| context.path(&text));
+    let input_drvs = reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth).map(Some))?;
     reader.expect(",")?;
     let input_srcs = reader.set(path)?;
     reader.expect(",")?;
@@ -43,7 +56,7 @@ fn derivation(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<Derivati
     reader.expect(",")?;
     let args = arguments(reader)?;
     reader.expect(",")?;
-    let env = reader.map(bytes, |reader, _| bytes(reader))?;
+    let env = reader.map(|reader| bytes(reader).map(Some), |reader, _| bytes(reader).map(Some))?;
     reader.expect(")")?;
     reader.end()?;
     Ok(Derivation { name: context.name.clone(), outputs, input_drvs, input_srcs, system, builder, args, env })
@@ -60,31 +73,46 @@ fn head(reader: &mut Reader<'_>) -> Result<usize, Problem> {
     reader.expect("Derive(").map(|()| 0)
 }
 
-fn output(reader: &mut Reader<'_>, context: &Context<'_>, name: &OutputName) -> Result<Output, Problem> {
+fn output(
+    reader: &mut Reader<'_>,
+    context: &Context<'_>,
+    name: Option<&OutputName>,
+) -> Result<Option<Output>, Problem> {
+    let start = reader.offset();
     let path = reader.string()?;
     reader.expect(",")?;
     let algorithm = reader.string()?;
     reader.expect(",")?;
     let hash = reader.string()?;
-    match (&*path, &*algorithm, &*hash) {
-        (b"", b"", b"") => Ok(Output::Deferred),
-        (_, b"", b"") => Ok(Output::InputAddressed(context.path(&path)?)),
-        (b"", _, b"") => {
-            method_and_algorithm(&algorithm).map(|(method, algorithm)| Output::Floating { method, algorithm })
-        }
-        (b"", _, b"impure") => {
-            method_and_algorithm(&algorithm).map(|(method, algorithm)| Output::Impure { method, algorithm })
-        }
-        (b"", ..) | (_, b"", _) | (.., b"" | b"impure") => {
-            Err(Problem::OutputForm { path: lossy(&path), algorithm: lossy(&algorithm), hash: lossy(&hash) })
-        }
-        _ => context.fixed(name, context.path(&path)?, method_and_algorithm(&algorithm)?, &hash),
-    }
+    let Some(name) = name else { return Ok(None) };
+    let output = context.output(name, &path, &algorithm, &hash);
+    Ok(output.map_err(|problem| reader.note(start, problem)).ok())
 }
 
 impl Context<'_> {
     fn path(&self, text: &[u8]) -> Result<StorePath, Problem> {
         self.store_dir.parse(text).map_err(Problem::Path)
+    }
+
+    fn output(
+        &self,
+        name: &OutputName,
+        path: &[u8],
+        algorithm: &[u8],
+        hash: &[u8],
+    ) -> Result<Output, Problem> {
+        match (path, algorithm, hash) {
+            (b"", b"", b"") => Ok(Output::Deferred),
+            (_, b"", b"") => Ok(Output::InputAddressed(self.path(path)?)),
+            (b"", _, b"") => method_and_algorithm(algorithm)
+                .map(|(method, algorithm)| Output::Floating { method, algorithm }),
+            (b"", _, b"impure") => method_and_algorithm(algorithm)
+                .map(|(method, algorithm)| Output::Impure { method, algorithm }),
+            (b"", ..) | (_, b"", _) | (.., b"" | b"impure") => {
+                Err(Problem::OutputForm { path: lossy(path), algorithm: lossy(algorithm), hash: lossy(hash) })
+            }
+            _ => self.fixed(name, self.path(path)?, method_and_algorithm(algorithm)?, hash),
+        }
     }
 
     fn fixed(
@@ -115,6 +143,7 @@ fn method_and_algorithm(text: &[u8]) -> Result<(Method, HashAlgorithm), Problem>
 }
 
 fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOutputs, Problem> {
+    let start = reader.offset();
     // The older format has only the first form, where this is an error that says so.
     let is_nested = depth_left > 0 && reader.take("(");
     let outputs = reader.set(output_name)?;
@@ -124,17 +153,17 @@ fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOut
             return Err(Problem::TooDeep);
         }
         reader.expect(",")?;
-        dynamic = reader.map(output_name, |reader, _| wanted_outputs(reader, depth_left - 1))?;
+        dynamic = reader.map(output_name, |reader, _| wanted_outputs(reader, depth_left - 1).map(Some))?;
         reader.expect(")")?;
     }
     if outputs.is_empty() && dynamic.is_empty() {
-        return Err(Problem::NothingWanted);
+        reader.note(start, Problem::NothingWanted);
     }
     Ok(InputOutputs { outputs, dynamic })
 }
 
-fn output_name(reader: &mut Reader<'_>) -> Result<OutputName, Problem> {
-    String::from_utf8_lossy(&reader.string()?).parse().map_err(Problem::Name)
+fn output_name(reader: &mut Reader<'_>) -> Result<Option<OutputName>, Problem> {
+    reader.make(|text| String::from_utf8_lossy(&text).parse().map_err(Problem::Name))
 }
 
 fn arguments(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Problem> {
@@ -153,4 +182,62 @@ fn bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, Problem> {
 /// Bytes that are no text become a character that no name, path or hash may contain.
 fn lossy(text: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
+}
+
+/// A list of a `.drv` file whose members have names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// By their names.
+    Outputs,
+    /// By their full paths.
+    Inputs,
+    /// By their names.
+    Environment,
+}
+
+/// Returns where the name of a member stands, in a text that can be read.
+pub(crate) fn locate(text: &[u8], section: Section, name: &[u8]) -> Option<usize> {
+    let mut found = None;
+    let mut reader = Reader::new(text);
+    let mut named = |reader: &mut Reader<'_>, here: Section| {
+        reader.expect("(")?;
+        let start = reader.offset();
+        if *reader.string()? == *name && here == section {
+            found.get_or_insert(start);
+        }
+        reader.expect(",")
+    };
+    let mut walk = |reader: &mut Reader<'_>| {
+        let depth = head(reader)?;
+        reader.list(|reader| {
+            named(reader, Section::Outputs)?;
+            for end in [",", ",", ")"] {
+                reader.string()?;
+                reader.expect(end)?;
+            }
+            Ok(())
+        })?;
+        reader.expect(",")?;
+        reader.list(|reader| {
+            named(reader, Section::Inputs)?;
+            wanted_outputs(reader, depth)?;
+            reader.expect(")")
+        })?;
+        reader.expect(",")?;
+        reader.list(|reader| reader.string().map(drop))?;
+        for _ in ["system", "builder"] {
+            reader.expect(",")?;
+            reader.string()?;
+        }
+        reader.expect(",")?;
+        reader.list(|reader| reader.string().map(drop))?;
+        reader.expect(",")?;
+        reader.list(|reader| {
+            named(reader, Section::Environment)?;
+            reader.string()?;
+            reader.expect(")")
+        })
+    };
+    walk(&mut reader).ok()?;
+    found
 }

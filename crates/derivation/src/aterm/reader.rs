@@ -9,11 +9,39 @@ use super::Problem;
 pub(super) struct Reader<'a> {
     text: &'a [u8],
     at: usize,
+    /// What is wrong with strings that were well-formed all the same, so that reading could go on.
+    problems: Vec<(usize, Problem)>,
 }
+
+/// As many problems of one file are worth telling.
+const MOST: usize = 100;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, problems: Vec::new() }
+    }
+
+    /// Notes what is wrong with the string that begins at `start`, and goes on.
+    pub(super) fn note(&mut self, start: usize, problem: Problem) {
+        if self.problems.len() < MOST {
+            self.problems.push((start, problem));
+        }
+    }
+
+    /// Returns what was noted, and what ended the reading.
+    pub(super) fn into_problems(mut self, end: Option<Problem>) -> Vec<(usize, Problem)> {
+        self.problems.extend(end.map(|problem| (self.at, problem)));
+        self.problems
+    }
+
+    /// Reads a string, and makes something of it; if that fails, it is noted, and there is nothing.
+    pub(super) fn make<T>(
+        &mut self,
+        make: impl FnOnce(Cow<'a, [u8]>) -> Result<T, Problem>,
+    ) -> Result<Option<T>, Problem> {
+        let start = self.at;
+        let string = self.string()?;
+        Ok(make(string).map_err(|problem| self.note(start, problem)).ok())
     }
 
     pub(super) fn offset(&self) -> usize {
@@ -80,12 +108,17 @@ impl<'a> Reader<'a> {
     /// Reads a list whose members all differ.
     pub(super) fn set<T: Ord>(
         &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T, Problem>,
+        mut item: impl FnMut(&mut Self) -> Result<Option<T>, Problem>,
     ) -> Result<BTreeSet<T>, Problem> {
         let mut set = BTreeSet::new();
         self.list(|reader| {
             let start = reader.at;
-            if set.insert(item(reader)?) { Ok(()) } else { Err(reader.twice(start)) }
+            if let Some(item) = item(reader)?
+                && !set.insert(item)
+            {
+                reader.note(start, reader.twice(start, reader.at));
+            }
+            Ok(())
         })?;
         Ok(set)
     }
@@ -93,8 +126,8 @@ impl<'a> Reader<'a> {
     /// Reads a list of tuples whose first members all differ.
     pub(super) fn map<K: Ord, V>(
         &mut self,
-        mut key: impl FnMut(&mut Self) -> Result<K, Problem>,
-        mut value: impl FnMut(&mut Self, &K) -> Result<V, Problem>,
+        mut key: impl FnMut(&mut Self) -> Result<Option<K>, Problem>,
+        mut value: impl FnMut(&mut Self, Option<&K>) -> Result<Option<V>, Problem>,
     ) -> Result<BTreeMap<K, V>, Problem> {
         let mut map = BTreeMap::new();
         self.list(|reader| {
@@ -103,22 +136,22 @@ impl<'a> Reader<'a> {
             let name = key(reader)?;
             let end = reader.at;
             reader.expect(",")?;
-            let value = value(reader, &name)?;
+            let value = value(reader, name.as_ref())?;
             reader.expect(")")?;
-            if map.insert(name, value).is_some() {
-                reader.at = end;
-                return Err(reader.twice(start));
+            if let (Some(name), Some(value)) = (name, value)
+                && map.insert(name, value).is_some()
+            {
+                reader.note(start, reader.twice(start, end));
             }
             Ok(())
         })?;
         Ok(map)
     }
 
-    /// Names what was read since `start`, quotes left out, and goes back to it.
-    fn twice(&mut self, start: usize) -> Problem {
-        let name = self.text[start..self.at].trim_ascii();
+    /// Names what was read, quotes left out.
+    fn twice(&self, start: usize, end: usize) -> Problem {
+        let name = self.text[start..end].trim_ascii();
         let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
-        self.at = start;
         Problem::Twice { name: String::from_utf8_lossy(name).into_owned() }
     }
 

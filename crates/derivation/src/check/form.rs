@@ -7,15 +7,28 @@ use store_path::{HashAlgorithm, Method};
 use super::CheckError;
 use crate::{Derivation, Output, OutputName};
 
-pub(super) fn check(derivation: &Derivation) -> Result<(), CheckError> {
-    let (first, kind) = derivation.outputs.first_key_value().ok_or(CheckError::NoOutputs)?;
+/// Returns all rules that are broken.
+pub(super) fn problems(derivation: &Derivation) -> Vec<CheckError> {
+    let mut problems = Vec::new();
+    let Some((first, kind)) = derivation.outputs.first_key_value() else {
+        problems.push(CheckError::NoOutputs);
+        return problems;
+    };
     for (name, output) in &derivation.outputs {
         if !is_same_kind(kind, output) {
-            return Err(CheckError::MixedOutputs { first: first.clone(), second: name.clone() });
+            problems.push(CheckError::MixedOutputs { first: first.clone(), second: name.clone() });
         }
-        check_output(name, output)?;
+        problems.extend(check_output(name, output).err());
     }
-    check_inputs(derivation)
+    for (input, wanted) in &derivation.input_drvs {
+        if !input.is_derivation() {
+            problems.push(CheckError::NotDerivation { input: input.clone() });
+        }
+        if wanted.outputs.is_empty() && wanted.dynamic.is_empty() {
+            problems.push(CheckError::NothingWanted { input: input.clone() });
+        }
+    }
+    problems
 }
 
 /// Floating outputs are moved to their places together, so they have to be hashed alike.
@@ -45,16 +58,4 @@ fn check_output(name: &OutputName, output: &Output) -> Result<(), CheckError> {
         return Err(CheckError::TextAlgorithm { output: name.clone() });
     }
     Ok(())
-}
-
-fn check_inputs(derivation: &Derivation) -> Result<(), CheckError> {
-    derivation.input_drvs.iter().try_for_each(|(input, wanted)| {
-        if !input.is_derivation() {
-            return Err(CheckError::NotDerivation { input: input.clone() });
-        }
-        if wanted.outputs.is_empty() && wanted.dynamic.is_empty() {
-            return Err(CheckError::NothingWanted { input: input.clone() });
-        }
-        Ok(())
-    })
 }

@@ -7,21 +7,19 @@ use crate::model::fixed_path;
 use crate::modulo::Replaced;
 use crate::{Derivation, Modulo, Output, OutputName};
 
-/// Fills in what is absent, holds the rest against what it should be, and returns whether anything was absent.
+/// Fills in what is absent, holds the rest against what it should be, and returns whether anything was absent, or
+/// all that is wrong.
 pub(super) fn settle(
     derivation: &mut Derivation,
     modulo: &mut Modulo,
     replaced: &Replaced,
-) -> Result<bool, CheckError> {
+) -> Result<bool, Vec<CheckError>> {
     match derivation.outputs.first_key_value() {
         Some((name, Output::Fixed { method, hash, .. })) => {
             let (name, method, hash) = (name.clone(), *method, *hash);
             settle_fixed(derivation, modulo.store_dir(), &name, method, &hash)
         }
-        Some((_, Output::InputAddressed(_))) => {
-            verify(derivation, modulo, replaced)?;
-            Ok(false)
-        }
+        Some((_, Output::InputAddressed(_))) => verify(derivation, modulo, replaced).map(|()| false),
         Some((_, Output::Deferred)) => fill_in(derivation, modulo, replaced),
         Some((_, Output::Floating { .. } | Output::Impure { .. })) | None => Ok(false),
     }
@@ -34,35 +32,49 @@ fn settle_fixed(
     name: &OutputName,
     method: Method,
     hash: &Hash,
-) -> Result<bool, CheckError> {
-    let computed = fixed_path(store_dir, &derivation.name, name, method, hash)?;
-    check_path(derivation, store_dir, name, &computed)?;
-    set_variable(derivation, name, store_dir.print(&computed))
+) -> Result<bool, Vec<CheckError>> {
+    let computed = fixed_path(store_dir, &derivation.name, name, method, hash).map_err(one)?;
+    check_path(derivation, store_dir, name, &computed).map_err(one)?;
+    set_variable(derivation, name, store_dir.print(&computed)).map_err(one)
 }
 
-fn verify(derivation: &Derivation, modulo: &mut Modulo, replaced: &Replaced) -> Result<(), CheckError> {
+fn one(problem: impl Into<CheckError>) -> Vec<CheckError> {
+    vec![problem.into()]
+}
+
+fn verify(derivation: &Derivation, modulo: &mut Modulo, replaced: &Replaced) -> Result<(), Vec<CheckError>> {
     let Some(hash) = modulo.output_hash(derivation, replaced) else {
-        return Err(too_early(derivation, modulo.store_dir()));
+        return Err(one(too_early(derivation, modulo.store_dir())));
     };
-    let store_dir = modulo.store_dir();
+    let mut problems = Vec::new();
     for name in derivation.outputs.keys() {
-        let computed = store_dir.output_path(name.as_str(), &hash, &derivation.name)?;
-        check_path(derivation, store_dir, name, &computed)?;
-        let expected = store_dir.print(&computed);
-        match derivation.env.get(name.as_str().as_bytes()) {
-            Some(found) if found == expected.as_bytes() => {}
-            Some(found) => return Err(wrong_variable(name, found, expected)),
-            None => return Err(CheckError::NoVariable { output: name.clone(), expected }),
-        }
+        problems.extend(verify_output(derivation, modulo.store_dir(), name, &hash).err());
     }
-    Ok(())
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Of a wrong path and a variable that repeats it, the path alone is told.
+fn verify_output(
+    derivation: &Derivation,
+    store_dir: &StoreDir,
+    name: &OutputName,
+    hash: &Hash,
+) -> Result<(), CheckError> {
+    let computed = store_dir.output_path(name.as_str(), hash, &derivation.name)?;
+    check_path(derivation, store_dir, name, &computed)?;
+    let expected = store_dir.print(&computed);
+    match derivation.env.get(name.as_str().as_bytes()) {
+        Some(found) if found == expected.as_bytes() => Ok(()),
+        Some(found) => Err(wrong_variable(name, found, expected)),
+        None => Err(CheckError::NoVariable { output: name.clone(), expected }),
+    }
 }
 
 fn fill_in(
     derivation: &mut Derivation,
     modulo: &mut Modulo,
     replaced: &Replaced,
-) -> Result<bool, CheckError> {
+) -> Result<bool, Vec<CheckError>> {
     if replaced.is_deferred() {
         return Ok(false);
     }
@@ -73,12 +85,13 @@ fn fill_in(
     }
     let hash = modulo.output_hash(derivation, replaced).expect("every input's path is known");
     let store_dir = modulo.store_dir();
+    let mut problems = Vec::new();
     for name in &names {
-        let computed = store_dir.output_path(name.as_str(), &hash, &derivation.name)?;
-        set_variable(derivation, name, store_dir.print(&computed))?;
+        let computed = store_dir.output_path(name.as_str(), &hash, &derivation.name).map_err(one)?;
+        problems.extend(set_variable(derivation, name, store_dir.print(&computed)).err());
         derivation.outputs.insert(name.clone(), Output::InputAddressed(computed));
     }
-    Ok(true)
+    if problems.is_empty() { Ok(true) } else { Err(problems) }
 }
 
 fn check_path(

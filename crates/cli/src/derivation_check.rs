@@ -1,0 +1,148 @@
+//! `store derivation check`
+#![expect(clippy::disallowed_methods, reason = "input derivations may lie beside the files of the user's")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use derivation::{Derivation, Finding, Source, SourceForm, aterm, review};
+use local_store::LocalStore;
+use serde_json::{Value, json};
+use store_path::{StoreDir, StorePath};
+
+use crate::bounded;
+use crate::build_failure::harmless;
+use crate::derivation_convert::path_of;
+use crate::exit::Exit;
+use crate::derivation_file;
+use crate::session::Session;
+
+/// Says all that is wrong with files of derivations, and where.
+///
+/// Each line names file, line, column and what is wrong there; for JSON, the pointer (RFC 6901) follows. Input
+/// derivations are looked for in all files given, beside a `.drv` file, and in the store. Exits with 1 if there is
+/// an error, and with 0 if there are warnings only.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store derivation check hello.json\n  \
+                        store derivation check --json *.drv\n  \
+                        nix derivation show -r … | store derivation check -")]
+pub(crate) struct Args {
+    /// Files with JSON of any form, or `.drv` files; `-` for JSON on stdin.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let texts = args.files.iter().map(|file| read(session, file)).collect::<Result<Vec<_>>>()?;
+    let mut sources = Vec::new();
+    for (file, text) in args.files.iter().zip(&texts) {
+        sources.push(Source { text, form: form(file, text)? });
+    }
+    let store_dir = StoreDir::default();
+    let inputs = Inputs {
+        // Without a store there is nothing to find in it.
+        store: session.open_existing_store().ok(),
+        beside: args
+            .files
+            .iter()
+            .filter_map(|file| Some(session.absolute(file).parent()?.to_owned()))
+            .collect(),
+        store_dir: &store_dir,
+    };
+    let found = review(&sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
+    let listed: Vec<(&PathBuf, Finding)> = args
+        .files
+        .iter()
+        .zip(found)
+        .flat_map(|(file, list)| list.into_iter().map(move |one| (file, one)))
+        .collect();
+    tell(session, &listed)?;
+    let errors = listed.iter().filter(|(_, finding)| finding.is_error).count();
+    session.messages().note(summary(errors, listed.len() - errors));
+    Ok(if errors > 0 { Exit::Failure } else { Exit::Success })
+}
+
+fn read(session: &Session, file: &Path) -> Result<Vec<u8>> {
+    let is_stdin = file == Path::new("-");
+    let read = if is_stdin { bounded::read(file) } else { bounded::read(&session.absolute(file)) };
+    read.with_context(|| format!("cannot read `{}`", file.display()))
+}
+
+/// What is no `.drv` file is told of as what is wrong with the JSON.
+fn form(file: &Path, text: &[u8]) -> Result<SourceForm> {
+    if !derivation_file::is_aterm(text) {
+        return Ok(SourceForm::Json);
+    }
+    let name = derivation_file::name(file).with_context(|| format!("cannot check `{}`", file.display()))?;
+    Ok(SourceForm::Aterm { name, path: path_of(file) })
+}
+
+/// Where input derivations may be that are in none of the files.
+struct Inputs<'a> {
+    store: Option<LocalStore>,
+    beside: Vec<PathBuf>,
+    store_dir: &'a StoreDir,
+}
+
+impl Inputs<'_> {
+    fn read(&self, path: &StorePath) -> io::Result<Derivation> {
+        let base = path.to_string();
+        let file = self.beside.iter().map(|directory| directory.join(&base)).find(|file| file.is_file());
+        if let Some(file) = file {
+            let name = derivation_file::name(&file).map_err(io::Error::other)?;
+            return aterm::parse(&fs::read(file)?, self.store_dir, &name).map_err(io::Error::other);
+        }
+        let absent = || {
+            io::Error::new(io::ErrorKind::NotFound, "it is in no file given, not beside one and in no store")
+        };
+        let store = self.store.as_ref().ok_or_else(absent)?;
+        engine::read_derivation(store, path).map_err(|error| {
+            match store.valid_among(&[path.clone()].into()) {
+                Ok(valid) if valid.is_empty() => absent(),
+                _ => io::Error::other(error),
+            }
+        })
+    }
+}
+
+fn tell(session: &mut Session, listed: &[(&PathBuf, Finding)]) -> Result<()> {
+    if session.json() {
+        let list: Vec<Value> = listed.iter().map(|(file, finding)| as_json(file, finding)).collect();
+        return Ok(session.results().json(&list.into())?);
+    }
+    for (file, finding) in listed {
+        let Finding { line, column, message, .. } = finding;
+        let kind = kind(finding);
+        let pointer = finding.pointer.as_ref().map(|pointer| format!(" [{pointer}]")).unwrap_or_default();
+        let text = format!("{}:{line}:{column}: {kind}: {message}{pointer}", file.display());
+        // It may repeat what somebody else has written.
+        session.results().line(harmless(&text))?;
+    }
+    Ok(())
+}
+
+fn kind(finding: &Finding) -> &'static str {
+    if finding.is_error { "error" } else { "warning" }
+}
+
+fn as_json(file: &Path, finding: &Finding) -> Value {
+    json!({
+        "file": file.to_string_lossy(),
+        "line": finding.line,
+        "column": finding.column,
+        "offset": finding.offset,
+        "pointer": finding.pointer,
+        "kind": kind(finding),
+        "message": finding.message,
+    })
+}
+
+fn summary(errors: usize, warnings: usize) -> String {
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, 0) => "nothing is wrong".to_owned(),
+        _ => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
+    }
+}

@@ -1,0 +1,170 @@
+//! All that is wrong with files of derivations, and where.
+//!
+//! The readers and the rules are those of [`crate::json::parse`], [`crate::aterm::parse`] and
+//! [`crate::check_closure`], which tell of the first problem only; here all are kept, and looked up in the texts.
+
+mod graph;
+mod spot;
+mod warnings;
+
+use std::collections::HashSet;
+use std::error::Error;
+
+use store_path::{Name, StoreDir, StorePath};
+
+use crate::json::{JsonError, Problem, Stated};
+use crate::{Derivation, aterm, json};
+use spot::At;
+
+/// A file of derivations.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// What is in it.
+    pub text: &'a [u8],
+    /// How that is written.
+    pub form: SourceForm,
+}
+
+/// How a file of derivations is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceForm {
+    /// As JSON of any generation.
+    Json,
+    /// As a `.drv` file.
+    Aterm {
+        /// The derivation's name, which is not in the text.
+        name: Name,
+        /// Its path, if the file is called after one.
+        path: Option<StorePath>,
+    },
+}
+
+/// What is wrong, or worth a warning, at one place of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether the file cannot be used as it is.
+    pub is_error: bool,
+    /// Counted from 0, in bytes.
+    pub offset: usize,
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// Which value of the JSON it is about.
+    pub pointer: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Returns what is to be said about each of some files, in the order of their texts.
+///
+/// Derivations may be inputs of each other across the files; other inputs are asked from `known`. What uses a
+/// derivation with an error is not held against its own paths: they follow from that one's.
+pub fn review<E: Error + 'static>(
+    sources: &[Source<'_>],
+    store_dir: &StoreDir,
+    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+) -> Vec<Vec<Finding>> {
+    let mut remarks: Vec<Vec<Remark>> = sources.iter().map(|_| Vec::new()).collect();
+    let mut all = Vec::new();
+    let mut unread = Unread::default();
+    for (index, source) in sources.iter().enumerate() {
+        let stated = read(source, store_dir, &mut remarks[index], &mut unread);
+        all.extend(stated.into_iter().map(|stated| (index, stated)));
+    }
+    for (index, remark) in graph::remarks(all, store_dir, known, unread) {
+        remarks[index].push(remark);
+    }
+    let place = |(source, remarks)| spot::findings(source, store_dir, remarks);
+    sources.iter().zip(remarks).map(place).collect()
+}
+
+/// The derivations that are there but cannot be read: they are not missing.
+#[derive(Debug, Default)]
+struct Unread {
+    paths: HashSet<StorePath>,
+    /// Whether there may be more.
+    has_more: bool,
+}
+
+/// A finding whose place is not known yet.
+struct Remark {
+    is_error: bool,
+    at: At,
+    message: String,
+}
+
+impl Remark {
+    fn error(at: At, error: &dyn Error) -> Self {
+        Self { is_error: true, at, message: chain(error) }
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Reads what can be read of a file.
+fn read(
+    source: &Source<'_>,
+    store_dir: &StoreDir,
+    remarks: &mut Vec<Remark>,
+    unread: &mut Unread,
+) -> Vec<Stated> {
+    match &source.form {
+        SourceForm::Json => {
+            let (stated, problems) = json::examine(source.text, store_dir);
+            remarks.extend(problems.iter().map(|error| json_remark(source.text, error)));
+            problems.iter().for_each(|error| unread.add_json(error, store_dir));
+            if stated.is_empty() && problems.is_empty() {
+                let message = "there is no derivation in it".to_owned();
+                remarks.push(Remark { is_error: true, at: At::Offset(0), message });
+            }
+            stated
+        }
+        SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
+            Ok(derivation) => {
+                remarks.extend(warnings::other_bytes(source.text, &derivation, store_dir));
+                vec![(path.clone(), derivation)]
+            }
+            Err(problems) => {
+                let remark =
+                    |error: &aterm::ParseError| Remark::error(At::Offset(error.offset), &error.problem);
+                remarks.extend(problems.iter().map(remark));
+                unread.has_more |= path.is_none();
+                unread.paths.extend(path.clone());
+                Vec::new()
+            }
+        },
+    }
+}
+
+impl Unread {
+    fn add_json(&mut self, error: &JsonError, store_dir: &StoreDir) {
+        match error {
+            JsonError::Syntax(_) => self.has_more = true,
+            JsonError::Field { place, .. } => {
+                let key = place.derivation.as_ref();
+                let path = |key: &String| store_dir.parse(key.as_bytes()).ok().or_else(|| key.parse().ok());
+                self.paths.extend(key.and_then(path));
+            }
+        }
+    }
+}
+
+fn json_remark(text: &[u8], error: &JsonError) -> Remark {
+    match error {
+        JsonError::Syntax(error) => {
+            let message = error.to_string();
+            // The place is told otherwise.
+            let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
+            let at = At::Offset(spot::offset(text, error.line(), error.column()));
+            Remark { is_error: true, at, message: message.to_owned() }
+        }
+        JsonError::Field { place, problem } => {
+            let at_name = matches!(problem, Problem::Unknown | Problem::Twice);
+            Remark::error(At::Names { names: place.names(), at_name }, problem)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The rules, over all derivations of all files.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use store_path::{StoreDir, StorePath};
+
+use super::spot::{At, Spot};
+use super::warnings::{self, Before};
+use super::{Remark, Unread, chain};
+use crate::closure::{Closure, cycle, order};
+use crate::json::Stated;
+use crate::{CheckError, ClosureError, Derivation, InputError};
+
+/// Returns remarks, each with the file that it is about.
+///
+/// An input that cannot be had may be in a part that is `unread`, and then is not told of.
+pub(super) fn remarks<E: Error + 'static>(
+    all: Vec<(usize, Stated)>,
+    store_dir: &StoreDir,
+    known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    unread: Unread,
+) -> Vec<(usize, Remark)> {
+    let (files, stated): (Vec<usize>, Vec<Stated>) = all.into_iter().unzip();
+    let mut given = BTreeMap::new();
+    for (index, (path, _)) in stated.iter().enumerate() {
+        if let Some(path) = path {
+            given.entry(path.clone()).or_insert(index);
+        }
+    }
+    let (order, circular) = order(&stated, &given);
+    let mut remarks = Vec::new();
+    let mut bad = unread.paths;
+    for index in circular {
+        let error: ClosureError<E> = cycle(&stated[index], store_dir);
+        let at = At::Part(stated[index].0.clone(), Spot::Whole);
+        remarks.push((files[index], Remark::error(at, &error)));
+        bad.extend(stated[index].0.clone());
+    }
+    let mut closure = Closure::new(store_dir, known);
+    // A download is right or wrong by itself.
+    closure.needs_inputs_of_fixed = false;
+    for index in order {
+        let (path, derivation) = &stated[index];
+        // A consequence of what has been told.
+        if derivation.input_drvs.keys().any(|input| bad.contains(input)) {
+            bad.extend(path.clone());
+            continue;
+        }
+        match closure.add(path.clone(), derivation.clone()) {
+            Ok(()) => {
+                let checked = closure.checked.pop().expect("it was added last");
+                let warnings = warnings::of(&stated[index], &Before::of(derivation), &checked, store_dir);
+                remarks.extend(warnings.into_iter().map(|remark| (files[index], remark)));
+            }
+            Err(problems) => {
+                bad.extend(path.clone());
+                let is_told = |error: &&ClosureError<E>| {
+                    !unread.has_more || !matches!(error, ClosureError::Input { .. })
+                };
+                let remark = |error| (files[index], remark(path.as_ref(), error, store_dir));
+                remarks.extend(problems.iter().filter(is_told).map(remark));
+            }
+        }
+    }
+    remarks
+}
+
+fn remark<E: Error + 'static>(
+    path: Option<&StorePath>,
+    error: &ClosureError<E>,
+    store_dir: &StoreDir,
+) -> Remark {
+    let at = |spot| At::Part(path.cloned(), spot);
+    match error {
+        ClosureError::Check { source, .. } => Remark::error(at(spot(source)), source),
+        ClosureError::Input { path: input, source, .. } => {
+            let input_spot = store_dir.parse(input.as_bytes()).map_or(Spot::Whole, Spot::Input);
+            let cause = chain(source);
+            let message = format!("its input `{input}` is not at hand, so no path can be computed: {cause}");
+            Remark { is_error: true, at: at(input_spot), message }
+        }
+        other => Remark::error(at(Spot::Whole), other),
+    }
+}
+
+/// Returns the part that has to be changed.
+fn spot(error: &CheckError) -> Spot {
+    match error {
+        CheckError::NoOutputs | CheckError::Name(_) => Spot::Whole,
+        CheckError::MixedOutputs { second: output, .. }
+        | CheckError::FixedOutput { output }
+        | CheckError::TextAlgorithm { output }
+        | CheckError::OutputPath { output, .. }
+        | CheckError::TooEarly { output, .. } => Spot::Output(output.clone()),
+        CheckError::Variable { output, .. } | CheckError::NoVariable { output, .. } => {
+            Spot::Variable(output.clone())
+        }
+        CheckError::NotDerivation { input }
+        | CheckError::NothingWanted { input }
+        | CheckError::Input(InputError::Missing { input } | InputError::NoOutput { input, .. }) => {
+            Spot::Input(input.clone())
+        }
+    }
+}

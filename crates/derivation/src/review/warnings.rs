@@ -1,0 +1,54 @@
+//! What is not wrong, but probably not meant.
+//!
+//! Each function looks at one thing and returns a remark that is no error; [`of`] asks them all.
+
+use store_path::StoreDir;
+
+use super::Remark;
+use super::spot::{At, Spot};
+use crate::json::Stated;
+use crate::{Checked, Derivation, Output, OutputName, aterm};
+
+/// What is known of a derivation before its paths are filled in.
+pub(super) struct Before {
+    open: Vec<OutputName>,
+    without_variable: Vec<OutputName>,
+}
+
+impl Before {
+    pub(super) fn of(derivation: &Derivation) -> Self {
+        let open = |output: &&OutputName| derivation.outputs[*output] == Output::Deferred;
+        let open: Vec<OutputName> = derivation.outputs.keys().filter(open).cloned().collect();
+        let has_none = |name: &&OutputName| !derivation.env.contains_key(name.as_str().as_bytes());
+        let without_variable = open.iter().filter(has_none).cloned().collect();
+        Self { open, without_variable }
+    }
+}
+
+/// Returns all warnings about a derivation that is right.
+pub(super) fn of(stated: &Stated, before: &Before, checked: &Checked, store_dir: &StoreDir) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    for name in &before.open {
+        let Some(path) = checked.derivation().outputs[name].path() else { continue };
+        let path = store_dir.print(path);
+        let mut message = format!("its output `{name}` has no path, but could have: `{path}`");
+        // Nix hashes without the variable and sets it afterwards, so that it gets another path each time it looks.
+        if before.without_variable.contains(name) {
+            message += &format!(
+                "; it has no variable `{name}` either, from which Nix computes a path that it refuses later: \
+                 put `\"{name}\": \"\"` into `env`"
+            );
+        }
+        let at = At::Part(stated.0.clone(), Spot::Output(name.clone()));
+        remarks.push(Remark { is_error: false, at, message });
+    }
+    remarks
+}
+
+/// Warns of a file that is not as it would be printed: its path is made from the bytes.
+pub(super) fn other_bytes(text: &[u8], derivation: &Derivation, store_dir: &StoreDir) -> Option<Remark> {
+    let printed = aterm::print(derivation, store_dir);
+    let same = text.iter().zip(&printed).take_while(|(left, right)| left == right).count();
+    let message = "from here on it is not written as Nix writes it: the order, an escape or a hash differs";
+    (printed != text).then(|| Remark { is_error: false, at: At::Offset(same), message: message.to_owned() })
+}
