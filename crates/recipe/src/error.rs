@@ -188,7 +188,10 @@ pub enum Problem {
     #[error("`${{` without `}}`; write `$${{` for one that stays")]
     Unclosed,
     /// Nothing of that name can be put there.
-    #[error("there is no `{name}` to put there{}; write `$${{` for a `${{` that stays", hint(.nearest.as_deref(), .known))]
+    #[error(
+        "there is nothing called `{name}` to put there (write `$${{` for a `${{` that stays){}",
+        hint(.nearest.as_deref(), .known)
+    )]
     Reference {
         /// The name.
         name: String,
