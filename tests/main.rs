@@ -49,6 +49,7 @@ mod person;
 mod processes;
 mod purity;
 mod query;
+mod recipes;
 mod records;
 mod scene;
 mod strangers;

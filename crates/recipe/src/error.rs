@@ -269,7 +269,7 @@ pub enum ClosureError {
         source: RecipeError,
     },
     /// Some would have to be built before themselves.
-    #[error("these recipes need each other: {}", circle(.files))]
+    #[error("{}", circle(.files))]
     Cycle {
         /// Each is an input of the one before, and the first one of the last.
         files: Vec<PathBuf>,
@@ -281,6 +281,10 @@ fn wanted(by: Option<&(PathBuf, Place)>) -> String {
 }
 
 fn circle(files: &[PathBuf]) -> String {
+    if let [file] = files {
+        return format!("the recipe `{}` has itself as an input", file.display());
+    }
     let around = files.iter().chain(files.first());
-    around.map(|file| format!("`{}`", file.display())).collect::<Vec<_>>().join(" → ")
+    let names: Vec<String> = around.map(|file| format!("`{}`", file.display())).collect();
+    format!("these recipes need each other: {}", names.join(" → "))
 }
