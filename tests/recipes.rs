@@ -405,3 +405,14 @@ fn the_schema_is_printed() {
     assert_eq!(schema, serde_json::from_slice::<Value>(&read("recipes/schema.json")).unwrap());
     assert!(!scene.root().exists(), "no store is made for that");
 }
+
+#[test]
+fn recipes_can_be_compared_and_drawn_without_a_store() {
+    let scene = Scene::new();
+    write(&scene, &[("src/x", "one"), ("app.json", ""), ("lib.json", r#"{ "name": "lib", "builder": "/bin/sh" }"#)]);
+    let app = r#"{ "name": "app", "builder": "/bin/sh", "inputs": { "src": "./src", "lib": "./lib.json" } }"#;
+    fs::write(scene.path("project/app.json"), app).unwrap();
+    let graph = scene.ok(&["derivation", "graph", "project/app.json"]);
+    assert!(graph.contains("-app.drv") && graph.contains("-lib.drv"), "{graph}");
+    assert!(!scene.root().exists(), "no store is made for that");
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use crate::bounded;
 use crate::derivation_file;
 use crate::exit::Exit;
-use crate::recipe::{self, Sources};
+use crate::recipe::Reader;
 use crate::session::Session;
 
 /// Adds the derivations of a file to the store and prints the paths of those that no other one there uses.
@@ -23,12 +23,13 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store()?;
+    let reader = Reader::adding(session, &store);
     let stated = if args.file == Path::new("-") {
         let text = bounded::read(&args.file).context("cannot read stdin")?;
         // What a recipe there names is looked for where `store` was started.
-        recipe::parse(session, &store, text, &session.absolute(Path::new("stdin")), Sources::Added)?
+        reader.parse(text, &session.absolute(Path::new("stdin")))?
     } else {
-        recipe::read(session, &store, &session.absolute(&args.file), Sources::Added)?
+        reader.read(&session.absolute(&args.file))?
     };
     let checked = engine::import(&store, stated)?;
     let goals = derivation_file::goals(&checked).into_iter();

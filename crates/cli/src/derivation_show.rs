@@ -12,7 +12,7 @@ use store_path::StorePath;
 use crate::derivation_form::{Form, HELP};
 use crate::derivers;
 use crate::exit::Exit;
-use crate::recipe::{self, Sources};
+use crate::recipe::Reader;
 use crate::session::Session;
 use crate::store_argument;
 
@@ -69,7 +69,7 @@ fn read(session: &Session, store: &LocalStore, argument: &Path) -> Result<Vec<(S
 
 /// Reads and completes the derivations of a file, of which the store learns nothing.
 fn read_file(session: &Session, store: &LocalStore, file: &Path) -> Result<Vec<(StorePath, Derivation)>> {
-    let stated = recipe::read(session, store, file, Sources::Named)?;
+    let stated = Reader::naming(session, store).read(file)?;
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
     Ok(checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone())).collect())

@@ -11,8 +11,9 @@ use derivation::{Checked, ClosureError, Derivation, Output, aterm, check_closure
 use local_store::{LocalStore, Location};
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
-use crate::derivation_file;
 use crate::derivers;
+use crate::derivation_file;
+use crate::recipe::{Reader, Sources};
 use crate::session::Session;
 use crate::store_argument;
 
@@ -20,6 +21,8 @@ use crate::store_argument;
 pub(crate) struct AtHand {
     store: Option<LocalStore>,
     location: Location,
+    /// This machine's, for recipes.
+    system: String,
     /// Those of files.
     given: HashMap<StorePath, Derivation>,
     /// Where files were: a folder may hold a whole closure, each derivation in a file with the name of its path.
@@ -32,6 +35,7 @@ impl AtHand {
         Ok(Self {
             store: session.open_store_if_there()?,
             location: session.location()?,
+            system: session.settings().system.clone(),
             given: HashMap::new(),
             folders: BTreeSet::new(),
         })
@@ -63,7 +67,9 @@ impl AtHand {
 
     fn take_file(&mut self, file: &Path) -> Result<Vec<StorePath>> {
         self.folders.extend(file.parent().map(Path::to_owned));
-        let stated = derivation_file::read(file, self.store_dir())?;
+        let sources = Sources::Named(self.store.as_ref());
+        let reader = Reader { system: &self.system, location: &self.location, sources };
+        let stated = reader.read(file)?;
         let derivations = self
             .with_paths(stated)
             .with_context(|| format!("cannot tell the paths of the derivations in `{}`", file.display()))?;

@@ -8,70 +8,84 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use derivation::{Checked, Derivation, check_closure, json};
-use local_store::{Import, LocalStore};
+use local_store::{Import, LocalStore, Location};
 use recipe::{Contents, Found, Input, Recipe, Source};
 use serde_json::Value;
-use store_path::StorePath;
+use store_path::{StoreDir, StorePath};
 
 use crate::bounded;
 use crate::derivation_file::{self, Stated};
 use crate::session::Session;
 
 /// What becomes of the files that a recipe names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sources {
+#[derive(Clone, Copy)]
+pub(crate) enum Sources<'a> {
     /// They are copied into the store, which derivations that are added refer to.
-    Added,
-    /// Only the path is computed that they would get.
-    Named,
+    Added(&'a LocalStore),
+    /// Only the path is computed that they would get; there need not be a store.
+    Named(Option<&'a LocalStore>),
 }
 
-/// Reads all derivations of a file, or makes them of the recipe that it is.
-pub(crate) fn read(
-    session: &Session,
-    store: &LocalStore,
-    path: &Path,
-    sources: Sources,
-) -> Result<Vec<Stated>> {
-    let text = bounded::read(path)
-        .with_context(|| format!("cannot read the derivations in `{}`", path.display()))?;
-    parse(session, store, text, path, sources)
+/// Reads files of derivations, and makes derivations of recipes.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    /// This machine's.
+    pub(crate) system: &'a str,
+    pub(crate) location: &'a Location,
+    pub(crate) sources: Sources<'a>,
 }
 
-/// Does the same for the contents of the file at `path`, which need not be there.
-pub(crate) fn parse(
-    session: &Session,
-    store: &LocalStore,
-    text: Vec<u8>,
-    path: &Path,
-    sources: Sources,
-) -> Result<Vec<Stated>> {
-    if !recipe::is_recipe(&text) {
-        return derivation_file::parse(&text, path, store.store_dir())
-            .with_context(|| format!("cannot read the derivations in `{}`", path.display()));
+impl<'a> Reader<'a> {
+    /// For derivations that will be added to the store.
+    pub(crate) fn adding(session: &'a Session, store: &'a LocalStore) -> Self {
+        let sources = Sources::Added(store);
+        Self { system: &session.settings().system, location: store.location(), sources }
     }
-    let mut first = Some(text);
-    let files = recipe::read_closure(path, store.store_dir(), &mut |file| match first.take() {
-        Some(text) => Ok((fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()), text)),
-        None => read_needed(file),
-    })?;
-    let mut kitchen = Kitchen {
-        store,
-        system: &session.settings().system,
-        sources,
-        derivations: BTreeMap::new(),
-        done: Vec::with_capacity(files.len()),
-    };
-    for file in files {
-        let found = match &file.contents {
-            Contents::Recipe(recipe, needed) => kitchen
-                .cook(&file.path, recipe, needed)
-                .with_context(|| format!("cannot use the recipe `{}`", file.path.display()))?,
-            Contents::Other(text) => kitchen.take(&file.path, text)?,
-        };
-        kitchen.done.push(found);
+
+    /// For derivations that are only looked at.
+    pub(crate) fn naming(session: &'a Session, store: &'a LocalStore) -> Self {
+        Self { sources: Sources::Named(Some(store)), ..Self::adding(session, store) }
     }
-    Ok(kitchen.derivations.into_iter().map(|(path, derivation)| (Some(path), derivation)).collect())
+
+    /// Reads all derivations of a file, or makes them of the recipe that it is.
+    pub(crate) fn read(self, path: &Path) -> Result<Vec<Stated>> {
+        let text = bounded::read(path)
+            .with_context(|| format!("cannot read the derivations in `{}`", path.display()))?;
+        self.parse(text, path)
+    }
+
+    /// Does the same for the contents of the file at `path`, which need not be there.
+    pub(crate) fn parse(self, text: Vec<u8>, path: &Path) -> Result<Vec<Stated>> {
+        let store_dir = &self.location.store_dir;
+        if !recipe::is_recipe(&text) {
+            return derivation_file::parse(&text, path, store_dir)
+                .with_context(|| format!("cannot read the derivations in `{}`", path.display()));
+        }
+        let mut first = Some(text);
+        let files = recipe::read_closure(path, store_dir, &mut |file| match first.take() {
+            Some(text) => Ok((fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()), text)),
+            None => read_needed(file),
+        })?;
+        let mut kitchen =
+            Kitchen { reader: self, derivations: BTreeMap::new(), done: Vec::with_capacity(files.len()) };
+        for file in files {
+            let found = match &file.contents {
+                Contents::Recipe(recipe, needed) => kitchen
+                    .cook(&file.path, recipe, needed)
+                    .with_context(|| format!("cannot use the recipe `{}`", file.path.display()))?,
+                Contents::Other(text) => kitchen.take(&file.path, text)?,
+            };
+            kitchen.done.push(found);
+        }
+        Ok(kitchen.derivations.into_iter().map(|(path, derivation)| (Some(path), derivation)).collect())
+    }
+
+    fn store(&self) -> Option<&'a LocalStore> {
+        match self.sources {
+            Sources::Added(store) => Some(store),
+            Sources::Named(store) => store,
+        }
+    }
 }
 
 fn read_needed(file: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
@@ -82,9 +96,7 @@ fn read_needed(file: &Path) -> io::Result<(PathBuf, Vec<u8>)> {
 
 /// What has been made of recipes so far.
 struct Kitchen<'a> {
-    store: &'a LocalStore,
-    system: &'a str,
-    sources: Sources,
+    reader: Reader<'a>,
     derivations: BTreeMap<StorePath, Derivation>,
     /// What each of the files is, in their order.
     done: Vec<Found>,
@@ -104,7 +116,7 @@ impl Kitchen<'_> {
             let place = || recipe.place_of(name).to_string();
             found.insert(name.clone(), what.with_context(place)?);
         }
-        let derivation = recipe.complete(self.store.store_dir(), self.system, &found)?;
+        let derivation = recipe.complete(self.store_dir(), self.reader.system, &found)?;
         self.check(&derivation)
     }
 
@@ -112,9 +124,9 @@ impl Kitchen<'_> {
         let directory = file.parent().unwrap_or(Path::new("/"));
         let tree = directory.join(&source.path);
         let import = Import { name: &source.name, tree: &tree, rules_from: directory };
-        let imported = match self.sources {
-            Sources::Added => self.store.import(&import),
-            Sources::Named => self.store.import_path(&import),
+        let imported = match self.reader.sources {
+            Sources::Added(store) => store.import(&import),
+            Sources::Named(_) => import.store_path(self.reader.location),
         };
         imported.map_err(|error| {
             let advice = match error {
@@ -128,14 +140,14 @@ impl Kitchen<'_> {
     }
 
     fn stored(&self, path: &StorePath) -> Result<Found> {
-        let shown = || self.store.store_dir().print(path);
-        if !self.store.is_valid(path)? {
-            bail!("`{}` is not in the store", shown());
-        }
+        let valid = self.reader.store().map(|store| Ok::<_, local_store::Error>((store, store.is_valid(path)?)));
+        let Some((store, true)) = valid.transpose()? else {
+            bail!("`{}` is not in the store", self.store_dir().print(path));
+        };
         if !path.is_derivation() {
             return Ok(Found::Source(path.clone()));
         }
-        let derivation = engine::read_derivation(self.store, path)?;
+        let derivation = engine::read_derivation(store, path)?;
         let outputs = derivation.outputs.iter();
         Ok(Found::Derivation {
             drv: path.clone(),
@@ -145,7 +157,7 @@ impl Kitchen<'_> {
 
     /// Completes a derivation.
     fn check(&mut self, derivation: &Value) -> Result<Found> {
-        let stated = json::parse(derivation.to_string().as_bytes(), self.store.store_dir())?;
+        let stated = json::parse(derivation.to_string().as_bytes(), self.store_dir())?;
         let checked = self.complete(stated)?;
         let last = checked.last().context("there is no derivation in it")?;
         Ok(found(last))
@@ -156,7 +168,7 @@ impl Kitchen<'_> {
         let failed = || format!("cannot use the derivations in `{}`", file.display());
         let hint =
             || format!("`{}` is no recipe; to import it as it is, write `{{\"path\": …}}`", file.display());
-        let stated = derivation_file::parse(text, file, self.store.store_dir()).with_context(hint)?;
+        let stated = derivation_file::parse(text, file, self.store_dir()).with_context(hint)?;
         let checked = self.complete(stated).with_context(failed)?;
         match derivation_file::goals(&checked).as_slice() {
             [one] => Ok(found(one)),
@@ -168,12 +180,17 @@ impl Kitchen<'_> {
         }
     }
 
+    fn store_dir(&self) -> &StoreDir {
+        &self.reader.location.store_dir
+    }
+
     fn complete(&mut self, stated: Vec<Stated>) -> Result<Vec<Checked>> {
-        let known = &mut |path: &StorePath| match self.derivations.get(path) {
-            Some(derivation) => Ok(derivation.clone()),
-            None => engine::read_derivation(self.store, path),
+        let known = &mut |path: &StorePath| match (self.derivations.get(path), self.reader.store()) {
+            (Some(derivation), _) => Ok(derivation.clone()),
+            (None, Some(store)) => engine::read_derivation(store, path).map_err(io::Error::other),
+            (None, None) => Err(io::Error::from(io::ErrorKind::NotFound)),
         };
-        let checked = check_closure(stated, self.store.store_dir(), known)?;
+        let checked = check_closure(stated, self.store_dir(), known)?;
         let new = checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone()));
         self.derivations.extend(new);
         Ok(checked)

@@ -14,7 +14,7 @@ use store_path::StorePath;
 use crate::derivation_file;
 use crate::exit::Exit;
 use crate::plan_json;
-use crate::recipe::{self, Sources};
+use crate::recipe::Reader;
 use crate::session::Session;
 use crate::store_argument;
 use crate::target;
@@ -91,7 +91,7 @@ pub(crate) fn find(session: &Session, store: &LocalStore, argument: &Path) -> Re
 
 /// Reads and completes the derivations of a file, of which the store learns nothing.
 fn in_file(session: &Session, store: &LocalStore, file: &Path) -> Result<Found> {
-    let stated = recipe::read(session, store, file, Sources::Named)?;
+    let stated = Reader::naming(session, store).read(file)?;
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
     let goals = derivation_file::goals(&checked);

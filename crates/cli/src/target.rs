@@ -10,7 +10,7 @@ use store_path::StorePath;
 
 use crate::derivation_file;
 use crate::derivers;
-use crate::recipe::{self, Sources};
+use crate::recipe::Reader;
 use crate::session::Session;
 use crate::store_argument;
 
@@ -118,7 +118,7 @@ fn in_store(store: &LocalStore, path: StorePath, chosen: Chosen) -> Result<Wante
 
 /// Adds the derivations of a file, and wants those that no other one there uses.
 fn in_file(session: &Session, store: &LocalStore, file: &Path, chosen: &Chosen) -> Result<Vec<Wanted>> {
-    let stated = recipe::read(session, store, file, Sources::Added)?;
+    let stated = Reader::adding(session, store).read(file)?;
     let checked = engine::import(store, stated)
         .with_context(|| format!("cannot use the derivations in `{}`", file.display()))?;
     let goals = derivation_file::goals(&checked).into_iter();

@@ -11,6 +11,7 @@ use store_path::{Hash, HashAlgorithm, HashSink, Name, StorePath};
 
 use crate::error::Error;
 use crate::ignore_rules::{Rules, Verdict};
+use crate::location::Location;
 use crate::part::Part;
 use crate::store::LocalStore;
 
@@ -33,21 +34,23 @@ impl LocalStore {
     /// `.gitignore` beside it. Without a rule, `.git` is left out, and so are the links that `store build` makes. A
     /// directory of which nothing is left is left out too, as git would not have it either.
     pub fn import(&self, import: &Import<'_>) -> Result<StorePath, Error> {
-        let (tree, part, hash) = self.select(import)?;
+        let (tree, part, hash) = import.select(self.location())?;
         Ok(self.add_part(import.name, &tree, &part, &hash)?.path)
     }
+}
 
-    /// Returns the path that [`Self::import`] would give, and adds nothing.
-    pub fn import_path(&self, import: &Import<'_>) -> Result<StorePath, Error> {
-        let (_, _, hash) = self.select(import)?;
-        Ok(self.store_dir().source_path(import.name, &hash, &BTreeSet::new(), false))
+impl Import<'_> {
+    /// Returns the path that [`LocalStore::import`] would give in the store at `location`, which need not be there.
+    pub fn store_path(&self, location: &Location) -> Result<StorePath, Error> {
+        let (_, _, hash) = self.select(location)?;
+        Ok(location.store_dir.source_path(self.name, &hash, &BTreeSet::new(), false))
     }
 
-    fn select(&self, import: &Import<'_>) -> Result<(PathBuf, Part, Hash), Error> {
+    fn select(&self, location: &Location) -> Result<(PathBuf, Part, Hash), Error> {
         let real = |path: &Path| fs::canonicalize(path).map_err(Error::file("find", path));
-        let tree = real(import.tree)?;
+        let tree = real(self.tree)?;
         let part = if tree.is_dir() {
-            Part::without(self.left_out(&tree, &real(import.rules_from)?)?)
+            Part::without(left_out(&tree, &real(self.rules_from)?, location)?)
         } else {
             Part::whole()
         };
@@ -55,50 +58,49 @@ impl LocalStore {
         part.dump(&tree, &mut sink)?;
         Ok((tree, part, sink.finish().0))
     }
+}
 
-    /// Walks a tree and returns what is to be left out of it.
-    fn left_out(&self, tree: &Path, rules_from: &Path) -> Result<HashSet<PathBuf>, Error> {
-        let mut left_out = HashSet::new();
-        let mut walked = Vec::new();
-        let mut ahead = vec![(tree.to_owned(), Rules::above(tree, rules_from)?, None)];
-        while let Some((directory, above, parent)) = ahead.pop() {
-            let rules = Rules::in_directory(&directory, above)?;
-            let mut counts = Counts { parent, kept: 0, left: 0, path: directory.clone() };
-            let place = walked.len();
-            for entry in fs::read_dir(&directory).map_err(Error::file("list", &directory))? {
-                let entry = entry.map_err(Error::file("list", &directory))?;
-                let path = entry.path();
-                let kind = entry.file_type().map_err(Error::file("look at", &path))?;
-                let verdict = rules.judge(&path, kind.is_dir());
-                if verdict == Verdict::Out || verdict == Verdict::None && self.is_usually_out(&entry) {
-                    counts.left += 1;
-                    left_out.insert(path);
-                    continue;
-                }
-                counts.kept += 1;
-                if kind.is_dir() {
-                    ahead.push((path, Some(Rc::clone(&rules)), Some(place)));
-                }
+/// Walks a tree and returns what is to be left out of it.
+fn left_out(tree: &Path, rules_from: &Path, location: &Location) -> Result<HashSet<PathBuf>, Error> {
+    let mut left_out = HashSet::new();
+    let mut walked = Vec::new();
+    let mut ahead = vec![(tree.to_owned(), Rules::above(tree, rules_from)?, None)];
+    while let Some((directory, above, parent)) = ahead.pop() {
+        let rules = Rules::in_directory(&directory, above)?;
+        let mut counts = Counts { parent, kept: 0, left: 0, path: directory.clone() };
+        let place = walked.len();
+        for entry in fs::read_dir(&directory).map_err(Error::file("list", &directory))? {
+            let entry = entry.map_err(Error::file("list", &directory))?;
+            let path = entry.path();
+            let kind = entry.file_type().map_err(Error::file("look at", &path))?;
+            let verdict = rules.judge(&path, kind.is_dir());
+            if verdict == Verdict::Out || verdict == Verdict::None && is_usually_out(&entry, location) {
+                counts.left += 1;
+                left_out.insert(path);
+                continue;
             }
-            walked.push(counts);
+            counts.kept += 1;
+            if kind.is_dir() {
+                ahead.push((path, Some(Rc::clone(&rules)), Some(place)));
+            }
         }
-        leave_out_emptied(&mut walked, &mut left_out);
-        Ok(left_out)
+        walked.push(counts);
     }
+    leave_out_emptied(&mut walked, &mut left_out);
+    Ok(left_out)
+}
 
-    /// What nobody wants in a source unless a rule says so: git's own, and links to what was built of it.
-    fn is_usually_out(&self, entry: &fs::DirEntry) -> bool {
-        let name = entry.file_name();
-        if name == ".git" {
-            return true;
-        }
-        let is_result = name == "result" || name.as_bytes().starts_with(b"result-");
-        is_result
-            && fs::read_link(entry.path()).is_ok_and(|target| {
-                let location = self.location();
-                target.starts_with(location.store_dir.as_str()) || target.starts_with(&location.real_store)
-            })
+/// What nobody wants in a source unless a rule says so: git's own, and links to what was built of it.
+fn is_usually_out(entry: &fs::DirEntry, location: &Location) -> bool {
+    let name = entry.file_name();
+    if name == ".git" {
+        return true;
     }
+    let is_result = name == "result" || name.as_bytes().starts_with(b"result-");
+    is_result
+        && fs::read_link(entry.path()).is_ok_and(|target| {
+            target.starts_with(location.store_dir.as_str()) || target.starts_with(&location.real_store)
+        })
 }
 
 /// What was found in a directory.
