@@ -1,8 +1,10 @@
 //! Nix and `store` on the same derivations, which nobody has chosen: both have to make the same of each.
 //!
-//! A few hundred by default; `STORE_TEST_DIFFERENTIAL=full` takes 2,000, and builds 200 of them.
+//! A few hundred by default; `STORE_TEST_DIFFERENTIAL=full` takes 2,000, builds 200 of
+//! others, and takes real ones by the ten thousand.
 
 mod builds;
+mod corpus;
 mod language;
 mod rival;
 
@@ -20,8 +22,11 @@ use rival::Rival;
 
 /// How many derivations are compared, and how many of them are built.
 fn sizes() -> (usize, usize) {
-    let is_full = std::env::var_os("STORE_TEST_DIFFERENTIAL").is_some_and(|size| size == "full");
-    if is_full { (2000, 200) } else { (200, 20) }
+    if is_full() { (2000, 200) } else { (200, 20) }
+}
+
+fn is_full() -> bool {
+    std::env::var_os("STORE_TEST_DIFFERENTIAL").is_some_and(|size| size == "full")
 }
 
 /// As many as one command line of Nix takes.

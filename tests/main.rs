@@ -30,6 +30,7 @@ mod escapes;
 mod explain;
 mod failures;
 mod filter;
+mod hostile;
 mod impure;
 mod inside;
 mod isolation;

@@ -91,6 +91,7 @@ impl<'a> Rival<'a> {
         let mut registration = Vec::new();
         for (path, text, references) in files {
             let file = self.root().join(&path[1..]);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
             write_read_only(&file, text);
             let archive = archive(&file);
             let hash = store_path::Hash::of(store_path::HashAlgorithm::Sha256, &archive).to_base16();

@@ -150,7 +150,8 @@ impl Modulo {
         let last: BTreeMap<HexHash, &BTreeSet<OutputName>> = inputs
             .filter_map(|(input, wanted)| Some((self.known.get(input)?.hash?, &wanted.outputs)))
             .collect();
-        let pairs = last.into_iter().flat_map(|(hash, outputs)| outputs.iter().map(move |one| (hash, one.clone())));
+        let pairs =
+            last.into_iter().flat_map(|(hash, outputs)| outputs.iter().map(move |one| (hash, one.clone())));
         Some(pairs.collect()).filter(|pairs| pairs != merged)
     }
 

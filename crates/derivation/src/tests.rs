@@ -7,5 +7,6 @@ mod fixtures;
 mod formats;
 mod golden;
 mod golden_resolve;
+mod large;
 mod random;
 mod review;

@@ -2,8 +2,12 @@
 
 /// Returns the candidate with the fewest edits from `name`, if it is a likely slip: at most a third of the name.
 pub(crate) fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let limit = (name.chars().count() / 3).max(1);
-    let ranked = candidates.map(|candidate| (distance(name, candidate), candidate));
+    let letters = name.chars().count();
+    let limit = (letters / 3).max(1);
+    // What is that much longer or shorter takes more edits than that. A line of any length may come in here.
+    let ranked = candidates
+        .filter(|candidate| candidate.chars().count().abs_diff(letters) <= limit)
+        .map(|candidate| (distance(name, candidate), candidate));
     // `min_by_key` keeps the first of equals, so the answer does not depend on anything but the table.
     ranked
         .min_by_key(|(edits, _)| *edits)

@@ -135,7 +135,11 @@ fn absent_paths_are_filled_in() {
     let checked = check(pre, &mut Modulo::new(StoreDir::default())).unwrap();
     let theirs = checked.elsewhere()[0].outputs.values().next().unwrap();
     let nixs = read(data.join("filled-in-deferred-no-env-var-post.json"));
-    assert_eq!(Some(theirs), nixs.outputs.values().next().unwrap().path(), "it is known what Nix makes of it");
+    assert_eq!(
+        Some(theirs),
+        nixs.outputs.values().next().unwrap().path(),
+        "it is known what Nix makes of it"
+    );
 }
 
 #[test]
