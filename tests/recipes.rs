@@ -91,7 +91,8 @@ fn a_library_of_two_outputs_is_built_for_its_user() {
     scene.ok(&["build", "hello.json"]);
     assert_eq!(output_of(scene.path("result")), "Hello, library.\n");
     let derivations = shown(&scene, "hello.json");
-    let hello = derivations.as_object().unwrap().values().find(|drv| drv["outputs"]["dev"].is_null()).unwrap();
+    let hello =
+        derivations.as_object().unwrap().values().find(|drv| drv["outputs"]["dev"].is_null()).unwrap();
     let wanted: Vec<&Value> = hello["inputDrvs"].as_object().unwrap().values().collect();
     assert_eq!(wanted, [&serde_json::json!(["dev", "out"])], "what is named, and of that both outputs");
     scene.ok(&["build", "greet.json", "--out-link", "lib"]);
@@ -132,7 +133,8 @@ fn a_download_tells_its_hash_and_is_held_to_it() {
     let line = format!("  write into the recipe: \"hash\": \"{hash}\"\n");
     assert!(told.contains(&line), "{told}");
     assert!(!told.contains("if what it got is right"), "there was nothing to be wrong: {told}");
-    fs::write(scene.path("hello.json"), recipe.replace("\"hash\": \"\"", &format!("\"hash\": \"{hash}\""))).unwrap();
+    fs::write(scene.path("hello.json"), recipe.replace("\"hash\": \"\"", &format!("\"hash\": \"{hash}\"")))
+        .unwrap();
     scene.ok(&build);
     let program = fs::read_to_string(scene.path("result/bin/hello")).unwrap();
     assert_eq!(program, "echo Hello, world!\n");
@@ -140,7 +142,9 @@ fn a_download_tells_its_hash_and_is_held_to_it() {
 
 /// Writes a recipe that imports a directory, and returns the files of the copy, with those of a few kinds told.
 fn imported(scene: &Scene, inputs: &str) -> Vec<String> {
-    let recipe = format!(r#"{{ "name": "x", "builder": "/bin/sh", "inputs": {{ {inputs} }}, "env": {{ "src": "${{src}}" }} }}"#);
+    let recipe = format!(
+        r#"{{ "name": "x", "builder": "/bin/sh", "inputs": {{ {inputs} }}, "env": {{ "src": "${{src}}" }} }}"#
+    );
     fs::write(scene.path("project/recipe.json"), recipe).unwrap();
     let drv = scene.ok(&["derivation", "add", "project/recipe.json"]);
     let shown: Value = serde_json::from_str(&scene.ok(&["derivation", "show", &drv])).unwrap();
@@ -243,7 +247,8 @@ fn a_copy_is_called_as_the_file_or_as_its_input() {
     fs::write(scene.path("project/recipe.json"), recipe).unwrap();
     let derivations = shown(&scene, "project/recipe.json");
     let args = derivations.as_object().unwrap().values().next().unwrap()["args"].as_array().unwrap().clone();
-    let names: Vec<&str> = args.iter().map(|arg| &arg.as_str().unwrap()["/nix/store/".len() + 33..]).collect();
+    let names: Vec<&str> =
+        args.iter().map(|arg| &arg.as_str().unwrap()["/nix/store/".len() + 33..]).collect();
     assert_eq!(names, ["here", "mine.txt", "data.json", "link"]);
 }
 
@@ -251,13 +256,21 @@ fn a_copy_is_called_as_the_file_or_as_its_input() {
 fn what_cannot_be_imported_is_named() {
     let scene = Scene::new();
     write(&scene, &[("src/x", "")]);
-    let recipe = scene.write("recipe.json", r#"{ "name": "x", "builder": "/bin/sh", "inputs": { "src": "./project/src" } }"#);
+    let recipe = scene.write(
+        "recipe.json",
+        r#"{ "name": "x", "builder": "/bin/sh", "inputs": { "src": "./project/src" } }"#,
+    );
     let _socket = UnixListener::bind(scene.path("project/src/socket")).unwrap();
-    let place = format!("cannot use the recipe `{recipe}`: line 1, column 57 (`/inputs/src`): cannot import `./project/src`");
+    let place = format!(
+        "cannot use the recipe `{recipe}`: line 1, column 57 (`/inputs/src`): cannot import `./project/src`"
+    );
     let said = scene.fails(1, &["build", &recipe]);
     let advice = "; a line in a file `.storeignore` leaves out what is not needed: ";
     let socket = text(scene.path("project/src/socket"));
-    assert!(said.contains(&format!("{place}{advice}`{socket}` is a socket, which no archive can hold")), "{said}");
+    assert!(
+        said.contains(&format!("{place}{advice}`{socket}` is a socket, which no archive can hold")),
+        "{said}"
+    );
     fs::write(scene.path("project/src/.storeignore"), "socket\n").unwrap();
     scene.ok(&["derivation", "add", &recipe]);
     if !is_root() {
@@ -281,10 +294,7 @@ fn mistakes_are_told_by_their_place() {
         scene.write("recipe.json", text);
         failures::check(&scene, name, &scene.run(&["build", "--no-link", "recipe.json"]));
     };
-    transcript(
-        "recipe-misspelt",
-        "{\n  \"name\": \"x\",\n  \"builder\": \"/bin/sh\",\n  \"evn\": {}\n}\n",
-    );
+    transcript("recipe-misspelt", "{\n  \"name\": \"x\",\n  \"builder\": \"/bin/sh\",\n  \"evn\": {}\n}\n");
     transcript(
         "recipe-unknown-name",
         "{\n  \"name\": \"x\",\n  \"builder\": \"/bin/sh\",\n  \"args\": [\"-c\", \"echo ${HOME} > ${out}\"]\n}\n",
@@ -358,7 +368,8 @@ fn what_is_in_the_store_and_what_nix_printed_can_be_inputs() {
 fn sandboxes_are_those_of_recipes_too() {
     let scene = Scene::new();
     write(&scene, &[("recipe.json", ""), ("src/x", "what is in it\n")]);
-    let recipe = r#"{ "name": "x", "builder": "/bin/sh", "inputs": { "src": "./src" }, "env": { "src": "${src}" } }"#;
+    let recipe =
+        r#"{ "name": "x", "builder": "/bin/sh", "inputs": { "src": "./src" }, "env": { "src": "${src}" } }"#;
     fs::write(scene.path("project/recipe.json"), recipe).unwrap();
     let shown = scene.ok(&["sandbox", "show", "project/recipe.json"]);
     assert!(shown.contains("# not in the store yet") && shown.contains("-src"), "{shown}");

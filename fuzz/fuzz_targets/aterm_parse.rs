@@ -26,7 +26,7 @@ fn through_json(derivation: &Derivation, text: &[u8], store_dir: &StoreDir) {
     let file: Name = "fuzz.drv".parse().expect("it is a name");
     let hash = Hash::of(HashAlgorithm::Sha256, text);
     let path = store_dir.text_path(&file, &hash, &derivation.references());
-    for format in [Format::Legacy, Format::Current] {
+    for format in Format::ALL {
         // JSON cannot hold bytes that are not text.
         let Ok(printed) = json::print(format, store_dir, &[(path.clone(), derivation)]) else { continue };
         let again = json::parse(printed.as_bytes(), store_dir).expect("what was printed can be read");

@@ -14,8 +14,8 @@ use store_path::{StoreDir, StorePath};
 use crate::bounded;
 use crate::build_failure::harmless;
 use crate::derivation_convert::path_of;
-use crate::exit::Exit;
 use crate::derivation_file;
+use crate::exit::Exit;
 use crate::session::Session;
 
 /// Says all that is wrong with files of derivations, and where.

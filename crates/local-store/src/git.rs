@@ -38,9 +38,8 @@ struct Open {
 
 impl Open {
     fn new(path: PathBuf) -> Result<Self, Error> {
-        let list = || -> io::Result<Vec<PathBuf>> {
-            fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect()
-        };
+        let list =
+            || -> io::Result<Vec<PathBuf>> { fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect() };
         let left = list().map_err(Error::file("read", &path))?;
         Ok(Self { path, done: Vec::new(), left })
     }

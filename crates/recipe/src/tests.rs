@@ -184,7 +184,10 @@ fn what_is_large_or_deep_is_refused() {
     }
     // Elsewhere nothing is walked into.
     let text = format!(r#"{{ "name": {}{}, "builder": "" }}"#, "[".repeat(100_000), "]".repeat(100_000));
-    assert!(chain(&parse(text.as_bytes()).unwrap_err()).ends_with("expected a text in double quotes, found a list"));
+    assert!(
+        chain(&parse(text.as_bytes()).unwrap_err())
+            .ends_with("expected a text in double quotes, found a list")
+    );
 }
 
 #[test]
@@ -250,7 +253,8 @@ fn recipes_that_need_each_other_are_named() {
 
 #[test]
 fn a_long_chain_is_no_deep_one() {
-    let name = |number: usize| if number == 0 { "/r/app.json".to_owned() } else { format!("/r/{number}.json") };
+    let name =
+        |number: usize| if number == 0 { "/r/app.json".to_owned() } else { format!("/r/{number}.json") };
     let texts: Vec<(String, String)> = (0..20_000)
         .map(|number| (name(number), needing(&format!(r#""next": "./{}.json""#, number + 1))))
         .chain([(name(20_000), needing(""))])
@@ -314,9 +318,9 @@ fn recipe() -> impl Strategy<Value = Value> {
 /// Returns the same value with the fields of every object in another order.
 fn turned(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => {
-            Value::Object(fields.iter().rev().map(|(name, value)| (name.clone(), turned(value))).collect::<Map<_, _>>())
-        }
+        Value::Object(fields) => Value::Object(
+            fields.iter().rev().map(|(name, value)| (name.clone(), turned(value))).collect::<Map<_, _>>(),
+        ),
         Value::Array(items) => items.iter().map(turned).collect(),
         other => other.clone(),
     }

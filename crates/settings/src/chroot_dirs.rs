@@ -35,7 +35,13 @@ impl fmt::Display for ChrootDir {
         if self.source != self.target || is_private(&self.target) {
             write!(out, "={}", self.source.display())?;
         }
-        out.write_str(if self.optional { "?" } else { "" })
+        // A name that ends in the mark would be read as marked; a slash keeps the two apart.
+        let looks_optional = self.source.as_os_str().as_encoded_bytes().ends_with(b"?");
+        out.write_str(match (self.optional, looks_optional) {
+            (true, _) => "?",
+            (false, true) => "/",
+            (false, false) => "",
+        })
     }
 }
 

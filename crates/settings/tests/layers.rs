@@ -146,6 +146,15 @@ fn a_failed_assignment_changes_nothing() {
     assert_eq!(settings, before);
 }
 
+/// Found by the fuzz target `settings_parse`: it was shown as an entry that may be absent.
+#[test]
+fn a_name_may_end_in_the_mark_for_what_may_be_absent() {
+    let dirs = dirs("/bin/odd?/ /bin/odder=/bin/odd?/ /bin/absent??").unwrap();
+    let marks: Vec<bool> = dirs.binds().iter().map(|bind| bind.optional).collect();
+    assert_eq!(marks, [false, false, true]);
+    assert_eq!(dirs.to_string(), "/dev /proc /bin/odd?/ /bin/odder=/bin/odd?/ /bin/absent??");
+}
+
 /// Texts near what settings take, and anything else.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9/=?%. -]{0,20}", "-?(/[a-z.]{0,3}){1,3}(=(/[a-z]{0,3}){1,2})?[?]?", ".*"]

@@ -7,7 +7,7 @@ use store_path::StoreDir;
 use super::Remark;
 use super::spot::{At, Spot};
 use crate::json::Stated;
-use crate::{Checked, Derivation, Output, OutputName, aterm};
+use crate::{Checked, Derivation, Disagreement, Elsewhere, Output, OutputName, aterm};
 
 /// What is known of a derivation before its paths are filled in.
 pub(super) struct Before {
@@ -42,7 +42,22 @@ pub(super) fn of(stated: &Stated, before: &Before, checked: &Checked, store_dir:
         let at = At::Part(stated.0.clone(), Spot::Output(name.clone()));
         remarks.push(Remark { is_error: false, at, message });
     }
+    remarks.extend(collision(stated, checked, store_dir));
     remarks
+}
+
+/// Warns of paths that are others with some releases of Nix, as they drop inputs that have the hash of another one.
+fn collision(stated: &Stated, checked: &Checked, store_dir: &StoreDir) -> Option<Remark> {
+    let is_collision = |theirs: &&Elsewhere| theirs.disagreement == Disagreement::Collision;
+    let theirs = checked.elsewhere().iter().find(is_collision)?;
+    let paths = theirs.outputs.iter().map(|(name, path)| format!("`{name}`: `{}`", store_dir.print(path)));
+    let message = format!(
+        "some of its inputs have the same hash, of which {} keep one; there its outputs have other paths, as has all \
+         that is built from them: {}",
+        theirs.disagreement.releases(),
+        paths.collect::<Vec<_>>().join(", ")
+    );
+    Some(Remark { is_error: false, at: At::Part(stated.0.clone(), Spot::Whole), message })
 }
 
 /// Warns of a file that is not as it would be printed: its path is made from the bytes.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
@@ -94,7 +94,15 @@ fn check_all(texts: &BTreeMap<StorePath, Vec<u8>>) -> Vec<Checked> {
         assert_eq!(aterm::print(&derivation, &store_dir), *text, "{path}");
         (Some(path.clone()), derivation)
     };
-    let checked = check_closure(texts.iter().map(parse).collect(), &store_dir, &mut nothing_else).unwrap();
+    let all: Vec<_> = texts.iter().map(parse).collect();
+    // Whatever order they come in.
+    let reversed = all.iter().rev().cloned().collect();
+    let reversed = check_closure(reversed, &store_dir, &mut nothing_else).unwrap();
+    let paths = |checked: &[Checked]| -> BTreeSet<StorePath> {
+        checked.iter().map(|checked| checked.path().clone()).collect()
+    };
+    let checked = check_closure(all, &store_dir, &mut nothing_else).unwrap();
+    assert_eq!(paths(&reversed), paths(&checked));
     assert_eq!(checked.len(), texts.len());
     for checked in &checked {
         assert_eq!(checked.aterm(), texts[checked.path()], "{}", checked.path());
