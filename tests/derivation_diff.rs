@@ -89,3 +89,16 @@ fn trouble_is_told_from_a_difference() {
     let said = scene.fails(2, &["derivation", "diff", unknown, &derivation("hello")]);
     assert!(said.contains("00000000000000000000000000000000-x.drv"), "{said}");
 }
+
+#[test]
+fn recipes_are_compared_as_the_derivations_they_become() {
+    let scene = Scene::new();
+    let recipe = |word: &str| {
+        let recipe =
+            serde_json::json!({ "recipe": 1, "name": "r", "builder": "/bin/sh", "args": ["-c", word] });
+        scene.write(&format!("{word}.json"), recipe.to_string())
+    };
+    let run = scene.run(&["derivation", "diff", &recipe("old"), &recipe("new")]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stdout.contains("  argument 2\n    - old\n    + new\n"), "{}", run.stdout);
+}

@@ -102,7 +102,21 @@ fn entries_of_the_build_trace_are_read_and_checked() {
     assert_eq!(json, scene.ok(&["realisation", "show", "--json", &current]));
     let legacy = scene.ok(&["realisation", "show", &entry("nix-2.32/realisation/simple")]);
     assert!(legacy.starts_with("sha256:ba7816bf") && legacy.contains("!foo g1w7"), "{legacy}");
+    let said = scene.fails(1, &["realisation", "show", "/nix/store/00000000000000000000000000000000-x.drv"]);
+    assert!(said.contains("there is no store that could know"), "{said}");
     let run = scene.run(&["realisation", "show", "--public-key", PUBLIC, &current]);
     assert_eq!(run.code, Some(1));
     assert!(run.stderr.contains("no key that was given has signed"), "{}", run.stderr);
+}
+
+#[test]
+fn a_store_tells_what_outputs_turned_out_to_be() {
+    let scene = Scene::new();
+    let path = scene.build("floating").remove(0);
+    let shown = scene.ok(&["realisation", "show", &path]);
+    let base = path.strip_prefix("/nix/store/").unwrap();
+    assert!(shown.ends_with(&format!("-floating.drv^out {base}")), "{shown}");
+    let json = scene.ok(&["realisation", "show", "--json", &path]);
+    let file = scene.write("trace.json", &json);
+    assert_eq!(scene.ok(&["realisation", "show", "--json", &file]), json);
 }

@@ -10,6 +10,7 @@ use derivation::{Derivation, own_path};
 use store_path::{StoreDir, StorePath};
 
 use crate::bounded;
+use crate::derivation_file;
 use crate::derivation_form::{Form, HELP};
 use crate::exit::Exit;
 use crate::session::Session;
@@ -77,10 +78,10 @@ fn write(file: &Path, text: &[u8]) -> Result<()> {
 }
 
 /// Reads one file; the path of a `.drv` file is its name, if that is one.
-fn read(session: &Session, file: &Path, store_dir: &StoreDir) -> Result<Vec<crate::derivation_file::Stated>> {
+fn read(session: &Session, file: &Path, store_dir: &StoreDir) -> Result<Vec<derivation_file::Stated>> {
     let is_stdin = file == Path::new("-");
     let file = if is_stdin { file.to_owned() } else { session.absolute(file) };
-    let read = || crate::derivation_file::parse(&bounded::read(&file)?, &file, store_dir);
+    let read = || derivation_file::parse(&bounded::read(&file)?, &file, store_dir);
     let mut list = read().with_context(|| format!("cannot read the derivations in `{}`", file.display()))?;
     if let [(stated @ None, _)] = &mut list[..] {
         *stated = path_of(&file);

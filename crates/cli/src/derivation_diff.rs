@@ -47,8 +47,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 
 fn compare(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut at_hand = AtHand::new(session)?;
-    let left = one(&mut at_hand, &session.absolute(&args.left))?;
-    let right = one(&mut at_hand, &session.absolute(&args.right))?;
+    let left = one(session, &mut at_hand, &session.absolute(&args.left))?;
+    let right = one(session, &mut at_hand, &session.absolute(&args.right))?;
     for drv in [&left, &right] {
         if at_hand.find(drv)?.is_none() {
             bail!("the derivation `{drv}` is not in the store, nor beside the files");
@@ -65,8 +65,8 @@ fn compare(session: &mut Session, args: &Args) -> Result<Exit> {
 }
 
 /// Takes in an argument that has to mean one derivation.
-fn one(at_hand: &mut AtHand, argument: &Path) -> Result<StorePath> {
-    let mut found = at_hand.take(argument)?;
+fn one(session: &Session, at_hand: &mut AtHand, argument: &Path) -> Result<StorePath> {
+    let mut found = at_hand.take(session, argument)?;
     match (found.pop(), found.is_empty()) {
         (Some(only), true) => Ok(only),
         (None, _) => bail!("each derivation in `{}` is an input of another", argument.display()),

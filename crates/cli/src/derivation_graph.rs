@@ -51,7 +51,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut at_hand = AtHand::new(session)?;
     let mut roots = Vec::new();
     for argument in &args.paths {
-        let found = at_hand.take(&session.absolute(argument))?;
+        let found = at_hand.take(session, &session.absolute(argument))?;
         for root in &found {
             ensure!(at_hand.find(root)?.is_some(), "the derivation `{root}` is not in the store");
         }

@@ -75,7 +75,7 @@ fn in_words(session: &Session, at_hand: &mut AtHand, word: &str) -> Result<Vec<D
         return Ok(vec![read.with_context(|| format!("cannot read `{word}`"))?]);
     }
     let all = |path| DerivedPath { path, through: Vec::new(), wanted: Wanted::Outputs(OutputsSpec::All) };
-    Ok(at_hand.take(&session.absolute(Path::new(word)))?.into_iter().map(all).collect())
+    Ok(at_hand.take(session, &session.absolute(Path::new(word)))?.into_iter().map(all).collect())
 }
 
 fn in_json(bytes: &[u8]) -> Result<Vec<DerivedPath>> {

@@ -7,12 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use derivation::{Checked, ClosureError, Derivation, Output, aterm, check_closure};
+use derivation::{Checked, ClosureError, Derivation, Output, aterm, check_closure, own_path};
 use local_store::{LocalStore, Location};
-use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
+use store_path::{StoreDir, StorePath};
 
+use crate::derivation_file::Stated;
 use crate::derivers;
-use crate::derivation_file;
 use crate::recipe::{Reader, Sources};
 use crate::session::Session;
 use crate::store_argument;
@@ -21,8 +21,6 @@ use crate::store_argument;
 pub(crate) struct AtHand {
     store: Option<LocalStore>,
     location: Location,
-    /// This machine's, for recipes.
-    system: String,
     /// Those of files.
     given: HashMap<StorePath, Derivation>,
     /// Where files were: a folder may hold a whole closure, each derivation in a file with the name of its path.
@@ -35,7 +33,6 @@ impl AtHand {
         Ok(Self {
             store: session.open_store_if_there()?,
             location: session.location()?,
-            system: session.settings().system.clone(),
             given: HashMap::new(),
             folders: BTreeSet::new(),
         })
@@ -50,10 +47,10 @@ impl AtHand {
     }
 
     /// Takes in what an argument means, and returns what it is for: of a file, what nothing else there uses.
-    pub(crate) fn take(&mut self, argument: &Path) -> Result<Vec<StorePath>> {
+    pub(crate) fn take(&mut self, session: &Session, argument: &Path) -> Result<Vec<StorePath>> {
         match store_argument::resolve(&self.location, argument) {
             Ok(path) => Ok(vec![self.derivation_of(path)?]),
-            Err(_) if argument.is_file() => self.take_file(argument),
+            Err(_) if argument.is_file() => self.take_file(session, argument),
             Err(error) => Err(error),
         }
     }
@@ -65,10 +62,10 @@ impl AtHand {
         drv.with_context(|| format!("`{path}` is not a derivation, and was not built from a known one"))
     }
 
-    fn take_file(&mut self, file: &Path) -> Result<Vec<StorePath>> {
+    fn take_file(&mut self, session: &Session, file: &Path) -> Result<Vec<StorePath>> {
         self.folders.extend(file.parent().map(Path::to_owned));
         let sources = Sources::Named(self.store.as_ref());
-        let reader = Reader { system: &self.system, location: &self.location, sources };
+        let reader = Reader { system: &session.settings().system, location: &self.location, sources };
         let stated = reader.read(file)?;
         let derivations = self
             .with_paths(stated)
@@ -84,7 +81,7 @@ impl AtHand {
     /// Returns derivations with their paths, as they follow from what is in them.
     ///
     /// Where an input is not at hand that cannot be told, and what the file says has to be believed.
-    fn with_paths(&self, stated: Vec<derivation_file::Stated>) -> Result<Vec<(StorePath, Derivation)>> {
+    fn with_paths(&self, stated: Vec<Stated>) -> Result<Vec<(StorePath, Derivation)>> {
         let known = &mut |path: &StorePath| {
             let found = self.find(path).map_err(|error| io::Error::other(format!("{error:#}")))?;
             found.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
@@ -94,20 +91,17 @@ impl AtHand {
             Err(ClosureError::Input { .. })
                 if stated.iter().all(|(path, derivation)| path.is_some() || is_complete(derivation)) =>
             {
-                let path = |(path, derivation)| Ok((self.own_path(path, &derivation)?, derivation));
+                let path = |(path, derivation): Stated| {
+                    let path = match path {
+                        Some(path) => path,
+                        None => own_path(&derivation, self.store_dir())?,
+                    };
+                    Ok((path, derivation))
+                };
                 stated.into_iter().map(path).collect()
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn own_path(&self, stated: Option<StorePath>, derivation: &Derivation) -> Result<StorePath> {
-        if let Some(path) = stated {
-            return Ok(path);
-        }
-        let text = Hash::of(HashAlgorithm::Sha256, &aterm::print(derivation, self.store_dir()));
-        let name = format!("{}.drv", derivation.name).parse()?;
-        Ok(self.store_dir().text_path(&name, &text, &derivation.references()))
     }
 
     /// Returns a derivation, if it is anywhere.
