@@ -2,6 +2,9 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the disk")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "real/addressed.rs"]
+mod addressed;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -32,6 +35,19 @@ fn main() -> ExitCode {
             structured_attributes_come_as_files,
             a_build_without_isolation_is_warned_of,
             what_others_hold_open_does_not_become_valid,
+            addressed::a_floating_output_that_refers_to_itself_gets_the_path_of_its_contents,
+            addressed::what_was_deleted_is_built_again,
+            addressed::outputs_that_refer_to_each_other_are_rewritten_in_order,
+            addressed::a_circle_of_outputs_is_told,
+            addressed::directories_programs_and_symlinks_can_be_floating,
+            addressed::two_that_make_the_same_are_one_path,
+            addressed::flat_and_text_outputs_refer_to_what_their_addresses_have_room_for,
+            addressed::impure_outputs_are_built_each_time,
+            addressed::a_floating_output_is_alone_and_an_impure_one_as_a_fixed_one,
+            addressed::structured_attributes_name_scratch_paths,
+            addressed::an_output_that_is_there_stays_when_others_are_made_again,
+            addressed::every_kind_of_promise_is_kept,
+            addressed::nix_gives_floating_outputs_the_same_paths,
         ],
     )
 }

@@ -157,7 +157,7 @@ mod tests {
         let root = scratch.join("tree");
         fs::create_dir_all(root.join("baZ")).unwrap();
         let write = |name: &str, mode: u32| {
-            fs::write(root.join(name), b"Hello \0\n\n\t World").unwrap();
+            fs::write(root.join(name), b"Hello \n\0\n\t World").unwrap();
             fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
         };
         write("Foo", 0o444);
