@@ -218,7 +218,7 @@ mod tests {
             (Method::Git, HashAlgorithm::Sha1, false),
         ] {
             assert_eq!(path(method, algorithm, &one, itself), None, "{method} {algorithm} {itself}");
-            assert_eq!(path(method, algorithm, &none, false).is_some(), true, "{method} {algorithm}");
+            assert!(path(method, algorithm, &none, false).is_some(), "{method} {algorithm}");
         }
     }
 

@@ -35,7 +35,14 @@ pub(super) fn finish(
                     info.ok_or_else(|| failed(local_store::Error::NotValid { path: known.clone() }))?;
                 done.outputs.insert(name.clone(), Kept { info, tree });
             }
-            None => drop(scanned.insert(name.clone(), scan(request, name, &tree, inputs)?)),
+            None => {
+                let kept = made.kept(path);
+                if kept != tree {
+                    // Before anything is looked at: somebody else may have files of it open.
+                    local_store::copy_tree(&tree, &kept).map_err(failed)?;
+                }
+                scanned.insert(name.clone(), scan(request, name, &kept, inputs)?);
+            }
         }
     }
     for name in in_order(request, &scanned)? {
@@ -93,7 +100,7 @@ impl Done<'_> {
     fn add(&mut self, name: OutputName, scanned: Scanned) -> Result<(), BuildFailure> {
         let Self { store, request, made, .. } = *self;
         let scratch = &request.outputs[&name];
-        let tree = made.path(scratch);
+        let tree = made.kept(scratch);
         let mut rewrites = self.rewrites();
         let (method, algorithm) = addressing(&request.derivation.outputs[&name]);
         // Git's objects are hashed as they are on disk, so what they hold of others has to be final.
@@ -123,7 +130,7 @@ impl Done<'_> {
                 rewrites.push((*scratch.digest(), *path.digest()));
                 self.rewritten(scratch, tree, &rewrites)?
             }
-            false => self.copied(scratch, tree, archive)?,
+            false => (tree, archive),
         };
         let mut references = others;
         references.extend(refers_to_itself.then(|| path.clone()));
@@ -162,22 +169,6 @@ impl Done<'_> {
         let archive = local_store::rewrite_tree(&tree, &target, rewrites).map_err(failed)?;
         local_store::remove_tree(&tree).map_err(failed)?;
         Ok((target, archive))
-    }
-
-    /// Files that somebody else may have open are copied; those of a rewritten tree are nobody's already.
-    fn copied(
-        &self,
-        scratch: &StorePath,
-        tree: PathBuf,
-        archive: (Hash, u64),
-    ) -> Result<(PathBuf, (Hash, u64)), BuildFailure> {
-        let kept = self.made.kept(scratch);
-        if kept == self.made.path(scratch) || tree != self.made.path(scratch) {
-            return Ok((tree, archive));
-        }
-        local_store::copy_tree(&tree, &kept)
-            .map_err(|source| BuildFailure::Store { drv: self.request.drv.clone(), source })?;
-        Ok((kept, archive))
     }
 }
 
