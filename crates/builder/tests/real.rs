@@ -354,9 +354,28 @@ fn a_build_without_isolation_is_warned_of() {
     let store_dir = store_path::StoreDir::new(real_store.to_str().unwrap()).unwrap();
     let location = Location { store_dir, ..world.store.location().clone() };
     world.store = LocalStore::open(location, Options::default()).unwrap();
+    let (built, warnings) = build_open(&world, "open", "");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("without isolation (`build-use-chroot = false`)"), "{warnings:?}");
+    let state_dir = world.store.location().state_dir.to_str().unwrap().to_owned();
+    let seen = world.read(out(&built));
+    assert!(seen.starts_with(&state_dir), "{seen}");
+    // `relaxed` lets out what asks for it, and that is not forgotten.
+    world.set("build-use-chroot", "relaxed");
+    let (built, warnings) = build_open(&world, "asks", r#", "__noChroot": "1""#);
+    assert!(warnings[0].contains("it asks for that by `__noChroot`"), "{warnings:?}");
+    assert!(world.read(out(&built)).starts_with(&state_dir));
+    let infos = world.store.path_infos(&[out(&built).clone()].into()).unwrap();
+    let info = infos.values().next().unwrap();
+    let records = world.store.builds(&[info.path.clone()].into()).unwrap();
+    assert!(matches!(builder::isolated(info, records.get(&info.path)), builder::Isolated::Less(..)));
+}
+
+/// Builds something in a store whose files are where it says, and returns what was warned of.
+fn build_open(world: &World, name: &str, env: &str) -> (Built, Vec<String>) {
     let drv = &world.add(&format!(
-        r#"{{"name": "open", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{}",
-            "builder": "/bin/sh", "args": ["-c", "echo $NIX_BUILD_TOP > $out"], "env": {{"out": ""}}}}"#,
+        r#"{{"name": "{name}", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{}",
+            "builder": "/bin/sh", "args": ["-c", "echo $NIX_BUILD_TOP > $out"], "env": {{"out": "" {env}}}}}"#,
         world.settings.system
     ))[0];
     let host = Host::look(&world.settings, BTreeMap::new()).unwrap();
@@ -373,8 +392,5 @@ fn a_build_without_isolation_is_warned_of() {
             warnings.push(text);
         }
     });
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("without isolation"), "{warnings:?}");
-    let seen = world.read(out(&built.unwrap()));
-    assert!(seen.starts_with(world.store.location().state_dir.to_str().unwrap()), "{seen}");
+    (built.unwrap(), warnings)
 }
