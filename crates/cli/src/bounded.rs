@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         return read_from(io::stdin().lock(), None).context("cannot read stdin");
     }
     let length = fs::metadata(path)?;
-    let length = length.is_file().then(|| length.len());
+    let length = length.is_file().then_some(length.len());
     read_from(File::open(path)?, length)
 }
 

@@ -43,7 +43,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store_dir = StoreDir::default();
     let inputs = Inputs {
         // Without a store there is nothing to find in it.
-        store: session.open_existing_store().ok(),
+        store: session.open_store_if_there()?,
         beside: args
             .files
             .iter()

@@ -152,7 +152,7 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
                 file.is_wrapped = true;
                 map.next_value_seed(Level { file, is_inner: true })?;
             } else {
-                let value = map.next_value_seed(Tree(&mut file.rest_notes))?;
+                let value = file.rest_notes.inside(|tree| map.next_value_seed(tree), || key.clone())?;
                 if key == WRAPPER || file.rest.contains_key(&key) {
                     file.rest_notes.twice.push(vec![key]);
                 } else {

@@ -24,6 +24,16 @@ impl Default for Notes {
     }
 }
 
+impl Notes {
+    /// Reads what is inside, and adds the name of where it is to the places noted there.
+    pub(super) fn inside<T>(&mut self, read: impl FnOnce(Tree<'_>) -> T, name: impl Fn() -> String) -> T {
+        let before = self.twice.len();
+        let read = read(Tree(self));
+        self.twice[before..].iter_mut().for_each(|names| names.push(name()));
+        read
+    }
+}
+
 /// Reads a value, no deeper than the parser lets it be.
 pub(super) struct Tree<'a>(pub(super) &'a mut Notes);
 
@@ -33,14 +43,6 @@ impl Tree<'_> {
         let too_many = || E::custom(format_args!("a derivation of more than {MOST_VALUES} values"));
         self.0.left = left.ok_or_else(too_many)?;
         Ok(())
-    }
-
-    /// Reads what is inside, and adds the name of where it is to the places noted there.
-    fn inside<T>(&mut self, read: impl FnOnce(Tree<'_>) -> T, name: impl Fn() -> String) -> T {
-        let before = self.0.twice.len();
-        let read = read(Tree(self.0));
-        self.0.twice[before..].iter_mut().for_each(|names| names.push(name()));
-        read
     }
 }
 
@@ -88,19 +90,19 @@ impl<'de> Visitor<'de> for Tree<'_> {
         Ok(value.into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        let mut next = |index: usize| self.inside(|tree| seq.next_element_seed(tree), || index.to_string());
+        let mut next = |index: usize| self.0.inside(|tree| seq.next_element_seed(tree), || index.to_string());
         while let Some(item) = next(items.len())? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut fields = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = self.inside(|tree| map.next_value_seed(tree), || name.clone())?;
+            let value = self.0.inside(|tree| map.next_value_seed(tree), || name.clone())?;
             if fields.contains_key(&name) {
                 self.0.twice.push(vec![name]);
             } else {
