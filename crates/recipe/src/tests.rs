@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -13,6 +14,9 @@ use store_path::StoreDir;
 use test_support::{check, fixture, shared};
 
 use crate::{ClosureError, Contents, Found, Input, Recipe, is_recipe, read_closure, schema};
+
+static VALIDATOR: LazyLock<jsonschema::Validator> =
+    LazyLock::new(|| jsonschema::validator_for(&schema()).unwrap());
 
 /// Returns the JSON files in a directory and below it.
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -71,14 +75,13 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 #[test]
 fn good_recipes_fulfil_the_schema_and_become_derivations() {
-    let validator = jsonschema::validator_for(&schema()).unwrap();
     let mut all = String::new();
     for directory in ["recipes/good/", "recipes/c-program/", "recipes/library/", "recipes/download/"] {
         for path in files(&fixture(directory)) {
             let text = fs::read(&path).unwrap();
             assert!(is_recipe(&text), "{}", path.display());
             let value = serde_json::from_slice(&text).unwrap();
-            let wrong: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+            let wrong: Vec<String> = VALIDATOR.iter_errors(&value).map(|error| error.to_string()).collect();
             assert_eq!(wrong, [""; 0], "{}", path.display());
             let recipe = parse(&text).unwrap_or_else(|error| panic!("{}: {}", path.display(), chain(&error)));
             let derivation = complete(&recipe);
@@ -92,7 +95,6 @@ fn good_recipes_fulfil_the_schema_and_become_derivations() {
 
 #[test]
 fn bad_recipes_are_refused_by_their_place() {
-    let validator = jsonschema::validator_for(&schema()).unwrap();
     let mut all = String::new();
     for path in files(&fixture("recipes/bad/")) {
         let text = fs::read(&path).unwrap();
@@ -102,7 +104,7 @@ fn bad_recipes_are_refused_by_their_place() {
             Ok(_) => panic!("{} is no recipe", path.display()),
         };
         let value = serde_json::from_slice(&text).unwrap();
-        let schema = if validator.is_valid(&value) { "passes" } else { "fails" };
+        let schema = if VALIDATOR.is_valid(&value) { "passes" } else { "fails" };
         writeln!(all, "{} ({schema} the schema)\n  {error}", path.file_name().unwrap().display()).unwrap();
     }
     check("recipes/refusals.txt", all);
@@ -164,7 +166,7 @@ fn outputs_that_are_not_there_are_told_by_their_place() {
     let text = String::from_utf8_lossy(text).replace("a.doc", "a.lib");
     assert_eq!(
         refused(&parse(text.as_bytes()).unwrap()),
-        "line 2, column 47 (`/env/B`): `b` is a file or directory, which has no outputs; write `${b}`"
+        "line 2, column 45 (`/env/B`): `b` is a file or directory, which has no outputs; write `${b}`"
     );
     let text = br#"{ "name": "x", "builder": "/bin/sh", "inputs": { "a": { "recipe": "./a.json", "output": "doc" } } }"#;
     assert!(refused(&parse(text).unwrap()).contains("(`/inputs/a`): `a` has no output `doc`"));
@@ -247,7 +249,7 @@ fn recipes_that_need_each_other_are_named() {
     let absent = closure(&[("/r/app.json", &needing(r#""a": "./a.json""#))]).unwrap_err();
     assert_eq!(
         absent.to_string(),
-        "cannot read `/r/./a.json`, an input of `/r/app.json`, line 1, column 59 (`/inputs/a`)"
+        "cannot read `/r/a.json`, an input of `/r/app.json`, line 1, column 55 (`/inputs/a`)"
     );
 }
 
@@ -341,7 +343,7 @@ proptest! {
 
     #[test]
     fn what_is_read_fulfils_the_schema(value in recipe()) {
-        prop_assert!(jsonschema::is_valid(&schema(), &value));
+        prop_assert!(VALIDATOR.is_valid(&value));
     }
 
     #[test]
