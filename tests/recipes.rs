@@ -212,7 +212,11 @@ fn what_rules_leave_out_stays_behind() {
     );
     fs::create_dir(scene.path("project/src/empty")).unwrap();
     symlink("/nix/store/00000000000000000000000000000000-x", scene.path("project/src/result")).unwrap();
-    symlink(scene.root().join("nix/store/x"), scene.path("project/src/result-dev")).unwrap();
+    symlink(
+        "/elsewhere/nix/store/00000000000000000000000000000000-x-dev/lib",
+        scene.path("project/src/result-dev"),
+    )
+    .unwrap();
     symlink("main.c", scene.path("project/src/result-2")).unwrap();
     let all = [
         ".gitignore",
@@ -279,7 +283,7 @@ fn what_cannot_be_imported_is_named() {
         let said = scene.fails(1, &["build", &recipe]);
         assert!(said.contains("Permission denied") && said.contains("/src/x`"), "{said}");
     }
-    fs::write(scene.path("project/src/.storeignore"), "socket\nx[\n").unwrap();
+    fs::write(scene.path("project/src/.storeignore"), "socket\nx[b-a]\n").unwrap();
     let said = scene.fails(1, &["build", &recipe]);
     assert!(said.contains("cannot read line 2 of the ignore rules in `"), "{said}");
     fs::remove_dir_all(scene.path("project/src")).unwrap();
@@ -420,10 +424,15 @@ fn the_schema_is_printed() {
 #[test]
 fn recipes_can_be_compared_and_drawn_without_a_store() {
     let scene = Scene::new();
-    write(&scene, &[("src/x", "one"), ("app.json", ""), ("lib.json", r#"{ "name": "lib", "builder": "/bin/sh" }"#)]);
+    write(
+        &scene,
+        &[("src/x", "one"), ("app.json", ""), ("lib.json", r#"{ "name": "lib", "builder": "/bin/sh" }"#)],
+    );
     let app = r#"{ "name": "app", "builder": "/bin/sh", "inputs": { "src": "./src", "lib": "./lib.json" } }"#;
     fs::write(scene.path("project/app.json"), app).unwrap();
     let graph = scene.ok(&["derivation", "graph", "project/app.json"]);
     assert!(graph.contains("-app.drv") && graph.contains("-lib.drv"), "{graph}");
+    let converted = scene.ok(&["derivation", "convert", "project/app.json"]);
+    assert!(converted.contains("-app.drv") && converted.contains("-src"), "{converted}");
     assert!(!scene.root().exists(), "no store is made for that");
 }

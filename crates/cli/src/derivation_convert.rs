@@ -10,9 +10,10 @@ use derivation::{Derivation, own_path};
 use store_path::{StoreDir, StorePath};
 
 use crate::bounded;
-use crate::derivation_file;
+use crate::derivation_file::Stated;
 use crate::derivation_form::{Form, HELP};
 use crate::exit::Exit;
+use crate::recipe::Reader;
 use crate::session::Session;
 
 /// Reads derivations in any form and prints them in another.
@@ -78,11 +79,13 @@ fn write(file: &Path, text: &[u8]) -> Result<()> {
 }
 
 /// Reads one file; the path of a `.drv` file is its name, if that is one.
-fn read(session: &Session, file: &Path, store_dir: &StoreDir) -> Result<Vec<derivation_file::Stated>> {
+fn read(session: &Session, file: &Path, store_dir: &StoreDir) -> Result<Vec<Stated>> {
     let is_stdin = file == Path::new("-");
     let file = if is_stdin { file.to_owned() } else { session.absolute(file) };
-    let read = || derivation_file::parse(&bounded::read(&file)?, &file, store_dir);
-    let mut list = read().with_context(|| format!("cannot read the derivations in `{}`", file.display()))?;
+    let text = bounded::read(&file)
+        .with_context(|| format!("cannot read the derivations in `{}`", file.display()))?;
+    let named = if is_stdin { session.absolute(Path::new("stdin")) } else { file.clone() };
+    let mut list = Reader::without_store(session, store_dir).parse(text, &named)?;
     if let [(stated @ None, _)] = &mut list[..] {
         *stated = path_of(&file);
     }

@@ -65,7 +65,8 @@ impl AtHand {
     fn take_file(&mut self, session: &Session, file: &Path) -> Result<Vec<StorePath>> {
         self.folders.extend(file.parent().map(Path::to_owned));
         let sources = Sources::Named(self.store.as_ref());
-        let reader = Reader { system: &session.settings().system, location: &self.location, sources };
+        let reader =
+            Reader { system: &session.settings().system, store_dir: &self.location.store_dir, sources };
         let stated = reader.read(file)?;
         let derivations = self
             .with_paths(stated)

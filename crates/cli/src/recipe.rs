@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use derivation::{Checked, Derivation, check_closure, json};
-use local_store::{Import, LocalStore, Location};
+use local_store::{Import, LocalStore};
 use recipe::{Contents, Found, Input, Recipe, Source};
 use serde_json::Value;
 use store_path::{StoreDir, StorePath};
@@ -31,7 +31,7 @@ pub(crate) enum Sources<'a> {
 pub(crate) struct Reader<'a> {
     /// This machine's.
     pub(crate) system: &'a str,
-    pub(crate) location: &'a Location,
+    pub(crate) store_dir: &'a StoreDir,
     pub(crate) sources: Sources<'a>,
 }
 
@@ -39,12 +39,17 @@ impl<'a> Reader<'a> {
     /// For derivations that will be added to the store.
     pub(crate) fn adding(session: &'a Session, store: &'a LocalStore) -> Self {
         let sources = Sources::Added(store);
-        Self { system: &session.settings().system, location: store.location(), sources }
+        Self { system: &session.settings().system, store_dir: store.store_dir(), sources }
     }
 
     /// For derivations that are only looked at.
     pub(crate) fn naming(session: &'a Session, store: &'a LocalStore) -> Self {
         Self { sources: Sources::Named(Some(store)), ..Self::adding(session, store) }
+    }
+
+    /// For derivations that are only looked at, where no store is asked for anything.
+    pub(crate) fn without_store(session: &'a Session, store_dir: &'a StoreDir) -> Self {
+        Self { system: &session.settings().system, store_dir, sources: Sources::Named(None) }
     }
 
     /// Reads all derivations of a file, or makes them of the recipe that it is.
@@ -56,7 +61,7 @@ impl<'a> Reader<'a> {
 
     /// Does the same for the contents of the file at `path`, which need not be there.
     pub(crate) fn parse(self, text: Vec<u8>, path: &Path) -> Result<Vec<Stated>> {
-        let store_dir = &self.location.store_dir;
+        let store_dir = self.store_dir;
         if !recipe::is_recipe(&text) {
             return derivation_file::parse(&text, path, store_dir)
                 .with_context(|| format!("cannot read the derivations in `{}`", path.display()));
@@ -126,7 +131,7 @@ impl Kitchen<'_> {
         let import = Import { name: &source.name, tree: &tree, rules_from: directory };
         let imported = match self.reader.sources {
             Sources::Added(store) => store.import(&import),
-            Sources::Named(_) => import.store_path(self.reader.location),
+            Sources::Named(_) => import.store_path(self.store_dir()),
         };
         imported.map_err(|error| {
             let advice = match error {
@@ -140,7 +145,8 @@ impl Kitchen<'_> {
     }
 
     fn stored(&self, path: &StorePath) -> Result<Found> {
-        let valid = self.reader.store().map(|store| Ok::<_, local_store::Error>((store, store.is_valid(path)?)));
+        let valid =
+            self.reader.store().map(|store| Ok::<_, local_store::Error>((store, store.is_valid(path)?)));
         let Some((store, true)) = valid.transpose()? else {
             bail!("`{}` is not in the store", self.store_dir().print(path));
         };
@@ -181,7 +187,7 @@ impl Kitchen<'_> {
     }
 
     fn store_dir(&self) -> &StoreDir {
-        &self.reader.location.store_dir
+        self.reader.store_dir
     }
 
     fn complete(&mut self, stated: Vec<Stated>) -> Result<Vec<Checked>> {

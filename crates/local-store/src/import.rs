@@ -2,16 +2,16 @@
 #![expect(clippy::disallowed_methods, reason = "looks at the user's files")]
 
 use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use store_path::{Hash, HashAlgorithm, HashSink, Name, StorePath};
+use store_path::{Hash, HashAlgorithm, HashSink, Name, StoreDir, StorePath};
 
 use crate::error::Error;
 use crate::ignore_rules::{Rules, Verdict};
-use crate::location::Location;
 use crate::part::Part;
 use crate::store::LocalStore;
 
@@ -34,23 +34,23 @@ impl LocalStore {
     /// `.gitignore` beside it. Without a rule, `.git` is left out, and so are the links that `store build` makes. A
     /// directory of which nothing is left is left out too, as git would not have it either.
     pub fn import(&self, import: &Import<'_>) -> Result<StorePath, Error> {
-        let (tree, part, hash) = import.select(self.location())?;
+        let (tree, part, hash) = import.select(self.store_dir())?;
         Ok(self.add_part(import.name, &tree, &part, &hash)?.path)
     }
 }
 
 impl Import<'_> {
-    /// Returns the path that [`LocalStore::import`] would give in the store at `location`, which need not be there.
-    pub fn store_path(&self, location: &Location) -> Result<StorePath, Error> {
-        let (_, _, hash) = self.select(location)?;
-        Ok(location.store_dir.source_path(self.name, &hash, &BTreeSet::new(), false))
+    /// Returns the path that [`LocalStore::import`] would give in a store at `store_dir`, which need not be there.
+    pub fn store_path(&self, store_dir: &StoreDir) -> Result<StorePath, Error> {
+        let (_, _, hash) = self.select(store_dir)?;
+        Ok(store_dir.source_path(self.name, &hash, &BTreeSet::new(), false))
     }
 
-    fn select(&self, location: &Location) -> Result<(PathBuf, Part, Hash), Error> {
+    fn select(&self, store_dir: &StoreDir) -> Result<(PathBuf, Part, Hash), Error> {
         let real = |path: &Path| fs::canonicalize(path).map_err(Error::file("find", path));
         let tree = real(self.tree)?;
         let part = if tree.is_dir() {
-            Part::without(left_out(&tree, &real(self.rules_from)?, location)?)
+            Part::without(left_out(&tree, &real(self.rules_from)?, store_dir)?)
         } else {
             Part::whole()
         };
@@ -61,7 +61,7 @@ impl Import<'_> {
 }
 
 /// Walks a tree and returns what is to be left out of it.
-fn left_out(tree: &Path, rules_from: &Path, location: &Location) -> Result<HashSet<PathBuf>, Error> {
+fn left_out(tree: &Path, rules_from: &Path, store_dir: &StoreDir) -> Result<HashSet<PathBuf>, Error> {
     let mut left_out = HashSet::new();
     let mut walked = Vec::new();
     let mut ahead = vec![(tree.to_owned(), Rules::above(tree, rules_from)?, None)];
@@ -74,7 +74,7 @@ fn left_out(tree: &Path, rules_from: &Path, location: &Location) -> Result<HashS
             let path = entry.path();
             let kind = entry.file_type().map_err(Error::file("look at", &path))?;
             let verdict = rules.judge(&path, kind.is_dir());
-            if verdict == Verdict::Out || verdict == Verdict::None && is_usually_out(&entry, location) {
+            if verdict == Verdict::Out || verdict == Verdict::None && is_usually_out(&entry, store_dir) {
                 counts.left += 1;
                 left_out.insert(path);
                 continue;
@@ -91,16 +91,20 @@ fn left_out(tree: &Path, rules_from: &Path, location: &Location) -> Result<HashS
 }
 
 /// What nobody wants in a source unless a rule says so: git's own, and links to what was built of it.
-fn is_usually_out(entry: &fs::DirEntry, location: &Location) -> bool {
+fn is_usually_out(entry: &fs::DirEntry, store_dir: &StoreDir) -> bool {
     let name = entry.file_name();
     if name == ".git" {
         return true;
     }
+    // Into whichever store: what is imported must not depend on where that is.
+    let store = store_dir.as_str().trim_start_matches('/');
+    let is_stored = |path: &Path| {
+        let base = path.file_name().and_then(OsStr::to_str);
+        base.is_some_and(|base| base.parse::<StorePath>().is_ok())
+            && path.parent().is_some_and(|parent| parent.ends_with(store))
+    };
     let is_result = name == "result" || name.as_bytes().starts_with(b"result-");
-    is_result
-        && fs::read_link(entry.path()).is_ok_and(|target| {
-            target.starts_with(location.store_dir.as_str()) || target.starts_with(&location.real_store)
-        })
+    is_result && fs::read_link(entry.path()).is_ok_and(|target| target.ancestors().any(is_stored))
 }
 
 /// What was found in a directory.

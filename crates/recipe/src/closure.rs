@@ -116,7 +116,9 @@ impl Walk<'_> {
         let directory = path.parent().unwrap_or(Path::new("/"));
         let needed = recipe.inputs().iter();
         let ahead: Vec<_> = needed
-            .filter_map(|(name, input)| Some((name.clone(), directory.join(input.recipe_file()?))))
+            .filter_map(|(name, input)| {
+                Some((name.clone(), directory.join(input.recipe_file()?).components().collect()))
+            })
             .collect();
         let recipe = Box::new(recipe);
         let (called, inputs) = (String::new(), BTreeMap::new());
