@@ -18,7 +18,7 @@ pub enum NameError {
     #[error("the name is empty")]
     Empty,
     /// With its digest the name would not fit into 255 bytes, with some room for suffixes.
-    #[error("the name `{name}` is longer than {} characters", Name::MAX_LEN)]
+    #[error("the name `{}…` is longer than {} characters", start(name), Name::MAX_LEN)]
     TooLong {
         /// The name refused.
         name: String,
@@ -37,6 +37,12 @@ pub enum NameError {
         /// The name refused.
         name: String,
     },
+}
+
+/// As much of a name that is too long as tells which it is: it may be as long as a file.
+fn start(name: &str) -> &str {
+    let end = name.char_indices().nth(40).map_or(name.len(), |(end, _)| end);
+    &name[..end]
 }
 
 impl Name {
