@@ -163,11 +163,14 @@ fn signed() -> Realisation {
 fn entries_of_the_build_trace() {
     let ours = fixture("binary-cache/nix-2.36/");
     for folder in std::iter::once(ours).chain(data(GENERATIONS[2])).map(|folder| folder.join("realisation")) {
-        for (name, expected) in [("simple", simple()), ("with-signature", signed())] {
+        for (name, fingerprint, expected) in [
+            ("simple", "simple-fingerprint.txt", simple()),
+            ("with-signature", "with-signature-fingerprint.txt", signed()),
+        ] {
             let found = value(&folder.join(format!("{name}.json")));
             assert_eq!(Entry::parse(&found).unwrap(), Entry::Current(expected.clone()), "{name}");
             assert_eq!(build_trace::print(&expected).unwrap(), found, "{name}");
-            let fingerprint = fs::read_to_string(folder.join(format!("{name}-fingerprint.txt"))).unwrap();
+            let fingerprint = fs::read_to_string(folder.join(fingerprint)).unwrap();
             assert_eq!(Entry::Current(expected).fingerprint(), fingerprint, "{name}");
         }
         // The older spelling of a signature is read only.
