@@ -94,8 +94,7 @@ fn trouble_is_told_from_a_difference() {
 fn recipes_are_compared_as_the_derivations_they_become() {
     let scene = Scene::new();
     let recipe = |word: &str| {
-        let recipe =
-            serde_json::json!({ "recipe": 1, "name": "r", "builder": "/bin/sh", "args": ["-c", word] });
+        let recipe = serde_json::json!({ "name": "r", "builder": "/bin/sh", "args": ["-c", word] });
         scene.write(&format!("{word}.json"), recipe.to_string())
     };
     let run = scene.run(&["derivation", "diff", &recipe("old"), &recipe("new")]);
