@@ -343,15 +343,15 @@ pub(super) fn every_kind_of_promise_is_kept() {
 }
 
 pub(super) fn nix_gives_floating_outputs_the_same_paths() {
+    if !is_root() {
+        return skip("an ordinary user's Nix may have no sandbox here");
+    }
     let mut version = Command::new("nix-store");
     let Ok(output) = version.arg("--version").env("HOME", "/").output() else { return skip("no nix-store") };
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
     // Later ones leave the offsets of references out, or have another table.
     if !version.contains(" 2.8") {
         return skip(&format!("the paths of `{}` are other ones", version.trim()));
-    }
-    if !is_root() {
-        return skip("an ordinary user's Nix may have no sandbox here");
     }
     let Some(world) = with_busybox() else { return };
     let tree = "/bin/busybox mkdir $out; echo $out > $out/self; /bin/busybox ln -s $out/self $out/link";
