@@ -315,7 +315,13 @@ fn attributes_without_effect_are_warned_of() {
 #[test]
 fn options_are_shown_as_they_were_read() {
     let scene = Scene::new();
-    for name in ["variables", "structured", "placeholders", "nothing", "nothing-structured"] {
+    for (name, transcript) in [
+        ("variables", "options-variables"),
+        ("structured", "options-structured"),
+        ("placeholders", ""),
+        ("nothing", "options-nothing"),
+        ("nothing-structured", "options-nothing-structured"),
+    ] {
         let file = text(fixture(&format!("options/{name}.json")));
         // An input that is not in the store.
         let input = "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-dep.drv";
@@ -329,7 +335,7 @@ fn options_are_shown_as_they_were_read() {
         let expected = fs::read(fixture(&format!("options/{name}.options.json"))).unwrap();
         assert_eq!(shown, serde_json::from_slice::<Value>(&expected).unwrap(), "{name}");
         let run = scene.run(&["derivation", "options", &file]);
-        failures::check(&scene, &format!("options-{name}"), &run);
+        failures::check(&scene, transcript, &run);
     }
 }
 

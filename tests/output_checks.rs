@@ -124,6 +124,34 @@ fn rules_in_structured_attributes_are_for_one_output() {
     chain.accepts(true, &json!({ "allowedReferences": [], "outputChecks": {} }));
 }
 
+/// Rules name outputs whose paths are not known before they are built.
+#[test]
+fn rules_hold_for_outputs_that_are_named_by_their_contents() {
+    let chain = Chain::new();
+    let floating = |structured, attributes: &Value| {
+        let mut top = chain.top(structured, attributes);
+        for output in ["out", "dev"] {
+            top["outputs"][output] = json!({ "hashAlgo": "r:sha256" });
+        }
+        top
+    };
+    for (structured, attributes) in [
+        (false, json!({ "disallowedReferences": "out" })),
+        (false, json!({ "disallowedReferences": OUT })),
+        (true, json!({ "outputChecks": { "dev": { "disallowedReferences": ["dev"] } } })),
+        (
+            true,
+            json!({ "outputChecks": { "dev": { "allowedRequisites": ["dev", chain.middle, chain.leaf] } } }),
+        ),
+    ] {
+        let said = refused(&chain.scene, 1, &floating(structured, &attributes), &[]);
+        assert!(said.contains("store: the output `dev` of `") && !said.contains(OUT), "{said}");
+    }
+    let allowed = json!({ "outputChecks": { "dev": { "allowedReferences": ["dev", OUT] } } });
+    let file = chain.scene.write("top.json", floating(true, &allowed).to_string());
+    chain.scene.ok(&["build", "--no-link", &file]);
+}
+
 #[test]
 fn one_is_told_by_which_way_something_is_in_a_closure() {
     let chain = Chain::new();
