@@ -78,7 +78,10 @@ fn in_json(text: &[u8], store_dir: &StoreDir, remarks: Vec<Remark>) -> Vec<Place
     let mut locator = Locator::new();
     let ways: Vec<Vec<Vec<String>>> = remarks.iter().map(|remark| ways(store_dir, &remark.at)).collect();
     ways.iter().flatten().for_each(|names| locator.want(names));
-    locator.walk(text);
+    // What ended the reading of a large file needs no walk over all of it.
+    if ways.iter().any(|ways| !ways.is_empty()) {
+        locator.walk(text);
+    }
     let place = |(remark, ways): (Remark, Vec<Vec<String>>)| {
         if let At::Offset(offset) = remark.at {
             return Placed { remark, offset, again: None, pointer: None };
