@@ -1,6 +1,6 @@
 //! The order of a plan: inputs first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use derivation::{Derivation, Link};
 use store_path::StorePath;
@@ -33,54 +33,65 @@ pub(crate) struct Goal {
 #[derive(Debug, Default)]
 pub(crate) struct Goals {
     pub(crate) list: Vec<Goal>,
-    places: HashMap<Task, usize>,
+    /// None while a goal's inputs are being placed.
+    places: HashMap<Task, Option<usize>>,
 }
 
 /// A step of the walk, kept on a stack of our own: a chain may be longer than the thread's stack is deep.
 enum Step {
     Enter(Task),
-    Leave(Task),
+    /// With what it needs.
+    Leave(Task, Vec<Task>),
 }
 
 impl Goals {
     /// Returns the place of a goal.
     pub(crate) fn place(&self, task: &Task) -> Option<usize> {
-        self.places.get(task).copied()
+        self.places.get(task).copied().flatten()
     }
 
     /// Adds goals for everything that has to be done for `tops` and was not added before, beginning with what the first
     /// of them needs.
     pub(crate) fn add_for(&mut self, graph: &Graph, tops: Vec<Task>) -> Result<(), Error> {
-        let mut open: HashSet<Task> = HashSet::new();
+        let added = self.walk(graph, tops);
+        if added.is_err() {
+            // The next walk begins anew with what this one has left.
+            self.places.retain(|_, place| place.is_some());
+        }
+        added
+    }
+
+    fn walk(&mut self, graph: &Graph, tops: Vec<Task>) -> Result<(), Error> {
         let mut steps: Vec<Step> = tops.into_iter().rev().map(Step::Enter).collect();
         while let Some(step) = steps.pop() {
             match step {
+                Step::Enter(task) if self.places.contains_key(&task) => {}
                 Step::Enter(task) => {
-                    if self.places.contains_key(&task) || open.contains(&task) {
-                        continue;
-                    }
                     let inputs = graph.inputs_of(&task)?;
-                    open.insert(task.clone());
-                    steps.push(Step::Leave(task));
-                    steps.extend(inputs.into_iter().rev().map(Step::Enter));
+                    self.places.insert(task.clone(), None);
+                    let new = inputs.iter().rev().filter(|input| !self.places.contains_key(*input));
+                    let new: Vec<Step> = new.cloned().map(Step::Enter).collect();
+                    steps.push(Step::Leave(task, inputs));
+                    steps.extend(new);
                 }
-                Step::Leave(task) => self.add(graph, task)?,
+                Step::Leave(task, inputs) => self.add(task, &inputs)?,
             }
         }
         Ok(())
     }
 
     /// Adds a goal whose inputs were added; one that was not is being added, and waits for this one.
-    fn add(&mut self, graph: &Graph, task: Task) -> Result<(), Error> {
+    fn add(&mut self, task: Task, inputs: &[Task]) -> Result<(), Error> {
         let place = self.list.len();
-        let inputs = graph.inputs_of(&task)?.into_iter();
-        let inputs =
-            inputs.map(|input| self.place(&input).ok_or_else(|| Error::Cycle { drv: task.drv().clone() }));
+        let cycle = || Error::Cycle { drv: task.drv().clone() };
+        let inputs = inputs.iter().map(|input| self.place(input).ok_or_else(cycle));
         let inputs: Vec<usize> = inputs.collect::<Result<_, _>>()?;
         if let Task::Find(_) = task {
             inputs.iter().for_each(|input| self.list[*input].finders.push(place));
         }
-        self.places.insert(task.clone(), place);
+        if let Some(known) = self.places.get_mut(&task) {
+            *known = Some(place);
+        }
         self.list.push(Goal { task, inputs, finders: Vec::new() });
         Ok(())
     }
@@ -153,6 +164,7 @@ mod tests {
     use crate::graph::Made;
     use derivation::{InputOutputs, OutputName};
     use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
 
     fn path(name: &str) -> StorePath {
         format!("{}-{name}.drv", "0".repeat(32)).parse().unwrap()
@@ -250,6 +262,22 @@ mod tests {
     fn a_cycle_is_refused() {
         let error = order(&[("a", &["b"]), ("b", &["a"])], &["a"]).unwrap_err();
         assert!(matches!(error, Error::Cycle { .. }));
+    }
+
+    /// What stopped one walk is told again by the next one, not taken for a cycle.
+    #[test]
+    fn a_walk_that_failed_leaves_nothing_behind() {
+        let mut graph = graph_of(&[("impure", &[]), ("pure", &["impure"]), ("top", &["pure"])]);
+        let (method, algorithm) = (store_path::Method::Nar, store_path::HashAlgorithm::Sha256);
+        let impure = Arc::make_mut(&mut graph.nodes.get_mut(&path("impure")).unwrap().derivation);
+        impure.outputs.insert(out(), derivation::Output::Impure { method, algorithm });
+        let mut goals = Goals::default();
+        for _ in 0..2 {
+            let error = goals.add_for(&graph, vec![build("top")]).unwrap_err();
+            assert!(matches!(error, Error::ImpureInput { .. }), "{error}");
+        }
+        goals.add_for(&graph, vec![build("impure")]).unwrap();
+        assert_eq!(list(&goals), ["impure "]);
     }
 
     #[test]
