@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use store_path::{Hash, HashAlgorithm};
-use test_support::{fixture, project_root, read};
+use test_support::{fixture, read};
 
 use crate::failures;
 use crate::scene::{Run, Scene, has, is_root, text};
@@ -52,7 +52,7 @@ fn shown(scene: &Scene, recipe: &str) -> Value {
 
 #[test]
 fn the_page_shows_the_examples_as_they_are() {
-    let page = fs::read_to_string(project_root().join("crates/recipe/README.md")).unwrap();
+    let page = include_str!("../crates/recipe/README.md");
     for file in [
         "recipes/c-program/hello.c",
         "recipes/c-program/hello.json",

@@ -1,5 +1,4 @@
 //! Recipes: files of the user's that become derivations once what they name is in the store.
-#![expect(clippy::disallowed_methods, reason = "recipes are files of the user's")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -28,20 +28,22 @@ pub enum Contents {
     Other(Vec<u8>),
 }
 
+/// Returns the contents of a file, and one path for it however it is called.
+pub type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> io::Result<(PathBuf, Vec<u8>)>;
+
 /// Reads the recipe at `path` and all that it needs, and returns them with inputs first; the last is the one asked for.
 ///
-/// `read` returns the contents of a file, and one path for it however it is called. Paths in a recipe begin at the
-/// directory of its file.
+/// Paths in a recipe begin at the directory of its file.
 pub fn read_closure(
     path: &Path,
     store_dir: &StoreDir,
-    read: &mut dyn FnMut(&Path) -> io::Result<(PathBuf, Vec<u8>)>,
+    read: ReadFile<'_>,
 ) -> Result<Vec<File>, ClosureError> {
     let mut walk = Walk {
         store_dir,
         read,
         names: HashMap::new(),
-        done: HashMap::new(),
+        states: HashMap::new(),
         files: Vec::new(),
         open: Vec::new(),
     };
@@ -66,14 +68,21 @@ pub fn read_closure(
 /// A walk with a stack of its own, so that no chain of files exhausts the thread's.
 struct Walk<'a> {
     store_dir: &'a StoreDir,
-    read: &'a mut dyn FnMut(&Path) -> io::Result<(PathBuf, Vec<u8>)>,
+    read: ReadFile<'a>,
     /// What files are really called, so that each is read once for each of its names.
     names: HashMap<PathBuf, PathBuf>,
-    /// Where in `files` those are that have been walked.
-    done: HashMap<PathBuf, usize>,
+    states: HashMap<PathBuf, State>,
     files: Vec<File>,
     /// From the first recipe to the current one.
     open: Vec<Visit>,
+}
+
+/// How far the walk has come with a file.
+enum State {
+    /// In that place of `open`.
+    Open(usize),
+    /// In that place of `files`.
+    Done(usize),
 }
 
 struct Visit {
@@ -92,7 +101,7 @@ impl Walk<'_> {
         file: &Path,
         wanted_by: Option<(PathBuf, Place)>,
     ) -> Result<Option<usize>, ClosureError> {
-        if let Some(index) = self.names.get(file).and_then(|path| self.done.get(path)) {
+        if let Some(State::Done(index)) = self.names.get(file).and_then(|path| self.states.get(path)) {
             return Ok(Some(*index));
         }
         let (path, text) = (self.read)(file).map_err(|source| ClosureError::Read {
@@ -101,12 +110,13 @@ impl Walk<'_> {
             source,
         })?;
         self.names.insert(file.to_owned(), path.clone());
-        if let Some(index) = self.done.get(&path) {
-            return Ok(Some(*index));
-        }
-        if let Some(start) = self.open.iter().position(|visit| visit.path == path) {
-            let files = self.open[start..].iter().map(|visit| visit.path.clone()).collect();
-            return Err(ClosureError::Cycle { files });
+        match self.states.get(&path) {
+            Some(State::Done(index)) => return Ok(Some(*index)),
+            Some(State::Open(start)) => {
+                let files = self.open[*start..].iter().map(|visit| visit.path.clone()).collect();
+                return Err(ClosureError::Cycle { files });
+            }
+            None => {}
         }
         if !is_recipe(&text) {
             return Ok(Some(self.add(path, Contents::Other(text))));
@@ -120,6 +130,7 @@ impl Walk<'_> {
                 Some((name.clone(), directory.join(input.recipe_file()?).components().collect()))
             })
             .collect();
+        self.states.insert(path.clone(), State::Open(self.open.len()));
         let recipe = Box::new(recipe);
         let (called, inputs) = (String::new(), BTreeMap::new());
         self.open.push(Visit { path, recipe, called, ahead: ahead.into_iter(), inputs });
@@ -143,7 +154,7 @@ impl Walk<'_> {
 
     fn add(&mut self, path: PathBuf, contents: Contents) -> usize {
         let index = self.files.len();
-        self.done.insert(path.clone(), index);
+        self.states.insert(path.clone(), State::Done(index));
         self.files.push(File { path, contents });
         index
     }

@@ -42,7 +42,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use closure::{Contents, File, read_closure};
+pub use closure::{Contents, File, ReadFile, read_closure};
 pub use complete::Found;
 pub use detect::is_recipe;
 pub use error::{ClosureError, Place, Problem, RecipeError};

@@ -105,15 +105,10 @@ fn word<T: std::str::FromStr>(node: &Node<'_>, words: &[&str]) -> Result<T, Reci
     }
 }
 
+#[derive(Default)]
 struct Inputs {
     inputs: BTreeMap<String, Input>,
     spots: BTreeMap<String, Spot>,
-}
-
-impl Default for Inputs {
-    fn default() -> Self {
-        Self { inputs: BTreeMap::new(), spots: BTreeMap::new() }
-    }
 }
 
 fn inputs(

@@ -274,7 +274,7 @@ fn template() -> impl Strategy<Value = String> {
         Just("${out}".to_owned()),
         Just("$${".to_owned()),
         Just("$".to_owned()),
-        "[^$\0]{0,6}",
+        "[^${\0]{0,6}",
     ];
     proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
