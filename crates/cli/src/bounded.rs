@@ -28,12 +28,14 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// Reads no more than a file with such a beginning may have; its length is known for ordinary files only.
 fn read_from(mut file: impl Read, length: Option<u64>) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(8192);
     file.by_ref().take(HEAD).read_to_end(&mut text)?;
     let longest = longest(&text)?;
     if length.is_some_and(|length| length > longest) {
         return Err(too_long(longest));
     }
+    // All at once: thousands of `.drv` files may be read in one run.
+    text.reserve_exact(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0) + 1);
     file.take(longest.saturating_sub(HEAD) + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length <= longest) {
         Ok(text)

@@ -25,6 +25,20 @@ pub(super) fn consumers(count: usize, sources: &[String]) -> Value {
     closure((0..count).map(consumer))
 }
 
+/// Derivations like those of packages: a few inputs each, and some kilobytes of variables.
+pub(super) fn packages(count: usize) -> Value {
+    let package = |index: usize| {
+        let inputs = [1, 2, 7, 20].into_iter().filter_map(|back| index.checked_sub(back));
+        let mut one = trivial(inputs.collect());
+        for variable in 0..20 {
+            one["env"][format!("variable{variable}")] =
+                json!(format!("line of {index}\n").repeat(10 + variable));
+        }
+        (index, one)
+    };
+    closure((0..count).map(package))
+}
+
 /// A derivation that copies its input, a file in the store.
 pub(super) fn copying(input: &str) -> Value {
     let mut one = trivial(Vec::new());

@@ -3,6 +3,7 @@
 //! Prints `name value unit` lines: the median of several runs, in which the contenders take turns, so that a
 //! busy moment of the machine meets all of them. A ratio compares contenders of the same runs.
 
+mod derivations;
 mod floor;
 mod graph;
 mod measure;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
 use super::stores::Store;
-use super::{Bench, graph, noise, sandbox};
+use super::{Bench, derivations, graph, noise, sandbox};
 
 /// One thing to time.
 pub(super) struct Row {
@@ -48,6 +48,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row { name: "closure-100", per: CONSUMERS, contenders: |bench| closure(bench, 100) },
     Row { name: "closure-1000", per: CONSUMERS, contenders: |bench| closure(bench, 1000) },
+    // Per derivation; what is linear has the same figure in both.
+    Row { name: "derivations-400", per: 400, contenders: |bench| derivations::contenders(bench, 400) },
+    Row { name: "derivations-1600", per: 1600, contenders: |bench| derivations::contenders(bench, 1600) },
     Row { name: "compile", per: COMPILED, contenders: compile },
 ];
 

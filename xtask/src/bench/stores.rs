@@ -75,6 +75,11 @@ impl Store {
         lines.into_iter().next().context("`store add` prints a path")
     }
 
+    /// Returns the directory that it is below.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Returns a command of ours on this store.
     pub(super) fn store(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
