@@ -17,8 +17,8 @@ const SOURCE: &str = include_str!("../fixtures/programs/collude.c");
 /// SHA-256 of one line end.
 const LINE_END: &str = "01ba4719c80b6fe911b091a7c05124b64eeece964e09c058ef8f9805daca546b";
 
-/// SHA-256 of the archive of a directory with a `file` that is one line end.
-const TREE: &str = "cf2d44019f7aabb4838070a32a8a8889de3754a05b0076a23e2272b288b82195";
+/// SHA-256 of the archive of a directory with a directory `open`, in which is a `file` that is one line end.
+const TREE: &str = "8569028ffcfe9ee0847c6da3373577bb1a700ce32812462e79d24ea179fcd82c";
 
 /// A scene whose builds, and whose host, can run the colluding program.
 struct Plot {
@@ -157,15 +157,15 @@ fn an_open_directory_that_was_handed_out_changes_nothing_valid() {
     for (host, wrapper, build) in Plot::meetings() {
         let plot = Plot::new();
         let mut colluder = plot.colluder(host, &["keep-directory"]);
-        let script = format!("/probe tree $out; /probe {build} {} give-directory $out", plot.name);
+        let script = format!("/probe tree $out; /probe {build} {} give-directory $out/open", plot.name);
         let run = plot.build(wrapper, &plot.fixed("tree", &script, "r:sha256", TREE));
         assert_eq!(run.code, Some(0), "{build}: {}", run.stderr);
         let real = plot.scene.real(run.stdout.trim_end());
         colluder.wait_for("received");
         let done = colluder.act();
         assert_eq!(done, "plant: ENOENT\nopen: ENOENT\nunlink: ENOENT\n", "{build}");
-        assert_eq!(fs::read_to_string(real.join("file")).unwrap(), "\n");
-        assert_eq!(fs::read_dir(&real).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(real.join("open/file")).unwrap(), "\n");
+        assert_eq!(fs::read_dir(real.join("open")).unwrap().count(), 1);
         plot.scene.ok(&["verify", "--contents"]);
     }
 }
@@ -286,7 +286,8 @@ fn nothing_of_the_host_is_made_canonical() {
     for round in 0..4 {
         let (what, target) = [("files", text(&victim)), ("directories", text(&house))][round % 2].clone();
         let colluder = plot.colluder("connect", &["swap", &target]);
-        let script = format!("/probe {what} $out {target}; /probe listen {} give-directory $out", plot.name);
+        let script =
+            format!("/probe {what} $out {target}; /probe listen {} give-directory $out/open", plot.name);
         let run = plot.build(None, &plot.fixed("swapped", &script, "r:sha256", TREE));
         let done = colluder.act();
         assert_eq!(done, "received\nlink: EXDEV\nexchange: EXDEV\nexchanged\n", "{}", run.stderr);
