@@ -6,11 +6,12 @@ mod outputs;
 
 use std::collections::BTreeMap;
 
-use store_path::{Hash, HashAlgorithm, NameError, StoreDir, StorePath};
+use store_path::{NameError, StoreDir, StorePath};
 
+use crate::aterm::Text;
 use crate::model::file_name;
 use crate::modulo::Replaced;
-use crate::{Derivation, InputError, Modulo, OutputName, aterm};
+use crate::{Derivation, InputError, Modulo, OutputName};
 
 pub use elsewhere::{Disagreement, Elsewhere};
 
@@ -163,25 +164,28 @@ pub(crate) fn complete_or_tell(
         problems.extend(modulo.input_problems(&derivation).into_iter().map(CheckError::from));
     }
     let (true, Ok(replaced)) = (problems.is_empty(), replaced) else { return Err(problems) };
+    let mut text = Text::of(&derivation, modulo.store_dir());
     let alone = |error: NameError| vec![CheckError::from(error)];
-    let without_variables = elsewhere::without_variables(&derivation, modulo, &replaced).map_err(alone)?;
-    let was_filled = outputs::settle(&mut derivation, modulo, &replaced)?;
-    let after_collision = elsewhere::after_collision(&derivation, modulo, &replaced).map_err(alone)?;
+    let without_variables =
+        elsewhere::without_variables(&derivation, modulo.store_dir(), &replaced, &text).map_err(alone)?;
+    let was_filled = outputs::settle(&mut derivation, modulo.store_dir(), &replaced, &text)?;
+    if was_filled {
+        text = Text::of(&derivation, modulo.store_dir());
+    }
+    let after_collision =
+        elsewhere::after_collision(&derivation, modulo.store_dir(), &replaced, &text).map_err(alone)?;
     let elsewhere = without_variables.into_iter().chain(after_collision).collect();
-    let (path, aterm) = file(&derivation, modulo.store_dir()).map_err(alone)?;
-    modulo.insert_replaced(&path, &derivation, &replaced);
-    Ok((Checked { path, derivation, aterm, elsewhere }, was_filled))
+    let path = path(&derivation, &text, modulo.store_dir()).map_err(alone)?;
+    modulo.insert_replaced(&path, &derivation, &replaced, &text);
+    Ok((Checked { path, derivation, aterm: text.into_bytes(), elsewhere }, was_filled))
 }
 
 /// Returns the path of a derivation's own file as it stands, whatever is wrong with it.
 pub fn own_path(derivation: &Derivation, store_dir: &StoreDir) -> Result<StorePath, NameError> {
-    file(derivation, store_dir).map(|(path, _)| path)
+    path(derivation, &Text::of(derivation, store_dir), store_dir)
 }
 
-/// Returns the path and the contents of the derivation's own file.
-fn file(derivation: &Derivation, store_dir: &StoreDir) -> Result<(StorePath, Vec<u8>), NameError> {
-    let aterm = aterm::print(derivation, store_dir);
-    let contents = Hash::of(HashAlgorithm::Sha256, &aterm);
-    let path = store_dir.text_path(&file_name(&derivation.name)?, &contents, &derivation.references());
-    Ok((path, aterm))
+/// Returns the path of the file with the derivation's text.
+fn path(derivation: &Derivation, text: &Text, store_dir: &StoreDir) -> Result<StorePath, NameError> {
+    Ok(store_dir.text_path(&file_name(&derivation.name)?, &text.hash(), &derivation.references()))
 }

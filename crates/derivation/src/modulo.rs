@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
-use crate::aterm::{Inputs, View};
+use crate::aterm::Text;
 use crate::{Derivation, Output, OutputName};
 
 /// The digits that stand for an input derivation.
@@ -19,8 +19,6 @@ pub(crate) type HexHash = [u8; 64];
 pub struct Modulo {
     store_dir: StoreDir,
     known: HashMap<StorePath, Known>,
-    /// Kept for its memory.
-    text: Vec<u8>,
 }
 
 /// What dependents need to know about a derivation.
@@ -65,7 +63,7 @@ pub enum InputError {
 impl Modulo {
     /// Returns a memory with nothing in it.
     pub fn new(store_dir: StoreDir) -> Self {
-        Self { store_dir, known: HashMap::new(), text: Vec::new() }
+        Self { store_dir, known: HashMap::new() }
     }
 
     /// Adds a derivation from the store; its inputs come first, unless its output is fixed.
@@ -77,14 +75,22 @@ impl Modulo {
         }
         // No input has a say in a promise, so it is not asked for either.
         let replaced = if derivation.is_fixed() { Replaced::nothing() } else { self.replace(derivation)? };
-        self.insert_replaced(path, derivation, &replaced);
+        let text = Text::of(derivation, &self.store_dir);
+        self.insert_replaced(path, derivation, &replaced, &text);
         Ok(())
     }
 
-    pub(crate) fn insert_replaced(&mut self, path: &StorePath, derivation: &Derivation, replaced: &Replaced) {
+    /// `text` is that of the derivation.
+    pub(crate) fn insert_replaced(
+        &mut self,
+        path: &StorePath,
+        derivation: &Derivation,
+        replaced: &Replaced,
+        text: &Text,
+    ) {
         let is_unknown = derivation.unknown_outputs().next().is_some();
         let known = Known {
-            hash: self.input_hash(derivation, replaced).map(|hash| hex(&hash)),
+            hash: self.input_hash(derivation, replaced, text).map(|hash| hex(&hash)),
             is_deferred: is_unknown || (replaced.is_deferred && !derivation.is_fixed()),
             outputs: derivation.outputs.keys().cloned().collect(),
         };
@@ -172,14 +178,8 @@ impl Modulo {
         problems
     }
 
-    /// Returns the hash that names the outputs: of everything but their paths. There is none where an input's
-    /// path is not known.
-    pub(crate) fn output_hash(&mut self, derivation: &Derivation, replaced: &Replaced) -> Option<Hash> {
-        if replaced.is_deferred { None } else { self.hash_text(derivation, replaced, true) }
-    }
-
     /// Returns the hash under which dependents know the derivation.
-    fn input_hash(&mut self, derivation: &Derivation, replaced: &Replaced) -> Option<Hash> {
+    fn input_hash(&self, derivation: &Derivation, replaced: &Replaced, text: &Text) -> Option<Hash> {
         let promise = derivation.outputs.values().find_map(|output| match output {
             Output::Fixed { method, hash, path } => {
                 let (prefix, hash) = (method.prefix(), hash.prefixed_base16());
@@ -189,15 +189,8 @@ impl Modulo {
         });
         match promise {
             Some(promise) => Some(Hash::of(HashAlgorithm::Sha256, promise.as_bytes())),
-            None => self.hash_text(derivation, replaced, false),
+            None => replaced.pairs.as_ref().map(|pairs| text.hash_replaced(false, pairs)),
         }
-    }
-
-    fn hash_text(&mut self, derivation: &Derivation, replaced: &Replaced, masked: bool) -> Option<Hash> {
-        let inputs = Inputs::Replaced(replaced.pairs.as_ref()?);
-        self.text.clear();
-        View { derivation, store_dir: &self.store_dir, masked, inputs }.write(&mut self.text);
-        Some(Hash::of(HashAlgorithm::Sha256, &self.text))
     }
 }
 
@@ -211,6 +204,13 @@ impl Replaced {
     pub(crate) fn last_wins(&self) -> Option<Self> {
         let pairs = self.last_wins.clone()?;
         Some(Self { pairs: Some(pairs), last_wins: None, is_deferred: self.is_deferred })
+    }
+
+    /// Returns the hash that names the outputs: of everything but their paths. There is none where an input's
+    /// path is not known.
+    pub(crate) fn output_hash(&self, text: &Text) -> Option<Hash> {
+        let pairs = self.pairs.as_ref().filter(|_| !self.is_deferred)?;
+        Some(text.hash_replaced(true, pairs))
     }
 
     /// Whether a path of an input is not known, and so neither are those of the outputs.

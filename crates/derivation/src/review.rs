@@ -72,7 +72,7 @@ pub fn review<E: Error + 'static>(
         let stated = read(source, store_dir, &mut remarks[index], &mut unread);
         all.extend(stated.into_iter().map(|stated| (index, stated)));
     }
-    for (index, remark) in graph::remarks(all, store_dir, known, unread) {
+    for (index, remark) in graph::remarks(all, sources, store_dir, known, unread) {
         remarks[index].push(remark);
     }
     let place = |(source, remarks)| spot::findings(source, store_dir, remarks);
@@ -124,10 +124,7 @@ fn read(
             stated
         }
         SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
-            Ok(derivation) => {
-                remarks.extend(warnings::other_bytes(source.text, &derivation, store_dir));
-                vec![(path.clone(), derivation)]
-            }
+            Ok(derivation) => vec![(path.clone(), derivation)],
             Err(problems) => {
                 let remark =
                     |error: &aterm::ParseError| Remark::error(At::Offset(error.offset), &error.problem);

@@ -36,7 +36,7 @@ impl Digest {
     }
 
     /// Returns what `Display` prints, without an allocation.
-    pub(crate) fn text(&self) -> [u8; Self::TEXT_LEN] {
+    pub fn text(&self) -> [u8; Self::TEXT_LEN] {
         let mut text = [0; Self::TEXT_LEN];
         base32::encode_into(&self.0, &mut text);
         text

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use store_path::{NameError, StorePath};
+use store_path::{NameError, StoreDir, StorePath};
 
+use crate::aterm::Text;
 use crate::modulo::Replaced;
-use crate::{Derivation, Modulo, Output, OutputName};
+use crate::{Derivation, Output, OutputName};
 
 /// Why releases of Nix disagree about the paths of a derivation's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,9 @@ pub struct Elsewhere {
 /// Asked before absent variables are set.
 pub(super) fn without_variables(
     derivation: &Derivation,
-    modulo: &mut Modulo,
+    store_dir: &StoreDir,
     replaced: &Replaced,
+    text: &Text,
 ) -> Result<Option<Elsewhere>, NameError> {
     let is_absent = |(name, output): (&OutputName, &Output)| {
         *output == Output::Deferred && !derivation.env.contains_key(name.as_str().as_bytes())
@@ -49,19 +51,20 @@ pub(super) fn without_variables(
     if !derivation.outputs.iter().any(is_absent) {
         return Ok(None);
     }
-    outputs(derivation, modulo, replaced, Disagreement::AbsentVariable)
+    outputs(derivation, store_dir, replaced, text, Disagreement::AbsentVariable)
 }
 
 /// Asked once all paths are settled.
 pub(super) fn after_collision(
     derivation: &Derivation,
-    modulo: &mut Modulo,
+    store_dir: &StoreDir,
     replaced: &Replaced,
+    text: &Text,
 ) -> Result<Option<Elsewhere>, NameError> {
     let is_named_by_inputs = |output: &Output| matches!(output, Output::InputAddressed(_));
     match replaced.last_wins() {
         Some(other) if derivation.outputs.values().all(is_named_by_inputs) => {
-            outputs(derivation, modulo, &other, Disagreement::Collision)
+            outputs(derivation, store_dir, &other, text, Disagreement::Collision)
         }
         _ => Ok(None),
     }
@@ -69,13 +72,14 @@ pub(super) fn after_collision(
 
 fn outputs(
     derivation: &Derivation,
-    modulo: &mut Modulo,
+    store_dir: &StoreDir,
     replaced: &Replaced,
+    text: &Text,
     disagreement: Disagreement,
 ) -> Result<Option<Elsewhere>, NameError> {
-    let Some(hash) = modulo.output_hash(derivation, replaced) else { return Ok(None) };
+    let Some(hash) = replaced.output_hash(text) else { return Ok(None) };
     let path = |name: &OutputName| {
-        let path = modulo.store_dir().output_path(name.as_str(), &hash, &derivation.name)?;
+        let path = store_dir.output_path(name.as_str(), &hash, &derivation.name)?;
         Ok((name.clone(), path))
     };
     let outputs = derivation.outputs.keys().map(path).collect::<Result<_, NameError>>()?;
@@ -89,7 +93,7 @@ mod tests {
     use store_path::StoreDir;
 
     use super::*;
-    use crate::{Checked, InputOutputs, check, json};
+    use crate::{Checked, InputOutputs, Modulo, check, json};
 
     fn parse(json: &str) -> Derivation {
         json::parse(json.as_bytes(), &StoreDir::default()).unwrap().remove(0).1

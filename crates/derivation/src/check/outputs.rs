@@ -3,24 +3,26 @@
 use store_path::{Hash, Method, StoreDir, StorePath};
 
 use super::CheckError;
+use crate::aterm::Text;
 use crate::model::fixed_path;
 use crate::modulo::Replaced;
-use crate::{Derivation, Modulo, Output, OutputName};
+use crate::{Derivation, Output, OutputName};
 
 /// Fills in what is absent, holds the rest against what it should be, and returns whether anything was absent, or
-/// all that is wrong.
+/// all that is wrong. `text` is that of the derivation before.
 pub(super) fn settle(
     derivation: &mut Derivation,
-    modulo: &mut Modulo,
+    store_dir: &StoreDir,
     replaced: &Replaced,
+    text: &Text,
 ) -> Result<bool, Vec<CheckError>> {
     match derivation.outputs.first_key_value() {
         Some((name, Output::Fixed { method, hash, .. })) => {
             let (name, method, hash) = (name.clone(), *method, *hash);
-            settle_fixed(derivation, modulo.store_dir(), &name, method, &hash)
+            settle_fixed(derivation, store_dir, &name, method, &hash)
         }
-        Some((_, Output::InputAddressed(_))) => verify(derivation, modulo, replaced).map(|()| false),
-        Some((_, Output::Deferred)) => fill_in(derivation, modulo, replaced),
+        Some((_, Output::InputAddressed(_))) => verify(derivation, store_dir, replaced, text).map(|()| false),
+        Some((_, Output::Deferred)) => fill_in(derivation, store_dir, replaced),
         Some((_, Output::Floating { .. } | Output::Impure { .. })) | None => Ok(false),
     }
 }
@@ -42,13 +44,18 @@ fn one(problem: impl Into<CheckError>) -> Vec<CheckError> {
     vec![problem.into()]
 }
 
-fn verify(derivation: &Derivation, modulo: &mut Modulo, replaced: &Replaced) -> Result<(), Vec<CheckError>> {
-    let Some(hash) = modulo.output_hash(derivation, replaced) else {
-        return Err(one(too_early(derivation, modulo.store_dir())));
+fn verify(
+    derivation: &Derivation,
+    store_dir: &StoreDir,
+    replaced: &Replaced,
+    text: &Text,
+) -> Result<(), Vec<CheckError>> {
+    let Some(hash) = replaced.output_hash(text) else {
+        return Err(one(too_early(derivation, store_dir)));
     };
     let mut problems = Vec::new();
     for name in derivation.outputs.keys() {
-        problems.extend(verify_output(derivation, modulo.store_dir(), name, &hash).err());
+        problems.extend(verify_output(derivation, store_dir, name, &hash).err());
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -72,7 +79,7 @@ fn verify_output(
 
 fn fill_in(
     derivation: &mut Derivation,
-    modulo: &mut Modulo,
+    store_dir: &StoreDir,
     replaced: &Replaced,
 ) -> Result<bool, Vec<CheckError>> {
     if replaced.is_deferred() {
@@ -83,8 +90,8 @@ fn fill_in(
     for name in &names {
         derivation.env.entry(name.as_str().as_bytes().to_vec()).or_default();
     }
-    let hash = modulo.output_hash(derivation, replaced).expect("every input's path is known");
-    let store_dir = modulo.store_dir();
+    let text = Text::of(derivation, store_dir);
+    let hash = replaced.output_hash(&text).expect("every input's path is known");
     let mut problems = Vec::new();
     for name in &names {
         let computed = store_dir.output_path(name.as_str(), &hash, &derivation.name).map_err(one)?;

@@ -7,7 +7,7 @@ use store_path::{StoreDir, StorePath};
 
 use super::spot::{At, Spot};
 use super::warnings::{self, Before};
-use super::{Remark, Unread, chain};
+use super::{Remark, Source, Unread, chain};
 use crate::closure::{Closure, cycle, order};
 use crate::json::Stated;
 use crate::{CheckError, ClosureError, Derivation, InputError};
@@ -17,6 +17,7 @@ use crate::{CheckError, ClosureError, Derivation, InputError};
 /// An input that cannot be had may be in a part that is `unread`, and then is not told of.
 pub(super) fn remarks<E: Error + 'static>(
     all: Vec<(usize, Stated)>,
+    sources: &[Source<'_>],
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     unread: Unread,
@@ -40,21 +41,30 @@ pub(super) fn remarks<E: Error + 'static>(
     let mut closure = Closure::new(store_dir, known);
     // A download is right or wrong by itself.
     closure.needs_inputs_of_fixed = false;
+    let mut waiting: Vec<Option<Stated>> = stated.into_iter().map(Some).collect();
     for index in order {
-        let (path, derivation) = &stated[index];
+        let (path, derivation) = waiting[index].take().expect("the order names each once");
+        let other_bytes = || warnings::other_bytes(&sources[files[index]], store_dir);
         // A consequence of what has been told.
         if derivation.input_drvs.keys().any(|input| bad.contains(input)) {
-            bad.extend(path.clone());
+            bad.extend(path);
+            remarks.extend(other_bytes().map(|remark| (files[index], remark)));
             continue;
         }
-        match closure.add(path.clone(), derivation.clone()) {
+        let before = Before::of(&derivation);
+        match closure.add(path.clone(), derivation) {
             Ok(()) => {
                 let checked = closure.checked.pop().expect("it was added last");
-                let warnings = warnings::of(&stated[index], &Before::of(derivation), &checked, store_dir);
+                let warnings = warnings::of(path.as_ref(), &before, &checked, store_dir);
                 remarks.extend(warnings.into_iter().map(|remark| (files[index], remark)));
+                // What was filled in is not in the file either.
+                if checked.aterm() != sources[files[index]].text {
+                    remarks.extend(other_bytes().map(|remark| (files[index], remark)));
+                }
             }
             Err(problems) => {
                 bad.extend(path.clone());
+                remarks.extend(other_bytes().map(|remark| (files[index], remark)));
                 let is_told = |error: &&ClosureError<E>| {
                     !unread.has_more || !matches!(error, ClosureError::Input { .. })
                 };

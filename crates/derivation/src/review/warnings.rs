@@ -2,11 +2,10 @@
 //!
 //! Each function looks at one thing and returns a remark that is no error; [`of`] asks them all.
 
-use store_path::StoreDir;
+use store_path::{StoreDir, StorePath};
 
-use super::Remark;
 use super::spot::{At, Spot};
-use crate::json::Stated;
+use super::{Remark, Source, SourceForm};
 use crate::{Checked, Derivation, Disagreement, Elsewhere, Output, OutputName, aterm};
 
 /// What is known of a derivation before its paths are filled in.
@@ -26,12 +25,17 @@ impl Before {
 }
 
 /// Returns all warnings about a derivation that is right.
-pub(super) fn of(stated: &Stated, before: &Before, checked: &Checked, store_dir: &StoreDir) -> Vec<Remark> {
+pub(super) fn of(
+    path: Option<&StorePath>,
+    before: &Before,
+    checked: &Checked,
+    store_dir: &StoreDir,
+) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for name in &before.open {
-        let Some(path) = checked.derivation().outputs[name].path() else { continue };
-        let path = store_dir.print(path);
-        let mut message = format!("its output `{name}` has no path, but could have: `{path}`");
+        let Some(full) = checked.derivation().outputs[name].path() else { continue };
+        let full = store_dir.print(full);
+        let mut message = format!("its output `{name}` has no path, but could have: `{full}`");
         // Nix hashes without the variable and sets it afterwards, so that it gets another path each time it looks.
         if before.without_variable.contains(name) {
             message += &format!(
@@ -39,15 +43,15 @@ pub(super) fn of(stated: &Stated, before: &Before, checked: &Checked, store_dir:
                  put `\"{name}\": \"\"` into `env`"
             );
         }
-        let at = At::Part(stated.0.clone(), Spot::Output(name.clone()));
+        let at = At::Part(path.cloned(), Spot::Output(name.clone()));
         remarks.push(Remark { is_error: false, at, message });
     }
-    remarks.extend(collision(stated, checked, store_dir));
+    remarks.extend(collision(path, checked, store_dir));
     remarks
 }
 
 /// Warns of paths that are others with some releases of Nix, as they drop inputs that have the hash of another one.
-fn collision(stated: &Stated, checked: &Checked, store_dir: &StoreDir) -> Option<Remark> {
+fn collision(path: Option<&StorePath>, checked: &Checked, store_dir: &StoreDir) -> Option<Remark> {
     let is_collision = |theirs: &&Elsewhere| theirs.disagreement == Disagreement::Collision;
     let theirs = checked.elsewhere().iter().find(is_collision)?;
     let paths = theirs.outputs.iter().map(|(name, path)| format!("`{name}`: `{}`", store_dir.print(path)));
@@ -57,13 +61,20 @@ fn collision(stated: &Stated, checked: &Checked, store_dir: &StoreDir) -> Option
         theirs.disagreement.releases(),
         paths.collect::<Vec<_>>().join(", ")
     );
-    Some(Remark { is_error: false, at: At::Part(stated.0.clone(), Spot::Whole), message })
+    Some(Remark { is_error: false, at: At::Part(path.cloned(), Spot::Whole), message })
 }
 
-/// Warns of a file that is not as it would be printed: its path is made from the bytes.
-pub(super) fn other_bytes(text: &[u8], derivation: &Derivation, store_dir: &StoreDir) -> Option<Remark> {
-    let printed = aterm::print(derivation, store_dir);
-    let same = text.iter().zip(&printed).take_while(|(left, right)| left == right).count();
+/// Warns of a `.drv` file that is not as it would be printed: its path is made from the bytes.
+///
+/// Reads it once more, since few files have to be asked about.
+pub(super) fn other_bytes(source: &Source<'_>, store_dir: &StoreDir) -> Option<Remark> {
+    let SourceForm::Aterm { name, .. } = &source.form else { return None };
+    let printed = aterm::print(&aterm::parse(source.text, store_dir, name).ok()?, store_dir);
+    let same = source.text.iter().zip(&printed).take_while(|(left, right)| left == right).count();
     let message = "from here on it is not written as Nix writes it: the order, an escape or a hash differs";
-    (printed != text).then(|| Remark { is_error: false, at: At::Offset(same), message: message.to_owned() })
+    (printed != source.text).then(|| Remark {
+        is_error: false,
+        at: At::Offset(same),
+        message: message.to_owned(),
+    })
 }

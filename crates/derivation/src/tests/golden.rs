@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use store_path::{Hash, HashAlgorithm, Method, StoreDir, StorePath};
 use test_support::shared;
 
-use crate::aterm::{self, Inputs, View};
+use crate::aterm::{self, Text};
 use crate::json::{self as drv_json, Format};
 use crate::{CheckError, Derivation, Modulo, Output, check};
 
@@ -105,9 +105,8 @@ fn inputs_with_one_hash_become_one_input() {
     for name in ["intermediate-first", "intermediate-second", "parent-joined", "parent-split"] {
         let derivation = read(data.join(format!("{name}.json")));
         let replaced = modulo.replace(&derivation).unwrap();
-        let inputs = Inputs::Replaced(replaced.pairs.as_ref().unwrap());
         let mut text = Vec::new();
-        View { derivation: &derivation, store_dir: &store_dir, masked: true, inputs }.write(&mut text);
+        Text::of(&derivation, &store_dir).write_replaced(true, replaced.pairs.as_ref().unwrap(), &mut text);
         assert_eq!(text, fs::read(data.join(format!("{name}-modulo.drv"))).unwrap(), "{name}");
     }
 }
