@@ -436,3 +436,35 @@ fn recipes_can_be_compared_and_drawn_without_a_store() {
     assert!(converted.contains("-app.drv") && converted.contains("-src"), "{converted}");
     assert!(!scene.root().exists(), "no store is made for that");
 }
+
+#[test]
+fn check_says_where_a_recipe_is_wrong() {
+    let scene = Scene::new();
+    let wrong = scene.write("wrong.json", "{\n  \"name\": \"x\",\n  \"builder\": \"sh\"\n}\n");
+    let right = scene
+        .write("right.json", r#"{ "name": "x", "builder": "/bin/sh", "inputs": { "y": "./wrong.json" } }"#);
+    scene.write("good.json", r#"{ "name": "x", "builder": "/bin/sh" }"#);
+    assert_eq!(scene.ok(&["derivation", "check", "good.json"]), "");
+    let said = scene.run(&["derivation", "check", "--json", &wrong, &right, "good.json"]);
+    assert_eq!(said.code, Some(1));
+    let found: Value = serde_json::from_str(&said.stdout).unwrap();
+    let found = found.as_array().unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    let place = ["line", "column", "offset"].map(|key| found[0][key].as_u64().unwrap());
+    assert_eq!((place, found[0]["pointer"].as_str()), ([3, 14, 30], Some("/builder")));
+    // What is wrong in another one is told with its name.
+    assert!(found[1]["message"].as_str().unwrap().contains("wrong.json"), "{found:?}");
+    assert!(!scene.path("home/.local").exists(), "nothing was asked of a store");
+}
+
+#[test]
+fn a_program_that_is_not_found_is_told_from_other_failures() {
+    let scene = Scene::new();
+    let recipe =
+        |script: &str| format!(r#"{{ "name": "x", "builder": "/bin/sh", "args": ["-ec", "{script}"] }}"#);
+    let absent = scene.write("absent.json", recipe("no-such-program"));
+    let said = scene.fails(100, &["build", "--no-link", &absent]);
+    assert!(said.contains("`PATH` leads nowhere unless"), "{said}");
+    let other = scene.write("other.json", recipe("exit 1"));
+    assert!(!scene.fails(100, &["build", "--no-link", &other]).contains("`PATH`"));
+}

@@ -33,8 +33,8 @@ use crate::terminal::Controls;
                         fixed output has another hash than promised (or-ed together under --keep-going), 130 when\n\
                         interrupted, 1 otherwise.")]
 pub(crate) struct Args {
-    /// What to build: a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of which
-    /// those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
+    /// What to build: a recipe; a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of
+    /// which those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
     /// outputs; in `x.drv^out^dev`, the output `out` is a derivation itself, which is built to have its `dev`.
     #[arg(required = true, value_name = "FILE|PATH")]
     targets: Vec<String>,

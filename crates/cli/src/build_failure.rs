@@ -7,7 +7,7 @@ use builder::{BuildFailure, Rejection};
 use engine::Failure;
 use local_store::LocalStore;
 use nix::sys::statvfs::statvfs;
-use sandbox::{Overrun, Step};
+use sandbox::{ExitStatus, Overrun, Step};
 use settings::Explain;
 use store_path::{StoreDir, StorePath};
 
@@ -155,6 +155,10 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
             "the terminals of a sandbox are in its private `/dev`, which `-/dev` in `build-chroot-dirs` takes away; \
              without one, a command can be run with pipes: `… < /dev/null | cat`",
         ),
+        BuildFailure::Builder { status: ExitStatus::Code(127), .. } => Some(
+            "127 is what a shell returns that finds no such program: `PATH` leads nowhere unless the derivation or recipe \
+             sets it, and only what the sandbox shows is there",
+        ),
         BuildFailure::Overran { overrun, .. } => Some(match overrun {
             Overrun::Time => "if it is not stuck, give it longer with `--timeout SECONDS`; 0 is for ever",
             Overrun::Silence => {
@@ -177,7 +181,7 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
             }
         }),
         BuildFailure::Hash { specified, .. } if !recipe::is_unknown(specified) => {
-            Some("if what it got is right, put that hash into the derivation")
+            Some("if what it got is right, put that hash into the derivation or recipe")
         }
         BuildFailure::Rejected { rejection, .. } => Some(match **rejection {
             Rejection::Refers { .. } => {
@@ -214,7 +218,6 @@ pub(crate) fn exit(failure: &Failure) -> BuildFailures {
 
 #[cfg(test)]
 mod tests {
-    use sandbox::ExitStatus;
 
     use super::*;
 

@@ -16,15 +16,16 @@ use crate::build_failure::harmless;
 use crate::derivation_convert::path_of;
 use crate::derivation_file;
 use crate::exit::Exit;
+use crate::recipe_check;
 use crate::session::Session;
 
-/// Says all that is wrong with files of derivations, and where.
+/// Says all that is wrong with files of derivations, and where; of a recipe, the first of it.
 ///
 /// Each line names file, line, column and what is wrong there; for JSON, the pointer (RFC 6901) follows. Input
 /// derivations are looked for in all files given, beside a `.drv` file, and in the store. Exits with 1 if there is
 /// an error, and with 0 if there are warnings only.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  store derivation check hello.json\n  \
+#[command(after_help = "Examples:\n  store derivation check hello.json other.json\n  \
                         store derivation check --json *.drv\n  \
                         nix derivation show -r … | store derivation check -")]
 pub(crate) struct Args {
@@ -37,8 +38,15 @@ pub(crate) struct Args {
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let texts = args.files.iter().map(|file| read(session, file)).collect::<Result<Vec<_>>>()?;
     let mut sources = Vec::new();
+    let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();
+    let mut files = Vec::new();
     for (file, text) in args.files.iter().zip(&texts) {
-        sources.push(Source { text, form: form(file, text)? });
+        if ::recipe::is_recipe(text) {
+            listed.extend(recipe_check::finding(session, file, text)?.map(|finding| (file, finding)));
+        } else {
+            sources.push(Source { text, form: form(file, text)? });
+            files.push(file);
+        }
     }
     let store_dir = StoreDir::default();
     let inputs = Inputs {
@@ -52,12 +60,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         store_dir: &store_dir,
     };
     let found = review(&sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
-    let listed: Vec<(&PathBuf, Finding)> = args
-        .files
-        .iter()
-        .zip(found)
-        .flat_map(|(file, list)| list.into_iter().map(move |one| (file, one)))
-        .collect();
+    listed.extend(
+        files.into_iter().zip(found).flat_map(|(file, list)| list.into_iter().map(move |one| (file, one))),
+    );
     tell(session, &listed)?;
     let errors = listed.iter().filter(|(_, finding)| finding.is_error).count();
     session.messages().note(summary(errors, listed.len() - errors));

@@ -24,10 +24,15 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<V
     match bytes.trim_ascii_start().first() {
         Some(b'{') => {
             let stated = json::parse(bytes, store_dir)?;
-            ensure!(!stated.is_empty(), "there is none in it");
+            ensure!(
+                !stated.is_empty(),
+                "there is none in it, nor a recipe, which has a `name` and a `builder`"
+            );
             Ok(stated)
         }
-        _ => bail!("it is neither JSON, as `nix show-derivation` prints it, nor the text of a `.drv` file"),
+        _ => bail!(
+            "it is neither a recipe, nor JSON as `nix show-derivation` prints it, nor the text of a `.drv` file"
+        ),
     }
 }
 
@@ -75,8 +80,8 @@ mod tests {
             parse(bytes, Path::new(path), &StoreDir::default()).map(drop).unwrap_err().to_string()
         };
         assert!(refusal(b"{ pkgs }: pkgs", "x.nix").starts_with("it is written in the Nix language"));
-        assert!(refusal(b"hello", "x").starts_with("it is neither JSON"));
-        assert_eq!(refusal(b"{}", "x"), "there is none in it");
+        assert!(refusal(b"hello", "x").starts_with("it is neither a recipe"));
+        assert!(refusal(b"{}", "x").starts_with("there is none in it"));
         assert!(refusal(b"Derive()", "x").contains("has to end in `.drv`"));
     }
 }

@@ -21,7 +21,7 @@ use crate::session::Session;
 #[command(after_help = "Examples:\n  store derivation options hello.json\n  \
                         store derivation options --json /nix/store/…-hello.drv")]
 pub(crate) struct Args {
-    /// A derivation: a store path, or a file with derivations of which one is used by no other there.
+    /// A derivation: a store path, a recipe, or a file with derivations of which one is used by no other there.
     #[arg(value_name = "DRV|FILE")]
     target: PathBuf,
 }

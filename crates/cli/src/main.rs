@@ -54,6 +54,7 @@ mod progress;
 mod query;
 mod realisation_show;
 mod recipe;
+mod recipe_check;
 mod recipe_schema;
 mod restore;
 mod results;

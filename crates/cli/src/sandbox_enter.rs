@@ -19,7 +19,7 @@ use crate::visit;
                         Exit code: that of the shell; 100 to 102 when an input failed, as of `store build`, 130 when\n\
                         interrupted, 1 when there is no sandbox to be had.")]
 pub(crate) struct Args {
-    /// A derivation: a store path, or a file with derivations of which one is used by no other there.
+    /// A derivation: a store path, a recipe, or a file with derivations of which one is used by no other there.
     #[arg(value_name = "DRV|FILE")]
     target: String,
 

@@ -19,7 +19,7 @@ use crate::visit;
                         Exit code: that of the command, 128 and the number of the signal that killed it; else as of\n\
                         `store sandbox enter`.")]
 pub(crate) struct Args {
-    /// A derivation: a store path, or a file with derivations of which one is used by no other there.
+    /// A derivation: a store path, a recipe, or a file with derivations of which one is used by no other there.
     #[arg(value_name = "DRV|FILE")]
     target: String,
 

@@ -28,7 +28,7 @@ use crate::visit;
 #[command(after_help = "Examples:\n  store sandbox show hello.json\n  \
                         store sandbox show --json /nix/store/…-hello.drv")]
 pub(crate) struct Args {
-    /// A derivation: a store path, or a file with derivations of which one is used by no other there.
+    /// A derivation: a store path, a recipe, or a file with derivations of which one is used by no other there.
     #[arg(value_name = "DRV|FILE")]
     target: String,
 }

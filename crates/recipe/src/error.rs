@@ -175,6 +175,18 @@ pub enum Problem {
         /// The variable.
         name: String,
     },
+    /// A name or a relative path, neither of which leads anywhere in a sandbox.
+    #[error(
+        "a builder is the full path of a program: `/bin/sh`, or `${{name}}` for a file among the inputs; what it is \
+         to do goes into `args`"
+    )]
+    Builder,
+    /// With structured attributes, a builder's environment is empty.
+    #[error(
+        "with `structuredAttrs` a builder sees no variables of its own: write them there, and it finds them in \
+         `.attrs.json` and `.attrs.sh`"
+    )]
+    UnseenVariables,
     /// The variable in which structured attributes are kept.
     #[error("the variable `__json` is made of the field `structuredAttrs`; use that")]
     JsonVariable,

@@ -39,13 +39,20 @@ impl Recipe {
         let template = |node: &Node<'_>| Template::read(node, &scope);
         let args = |node: &Node<'_>| node.list()?.iter().map(template).collect();
         let attributes = |node: &Node<'_>| Attribute::read_all(node, &scope);
+        let structured_attrs = fields.optional("structuredAttrs", attributes)?;
         Ok(Self {
             name,
             system: fields.optional("system", plain)?,
-            builder: template(fields.required("builder")?)?,
+            builder: builder(fields.required("builder")?, &scope)?,
             args: fields.optional("args", args)?.unwrap_or_default(),
-            env: fields.optional("env", |node| variables(node, &scope))?.unwrap_or_default(),
-            structured_attrs: fields.optional("structuredAttrs", attributes)?,
+            env: fields
+                .optional("env", |node| {
+                    // They would be dropped without a word.
+                    let is_seen = structured_attrs.is_none() || node.fields()?.is_empty();
+                    if is_seen { variables(node, &scope) } else { Err(node.wrong(Problem::UnseenVariables)) }
+                })?
+                .unwrap_or_default(),
+            structured_attrs,
             inputs: found.inputs,
             outputs,
             text: text.to_owned(),
@@ -149,6 +156,12 @@ fn variables(node: &Node<'_>, scope: &Scope) -> Result<BTreeMap<String, Template
         variables.insert(name, Template::read(&value, scope)?);
     }
     Ok(variables)
+}
+
+/// Reads the program, which is not looked for anywhere.
+fn builder(node: &Node<'_>, scope: &Scope) -> Result<Template, RecipeError> {
+    let builder = Template::read(node, scope)?;
+    if builder.begins_at_root() { Ok(builder) } else { Err(node.wrong(Problem::Builder)) }
 }
 
 fn out() -> (String, Output) {

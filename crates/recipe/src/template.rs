@@ -94,6 +94,15 @@ impl Template {
         Ok(Self(pieces))
     }
 
+    /// Whether it can be a path from the root on.
+    pub(crate) fn begins_at_root(&self) -> bool {
+        match self.0.first() {
+            Some(Piece::Text(plain)) => plain.starts_with('/'),
+            Some(Piece::Reference(_)) => true,
+            None => false,
+        }
+    }
+
     /// Returns the text, with what `find` says in the place of each `${…}`.
     pub(crate) fn fill<E>(
         &self,

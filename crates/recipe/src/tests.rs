@@ -304,14 +304,16 @@ fn recipe() -> impl Strategy<Value = Value> {
     let env = proptest::collection::btree_map("[A-Z]{1,3}", template(), 0..4);
     let attributes = proptest::option::of(proptest::collection::btree_map("[a-z]{1,4}", attribute(), 0..4));
     let args = proptest::collection::vec(template(), 0..4);
-    (template(), args, env, attributes, outputs).prop_map(|(builder, args, env, attributes, outputs)| {
+    let builder = template().prop_map(|text| format!("/{text}"));
+    (builder, args, env, attributes, outputs).prop_map(|(builder, args, env, attributes, outputs)| {
         let mut recipe = json!({
-            "name": "x", "builder": builder, "args": args, "env": env, "outputs": outputs,
+            "name": "x", "builder": builder, "args": args, "outputs": outputs,
             "inputs": { "src": "./src", "lib": { "recipe": "./lib.json", "output": "lib" },
                         "web": { "fetch": "https://example.org/a", "hash": "" } },
         });
-        if let Some(attributes) = attributes {
-            recipe["structuredAttrs"] = Value::from_iter(attributes);
+        match attributes {
+            Some(attributes) => recipe["structuredAttrs"] = Value::from_iter(attributes),
+            None => recipe["env"] = Value::from_iter(env),
         }
         recipe
     })

@@ -106,6 +106,8 @@ impl Groups {
             }
             let remedy = match surroundings.valid.contains(&store_path) {
                 true => Remedy::Input(store_path),
+                // Compilers look beside each of their files.
+                false if noise::is_noise(path) => return,
                 false => Remedy::AbsentInput(store_path),
             };
             let key = PathBuf::from(format!("{remedy:?}"));
@@ -321,7 +323,13 @@ mod tests {
             absent(&format!("/nix/store/{base}{below}"), How::Open, "sh", Kind::Other)
         };
         let observed = Observed {
-            absent: vec![path(OUT, ""), path(VALID, "/a"), path(VALID, "/b"), path("no-digest", "")],
+            absent: vec![
+                path(OUT, ""),
+                path(VALID, "/a"),
+                path(VALID, "/b"),
+                path("no-digest", ""),
+                path("00000000000000000000000000000003-main.c.gch", ""),
+            ],
             ..Observed::default()
         };
         assert_eq!(told(&observed), [format!("StorePath /nix/store/{VALID}/a 2 sh")]);

@@ -79,7 +79,9 @@ pub enum Problem {
     #[error("it is there twice")]
     Twice,
     /// Only versions 3 and 4 say which they are.
-    #[error("there is no version `{found}` of this format, only 3 and 4")]
+    #[error(
+        "there is no version `{found}` of this format, only 3 and 4; in a recipe, a version is part of the `name`"
+    )]
     Version {
         /// The version it claims.
         found: String,
