@@ -19,11 +19,10 @@ use crate::interrupt::{Interrupt, Resizes};
 use crate::messages::Messages;
 use crate::on_fail::{self, Shells};
 use crate::out_link::link_path;
-use crate::progress::{MOST_BLOCKED, Progress};
-
 use crate::session::Session;
 use crate::target;
 use crate::terminal::Controls;
+use crate::watch::{MOST_BLOCKED, Watch};
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
@@ -190,9 +189,8 @@ fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs:
         stop: Some(interrupt.descriptor()),
         on_failure: shells.map(|_| OnFailure(&attend)),
     };
-    let mut progress =
-        Progress::new(session.messages(), store.location(), log_command, shows_logs).after(shells);
-    Ok(engine::realise(&context, wanted, &mut |event| progress.on_event(&event))?)
+    let mut watch = Watch::new(session.messages(), store.location(), log_command, shows_logs).after(shells);
+    Ok(engine::realise(&context, wanted, &mut |event| watch.on_event(&event))?)
 }
 
 /// Returns the exit code if not everything is there now, and sums up what is not.

@@ -50,7 +50,6 @@ mod origin;
 mod out_link;
 mod path_info;
 mod plan_json;
-mod progress;
 mod query;
 mod realisation_show;
 mod recipe;
@@ -69,6 +68,7 @@ mod terminal;
 mod verify;
 mod verify_isolated;
 mod visit;
+mod watch;
 mod when;
 
 use std::io::{self, Write};

@@ -16,11 +16,11 @@ use crate::derivers;
 use crate::exit::Exit;
 use crate::interrupt::{Interrupt, Resizes};
 use crate::messages::Messages;
-use crate::progress::Progress;
 use crate::session::Session;
 use crate::shell;
 use crate::target;
 use crate::terminal::{self, Controls};
+use crate::watch::Watch;
 
 /// Realises the inputs of what a word means, runs something in its sandbox and returns how that ended.
 pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: bool) -> Result<Exit> {
@@ -34,8 +34,8 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
         Context { store: &store, launcher: &launcher, settings, environment, stop, on_failure: None };
     let messages = session.messages();
     let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages };
-    let mut progress = Progress::new(messages, store.location(), LogCommand::of(session, &store), false);
-    let entered = engine::enter(&context, &drv, &mut |event| progress.on_event(&event), |inside| {
+    let mut watch = Watch::new(messages, store.location(), LogCommand::of(session, &store), false);
+    let entered = engine::enter(&context, &drv, &mut |event| watch.on_event(&event), |inside| {
         if tells_where {
             tell_where(&store, inside, messages);
         }

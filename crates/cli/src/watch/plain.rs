@@ -1,4 +1,4 @@
-//! What `store build` tells while it builds: one plain line for each thing that happens.
+//! One plain line for each thing that happens.
 #![expect(clippy::disallowed_methods, reason = "people want to know how long their builds took")]
 
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ use crate::on_fail::Shells;
 pub(crate) const MOST_BLOCKED: usize = 10;
 
 /// Turns events into lines on stderr.
-pub(crate) struct Progress<'a> {
+pub(crate) struct Plain<'a> {
     messages: Messages,
     location: &'a Location,
     /// Shown with each failure.
@@ -38,7 +38,7 @@ pub(crate) struct Progress<'a> {
     blocked: usize,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> Plain<'a> {
     /// Starts with nothing told.
     pub(crate) fn new(
         messages: Messages,
