@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
 use local_store::LocalStore;
-use scheduler::{GoalId, Outcome, Schedule};
+use scheduler::{Demand, GoalId, Outcome, Schedule};
 use store_path::StorePath;
 
 use crate::error::Error;
@@ -24,6 +24,15 @@ enum Fate {
     Done,
     Failed,
     Blocked,
+}
+
+/// Returns what is expected of a goal.
+fn demand(task: &Task) -> Demand {
+    match task {
+        Task::Build(_) => Demand::default(),
+        // Over as soon as it is handed out.
+        Task::Find(_) => Demand { millis: 0, ..Demand::default() },
+    }
 }
 
 /// A plan on its way.
@@ -60,7 +69,7 @@ impl<'a> Run<'a> {
     fn schedule_new(&mut self) {
         for goal in &self.plan.goals.list[self.fates.len()..] {
             let inputs: Vec<GoalId> = goal.inputs.iter().map(|place| GoalId::from_index(*place)).collect();
-            self.schedule.add(&inputs);
+            self.schedule.add(&inputs, demand(&goal.task));
             self.fates.push(Fate::NotStarted);
         }
     }

@@ -20,7 +20,7 @@ use std::thread;
 use builder::{Host, OnFailure};
 use local_store::LocalStore;
 use sandbox::Launcher;
-use scheduler::{Policy, Schedule};
+use scheduler::{Limits, Policy, Schedule};
 use settings::{MaxJobs, Settings};
 
 use crate::drive::Run;
@@ -92,7 +92,8 @@ fn run(
     // A plan that grows may have work for all of them.
     let most = WORKERS_PER_SLOT * slots.get();
     let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
-    let mut run = Run::new(context.store, plan, Schedule::new(slots, policy), on_event);
+    let schedule = Schedule::new(Limits { slots, memory: None }, policy);
+    let mut run = Run::new(context.store, plan, schedule, on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let queue = Mutex::new(queue);

@@ -1,5 +1,9 @@
 //! A goal and the states it goes through.
 
+use std::cmp::Reverse;
+
+use crate::queue::Turn;
+
 /// A goal of one schedule: its number, counted from zero in the order of addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoalId(u32);
@@ -65,8 +69,31 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) struct Goal {
     pub(crate) state: State,
+    /// What it needs, until it ends.
+    pub(crate) inputs: Vec<GoalId>,
     /// The goals that name this one as an input; each has a higher number, unless it found out late.
     pub(crate) users: Vec<GoalId>,
-    /// The length of the longest chain of users above it.
-    pub(crate) rank: u32,
+    /// Rounded; see [`crate::demand::rounded`].
+    pub(crate) memory: u64,
+    /// How long it takes, in milliseconds.
+    pub(crate) millis: u64,
+    /// How long it takes together with the longest chain of users above it.
+    pub(crate) path: u64,
+    /// Its own priority, or that of a user if that is higher.
+    pub(crate) priority: i32,
+}
+
+impl Goal {
+    /// Returns its place among goals that are ready, if it is the one of that number.
+    pub(crate) fn turn(&self, goal: GoalId) -> Turn {
+        Turn { priority: self.priority, path: self.path, goal: Reverse(goal) }
+    }
+
+    /// Takes in that there is a user which is so urgent. Returns whether that makes the goal more urgent.
+    pub(crate) fn raise(&mut self, user: (i32, u64)) -> bool {
+        let before = (self.priority, self.path);
+        self.priority = self.priority.max(user.0);
+        self.path = self.path.max(self.millis.saturating_add(user.1));
+        (self.priority, self.path) != before
+    }
 }

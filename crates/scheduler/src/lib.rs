@@ -4,6 +4,9 @@
 //! them out and [`Schedule::finish`] takes them back. It does not know what a goal is, that threads exist, or
 //! what time it is, so the same events always give the same goals in the same order.
 //!
+//! Of goals that are ready, the one goes first whose way through its users takes longest: it decides when everything is
+//! done. Of those, only what fits into the memory that the others leave.
+//!
 //! What a goal needs may come to light while it waits: more goals are added then, and it waits for those too.
 //!
 //! An event costs what it changes: the direct users of the goal that ended, and one step in the queue of goals
@@ -12,11 +15,12 @@
 //! ```
 //! use std::num::NonZeroUsize;
 //!
-//! use scheduler::{Outcome, Policy, Schedule};
+//! use scheduler::{Demand, Limits, Outcome, Policy, Schedule};
 //!
-//! let mut schedule = Schedule::new(NonZeroUsize::MIN, Policy::StopAtFailure);
-//! let library = schedule.add(&[]);
-//! let program = schedule.add(&[library]);
+//! let limits = Limits { slots: NonZeroUsize::MIN, memory: None };
+//! let mut schedule = Schedule::new(limits, Policy::StopAtFailure);
+//! let library = schedule.add(&[], Demand { millis: 90_000, ..Demand::default() });
+//! let program = schedule.add(&[library], Demand::default());
 //! assert_eq!(schedule.take(), Some(library));
 //! assert_eq!(schedule.take(), None); // the one slot is taken
 //! schedule.finish(library, Outcome::Done);
@@ -25,10 +29,15 @@
 //! assert!(schedule.is_finished());
 //! ```
 
+mod demand;
 mod goal;
+mod queue;
+mod rank;
+mod room;
 mod schedule;
 #[cfg(test)]
 mod tests;
 
+pub use demand::{Demand, Limits};
 pub use goal::{GoalId, Outcome};
 pub use schedule::{Policy, Schedule};

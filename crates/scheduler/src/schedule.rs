@@ -1,10 +1,11 @@
 //! The schedule itself.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::num::NonZeroUsize;
 
+use crate::demand::{Demand, Limits, rounded};
 use crate::goal::{Goal, GoalId, Outcome, State};
+use crate::queue::Queue;
+use crate::room::Room;
 
 /// What a failure means for the goals that do not need what failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,19 +16,19 @@ pub enum Policy {
     KeepGoing,
 }
 
-/// Which goal may run next, in a number of slots.
+/// Which goal may run next, within limits.
 ///
 /// Invariant: inputs are added before their users, so there is no cycle and something can always run until
 /// everything has ended. Where a goal turns out to need more ([`Schedule::also_needs`]), the caller vouches for that.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    goals: Vec<Goal>,
-    /// Goals that are ready: the longest chain of users first, then the one added first. With several slots the
-    /// longest chain decides when everything is done.
-    ready: BinaryHeap<(u32, Reverse<GoalId>)>,
-    /// Goals below this number have their rank, and are in `ready` if they are ready.
-    ranked: usize,
-    slots: NonZeroUsize,
+    pub(crate) goals: Vec<Goal>,
+    pub(crate) ready: Queue,
+    /// Goals below this number have their path and priority, and are in `ready` if they are ready.
+    pub(crate) ranked: usize,
+    limits: Limits,
+    /// None where memory does not matter.
+    room: Option<Room>,
     running: usize,
     /// How many goals were handed out and need no slot any more.
     keeping: usize,
@@ -42,12 +43,14 @@ pub struct Schedule {
 
 impl Schedule {
     /// Returns a schedule without goals.
-    pub fn new(slots: NonZeroUsize, policy: Policy) -> Self {
+    pub fn new(limits: Limits, policy: Policy) -> Self {
         Self {
             goals: Vec::new(),
-            ready: BinaryHeap::new(),
+            ready: Queue::default(),
             ranked: 0,
-            slots,
+            limits,
+            // Whoever waits is overtaken once by each slot, on average.
+            room: limits.memory.map(|budget| Room::new(budget, limits.slots.get())),
             running: 0,
             keeping: 0,
             left: 0,
@@ -62,11 +65,15 @@ impl Schedule {
     ///
     /// If one of them has ended otherwise, the goal can never run and is cancelled from the start; the caller was told
     /// why when that one ended.
-    pub fn add(&mut self, inputs: &[GoalId]) -> GoalId {
+    pub fn add(&mut self, inputs: &[GoalId], demand: Demand) -> GoalId {
         let goal = GoalId::from_index(self.goals.len());
         let state = self.await_all(goal, inputs).map_or(State::Ended(Outcome::Cancelled), State::waiting_for);
         self.left += usize::from(!matches!(state, State::Ended(_)));
-        self.goals.push(Goal { state, users: Vec::new(), rank: 0 });
+        let Demand { millis, memory, priority } = demand;
+        // Where memory does not matter, nobody has to be told apart by it.
+        let memory = self.room.as_ref().map_or(0, |_| rounded(memory));
+        let (inputs, users) = (inputs.to_vec(), Vec::new());
+        self.goals.push(Goal { state, inputs, users, memory, millis, path: millis, priority });
         goal
     }
 
@@ -85,6 +92,8 @@ impl Schedule {
             Some(0) => Vec::new(),
             Some(more) => {
                 self.advance(goal, State::Waiting(waiting + more));
+                self.goal(goal).inputs.extend(inputs);
+                self.raise_inputs(goal, inputs);
                 Vec::new()
             }
             None => {
@@ -111,14 +120,30 @@ impl Schedule {
         Some(waiting)
     }
 
-    /// Hands out the goal to run next, if there is a free slot and a goal that is ready.
+    /// Hands out the goal to run next, if there is a free slot and a goal that is ready and fits into what is left of the
+    /// memory.
     pub fn take(&mut self) -> Option<GoalId> {
-        if self.stopped || self.running == self.slots.get() {
+        if self.stopped || self.running == self.limits.slots.get() {
             return None;
         }
         self.rank();
-        let (_, Reverse(goal)) = self.ready.pop()?;
+        let goal = self.room.as_ref().and_then(Room::favoured).or_else(|| self.choose())?;
         self.advance(goal, State::Running);
+        Some(goal)
+    }
+
+    /// Chooses the first goal that fits.
+    fn choose(&mut self) -> Option<GoalId> {
+        let left = self.room.as_ref().map_or(u64::MAX, Room::left);
+        let goals = &self.goals;
+        let next = self.ready.next(left, |turn| {
+            let goal = &goals[turn.goal.0.index()];
+            goal.state == State::Ready && goal.turn(turn.goal.0) == *turn
+        })?;
+        let (Reverse(first), Reverse(goal)) = (next.first.goal, next.fitting?.goal);
+        if let Some(room) = self.room.as_mut().filter(|_| first != goal && goals[goal.index()].memory > 0) {
+            room.overtake(first, goals[first.index()].memory);
+        }
         Some(goal)
     }
 
@@ -165,28 +190,6 @@ impl Schedule {
         self.running + self.keeping == 0
     }
 
-    /// Ranks the goals added since the last time, users first, and queues those that are ready.
-    ///
-    /// Older goals keep their rank, so that a goal is ranked once however late the others are added.
-    fn rank(&mut self) {
-        for index in (self.ranked..self.goals.len()).rev() {
-            let goal = GoalId::from_index(index);
-            let users = std::mem::take(&mut self.goal(goal).users);
-            let above = users.iter().map(|&user| self.goal(user).rank + 1).max();
-            let ranked = self.goal(goal);
-            (ranked.rank, ranked.users) = (above.unwrap_or(0), users);
-            if ranked.state == State::Ready {
-                self.queue(goal);
-            }
-        }
-        self.ranked = self.goals.len();
-    }
-
-    fn queue(&mut self, goal: GoalId) {
-        let rank = self.goal(goal).rank;
-        self.ready.push((rank, Reverse(goal)));
-    }
-
     /// Counts one input less for each user of a goal that is done.
     fn release_users(&mut self, goal: GoalId) {
         for user in std::mem::take(&mut self.goal(goal).users) {
@@ -217,19 +220,38 @@ impl Schedule {
         let state = self.goal(goal).state;
         assert!(state.may_become(next), "goal {} cannot go from {state:?} to {next:?}", goal.index());
         self.goal(goal).state = next;
-        self.running -= usize::from(state == State::Running);
+        if state == State::Running {
+            self.running -= 1;
+            self.leave_room(goal);
+        }
         self.keeping -= usize::from(state == State::Keeping);
         match next {
             State::Waiting(_) => {}
             State::Ready => self.queue(goal),
-            State::Running => self.running += 1,
+            State::Running => {
+                self.running += 1;
+                self.enter_room(goal);
+            }
             State::Keeping => self.keeping += 1,
-            State::Ended(_) => self.left -= 1,
+            State::Ended(_) => {
+                self.left -= 1;
+                self.goal(goal).inputs = Vec::new();
+            }
         }
     }
 
+    fn enter_room(&mut self, goal: GoalId) {
+        let memory = self.goal(goal).memory;
+        self.room.iter_mut().for_each(|room| room.enter(goal, memory));
+    }
+
+    fn leave_room(&mut self, goal: GoalId) {
+        let memory = self.goal(goal).memory;
+        self.room.iter_mut().for_each(|room| room.leave(goal, memory));
+    }
+
     /// Looks at a goal. Every event goes through here, so that a test can count what it costs.
-    fn goal(&mut self, goal: GoalId) -> &mut Goal {
+    pub(crate) fn goal(&mut self, goal: GoalId) -> &mut Goal {
         #[cfg(test)]
         {
             self.looks += 1;

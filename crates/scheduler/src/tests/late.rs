@@ -1,15 +1,10 @@
 //! Goals that turn out to need more while they wait.
 
-use std::num::NonZeroUsize;
-
 use proptest::prelude::*;
 use test_support::Random;
 
-use crate::{GoalId, Outcome, Policy, Schedule};
-
-fn slots(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).expect("tests have slots")
-}
+use super::limits;
+use crate::{Demand, GoalId, Outcome, Policy, Schedule};
 
 /// A first goal whose end tells what its user needs beside it; and somebody who needs that user.
 struct Late {
@@ -20,10 +15,10 @@ struct Late {
 }
 
 fn late(policy: Policy) -> Late {
-    let mut schedule = Schedule::new(slots(4), policy);
-    let outer = schedule.add(&[]);
-    let user = schedule.add(&[outer]);
-    let top = schedule.add(&[user]);
+    let mut schedule = Schedule::new(limits(4), policy);
+    let outer = schedule.add(&[], Demand::default());
+    let user = schedule.add(&[outer], Demand::default());
+    let top = schedule.add(&[user], Demand::default());
     assert_eq!(schedule.take(), Some(outer));
     Late { schedule, outer, user, top }
 }
@@ -31,8 +26,8 @@ fn late(policy: Policy) -> Late {
 #[test]
 fn a_user_waits_for_what_was_found() {
     let Late { mut schedule, outer, user, top } = late(Policy::StopAtFailure);
-    let inner = schedule.add(&[]);
-    let found = schedule.add(&[inner]);
+    let inner = schedule.add(&[], Demand::default());
+    let found = schedule.add(&[inner], Demand::default());
     assert!(schedule.also_needs(user, &[found]).is_empty());
     schedule.finish(outer, Outcome::Done);
     for expected in [inner, found, user, top] {
@@ -46,7 +41,7 @@ fn a_user_waits_for_what_was_found() {
 #[test]
 fn what_was_found_and_fails_cancels_its_user() {
     let Late { mut schedule, outer, user, top } = late(Policy::KeepGoing);
-    let found = schedule.add(&[]);
+    let found = schedule.add(&[], Demand::default());
     schedule.also_needs(user, &[found]);
     schedule.finish(outer, Outcome::Done);
     assert_eq!(schedule.take(), Some(found));
@@ -57,11 +52,11 @@ fn what_was_found_and_fails_cancels_its_user() {
 #[test]
 fn needing_what_has_failed_cancels_at_once() {
     let Late { mut schedule, outer, user, top } = late(Policy::KeepGoing);
-    let broken = schedule.add(&[]);
+    let broken = schedule.add(&[], Demand::default());
     assert_eq!(schedule.take(), Some(broken));
     schedule.finish(broken, Outcome::Failed);
     // Added when it is too late already: it counts as ended.
-    let found = schedule.add(&[broken]);
+    let found = schedule.add(&[broken], Demand::default());
     assert_eq!(schedule.also_needs(user, &[found]), [user, top]);
     assert!(schedule.also_needs(user, &[]).is_empty());
     schedule.finish(outer, Outcome::Done);
@@ -83,14 +78,14 @@ proptest! {
     #[test]
     fn nothing_starts_before_what_was_found(seed: u64, size in 1..40_usize, slot_count in 1..4_usize) {
         let mut random = Random::seeded(seed);
-        let mut schedule = Schedule::new(slots(slot_count), Policy::KeepGoing);
+        let mut schedule = Schedule::new(limits(slot_count), Policy::KeepGoing);
         let mut needs: Vec<Vec<GoalId>> = Vec::new();
         for goal in 0..size {
             let mut inputs: Vec<GoalId> = (0..random.below(3)).filter(|_| goal > 0)
                 .map(|_| GoalId::from_index(random.below(goal.max(1)))).collect();
             inputs.sort_unstable();
             inputs.dedup();
-            schedule.add(&inputs);
+            schedule.add(&inputs, Demand::default());
             needs.push(inputs);
         }
         let (mut running, mut done) = (Vec::new(), Vec::new());
@@ -105,7 +100,7 @@ proptest! {
             let goal: GoalId = running.swap_remove(random.below(running.len()));
             let users = (0..size).filter(|user| needs[*user].contains(&goal)).collect::<Vec<_>>();
             for user in users.into_iter().filter(|_| random.below(2) == 0) {
-                let found = schedule.add(&[]);
+                let found = schedule.add(&[], Demand::default());
                 needs.push(Vec::new());
                 prop_assert!(schedule.also_needs(GoalId::from_index(user), &[found]).is_empty());
                 needs[user].push(found);

@@ -2,6 +2,8 @@
 
 mod cost;
 mod late;
+mod memory;
+mod order;
 mod properties;
 mod transcripts;
 
@@ -9,7 +11,7 @@ use std::num::NonZeroUsize;
 
 use test_support::Random;
 
-use crate::{GoalId, Outcome, Policy, Schedule};
+use crate::{Demand, GoalId, Limits, Outcome, Policy, Schedule};
 
 /// What happens to a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,11 @@ enum Event {
     Started(GoalId),
     Ended(GoalId, Outcome),
     Cancelled(GoalId),
+}
+
+/// That many slots, and memory without end.
+fn limits(slots: usize) -> Limits {
+    Limits { slots: NonZeroUsize::new(slots).expect("tests have slots"), memory: None }
 }
 
 /// Goals by number, each with the numbers of its inputs, and what becomes of them when they run.
@@ -30,11 +37,10 @@ struct World {
 
 impl World {
     fn schedule(&self) -> Schedule {
-        let mut schedule =
-            Schedule::new(NonZeroUsize::new(self.slots).expect("worlds have slots"), self.policy);
+        let mut schedule = Schedule::new(limits(self.slots), self.policy);
         for inputs in &self.inputs {
             let inputs: Vec<GoalId> = inputs.iter().map(|&input| GoalId::from_index(input)).collect();
-            schedule.add(&inputs);
+            schedule.add(&inputs, Demand::default());
         }
         schedule
     }

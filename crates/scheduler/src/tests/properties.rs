@@ -1,12 +1,11 @@
 //! What must hold for every graph, every order of events and every failure.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 
-use super::{Event, World};
-use crate::{Outcome, Policy, Schedule};
+use super::{Event, World, limits};
+use crate::{Demand, Outcome, Policy, Schedule};
 
 fn worlds() -> impl Strategy<Value = World> {
     let goal = (prop::collection::vec(any::<prop::sample::Index>(), 0..4), prop::bool::weighted(0.1));
@@ -132,10 +131,10 @@ fn nothing_is_handed_out_after_a_stop() {
 
 #[test]
 fn a_goal_that_only_keeps_leaves_its_slot_to_others_but_not_to_its_users() {
-    let mut schedule = Schedule::new(NonZeroUsize::MIN, Policy::StopAtFailure);
-    let first = schedule.add(&[]);
-    let user = schedule.add(&[first]);
-    let other = schedule.add(&[]);
+    let mut schedule = Schedule::new(limits(1), Policy::StopAtFailure);
+    let first = schedule.add(&[], Demand::default());
+    let user = schedule.add(&[first], Demand::default());
+    let other = schedule.add(&[], Demand::default());
     assert_eq!(schedule.take(), Some(first));
     assert_eq!(schedule.take(), None);
     schedule.free_slot(first);
