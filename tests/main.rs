@@ -12,6 +12,7 @@ mod builtins;
 mod canary;
 mod chroot;
 mod colluders;
+mod colour;
 mod config;
 mod confined;
 mod container;

@@ -17,6 +17,7 @@ use crate::explain;
 use crate::log_line::printable;
 use crate::session::Session;
 use crate::shell;
+use crate::style::Style;
 
 /// The commands that say more about a failure: one shows a whole log, one steps into a sandbox.
 #[derive(Clone)]
@@ -71,13 +72,18 @@ impl LogCommand {
 }
 
 /// Returns the whole message: what failed and why, the end of its log, and what to do next.
-pub(crate) fn describe(drv: &StorePath, failure: &BuildFailure, log_command: &LogCommand) -> String {
+pub(crate) fn describe(
+    style: Style,
+    drv: &StorePath,
+    failure: &BuildFailure,
+    log_command: &LogCommand,
+) -> String {
     let mut text = in_short(failure);
     let tail = failure.log_tail();
     if !tail.is_empty() {
         let lines = if tail.len() == 1 { "line" } else { "lines" };
         text.push_str(&format!("\n  the last {} {lines} of its log:", tail.len()));
-        tail.iter().for_each(|line| text.push_str(&format!("\n  > {}", printable(line.as_bytes()))));
+        tail.iter().for_each(|line| text.push_str(&format!("\n  > {}", printable(style, line.as_bytes()))));
         text.push_str(&format!("\n  the whole log: {}", log_command.log(drv)));
     }
     if let Some(kept) = failure.kept() {
@@ -232,7 +238,7 @@ mod tests {
             has_sandboxes: true,
             explains: false,
         };
-        describe(&drv, &error, &log_command)
+        describe(Style::plain(), &drv, &error, &log_command)
     }
 
     fn builder(log_tail: &[&str], kept: Option<&str>) -> BuildFailure {

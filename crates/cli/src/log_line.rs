@@ -2,11 +2,13 @@
 
 use store_path::StorePath;
 
+use crate::style::Style;
+
 /// Returns what is shown of a line: the name of its build, and its text.
-pub(crate) fn prefixed(drv: &StorePath, line: &[u8]) -> String {
+pub(crate) fn prefixed(style: Style, drv: &StorePath, line: &[u8]) -> String {
     let name = drv.name().as_str();
     let name = name.strip_suffix(".drv").unwrap_or(name);
-    format!("{name}> {}", printable(line))
+    format!("{} {}", style.dim(format_args!("{name}>")), printable(style, line))
 }
 
 /// Returns whether a line is an event for programs that show progress, in the form of Nix, rather than for people.
@@ -14,9 +16,9 @@ pub(crate) fn is_event(line: &[u8]) -> bool {
     line.starts_with(b"@nix {")
 }
 
-/// Returns a line without what would move the terminal's cursor; colours stay until its end, and a progress bar shows
-/// its last state.
-pub(crate) fn printable(line: &[u8]) -> String {
+/// Returns a line without what would move the terminal's cursor; colours stay until its end where there are any, and a
+/// progress bar shows its last state.
+pub(crate) fn printable(style: Style, line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let last = line.rsplit(|byte| *byte == b'\r').next().unwrap_or(line);
     let text = String::from_utf8_lossy(last);
@@ -26,7 +28,7 @@ pub(crate) fn printable(line: &[u8]) -> String {
     let mut is_coloured = false;
     for piece in pieces {
         let (sequence, rest) = split_sequence(piece);
-        if let Some(parameters) = colours(sequence) {
+        if let Some(parameters) = colours(sequence).filter(|_| style.is_coloured()) {
             shown.push('\x1b');
             shown.push_str(sequence);
             is_coloured = !matches!(parameters, "" | "0");
@@ -66,33 +68,41 @@ fn push_plain(shown: &mut String, text: &str) {
 mod tests {
     use super::*;
 
+    fn coloured(line: &[u8]) -> String {
+        printable(Style::coloured(), line)
+    }
+
     #[test]
     fn the_prefix_is_the_name_of_the_derivation() {
         let drv = "00000000000000000000000000000000-hello-2.10.drv".parse().unwrap();
-        assert_eq!(prefixed(&drv, b"checking for gcc... gcc"), "hello-2.10> checking for gcc... gcc");
+        assert_eq!(
+            prefixed(Style::plain(), &drv, b"checking for gcc... gcc"),
+            "hello-2.10> checking for gcc... gcc"
+        );
     }
 
     #[test]
     fn a_progress_bar_shows_its_last_state() {
-        assert_eq!(printable(b"10%\r50%\r100%\r"), "100%");
-        assert_eq!(printable(b"a\x07\xffb"), "a\u{fffd}b");
+        assert_eq!(coloured(b"10%\r50%\r100%\r"), "100%");
+        assert_eq!(coloured(b"a\x07\xffb"), "a\u{fffd}b");
     }
 
     #[test]
     fn colours_stay_and_the_cursor_does_not_move() {
         let line = b"\x1b[1;31mred\x1b[0m \x1b[2Jnot \x1b[1Acleared";
-        assert_eq!(printable(line), "\x1b[1;31mred\x1b[0m not cleared");
+        assert_eq!(coloured(line), "\x1b[1;31mred\x1b[0m not cleared");
+        assert_eq!(printable(Style::plain(), line), "red not cleared");
         for line in
             ["\x1b[\x08\x08\x08mx", "\x1b[?4mx", "\x1b[>4;2mx", "\x1b[1\u{9b}mx", "\x1b[\x0b1mx", "\x1b[ mx"]
         {
-            assert_eq!(printable(line.as_bytes()), "x", "{line:?}");
+            assert_eq!(coloured(line.as_bytes()), "x", "{line:?}");
         }
     }
 
     #[test]
     fn colours_end_with_their_line() {
-        assert_eq!(printable(b"\x1b[8mhidden"), "\x1b[8mhidden\x1b[0m");
-        assert_eq!(printable(b"\x1b[38:5:1mred\x1b[m"), "\x1b[38:5:1mred\x1b[m");
-        assert_eq!(printable(b"\x1b[31mred\x1b[0;8mhidden"), "\x1b[31mred\x1b[0;8mhidden\x1b[0m");
+        assert_eq!(coloured(b"\x1b[8mhidden"), "\x1b[8mhidden\x1b[0m");
+        assert_eq!(coloured(b"\x1b[38:5:1mred\x1b[m"), "\x1b[38:5:1mred\x1b[m");
+        assert_eq!(coloured(b"\x1b[31mred\x1b[0;8mhidden"), "\x1b[31mred\x1b[0;8mhidden\x1b[0m");
     }
 }

@@ -63,6 +63,7 @@ mod sandbox_show;
 mod session;
 mod shell;
 mod store_argument;
+mod style;
 mod target;
 mod terminal;
 mod verify;

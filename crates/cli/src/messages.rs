@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::build_failure::harmless;
+use crate::style::Style;
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,12 +70,18 @@ impl Drop for Hold {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Messages {
     verbosity: Verbosity,
+    style: Style,
 }
 
 impl Messages {
     /// Says that much and no more.
-    pub(crate) fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity }
+    pub(crate) fn new(verbosity: Verbosity, style: Style) -> Self {
+        Self { verbosity, style }
+    }
+
+    /// Returns how it is coloured.
+    pub(crate) fn style(&self) -> Style {
+        self.style
     }
 
     /// Says what is happening.
@@ -94,12 +101,15 @@ impl Messages {
 
     /// Says what the user should know even with `--quiet`.
     pub(crate) fn warn(&self, text: impl Display) {
-        self.say(Verbosity::Quiet, format_args!("store: warning: {}", harmless(&text.to_string())));
+        self.say(
+            Verbosity::Quiet,
+            format_args!("{} {}", self.style.warned("store: warning:"), harmless(&text.to_string())),
+        );
     }
 
     /// Says why something could not be done.
     pub(crate) fn error(&self, text: impl Display) {
-        self.say(Verbosity::Quiet, format_args!("store: {text}"));
+        self.say(Verbosity::Quiet, format_args!("{} {text}", self.style.failed("store:")));
     }
 
     /// A closed stderr is no reason to stop working, so what cannot be said is left unsaid.

@@ -40,7 +40,7 @@ impl<'a> Shells<'a> {
             return;
         }
         let messages = self.controls.messages;
-        messages.error(build_failure::describe(inside.drv(), error, &self.log_command));
+        messages.error(build_failure::describe(messages.style(), inside.drv(), error, &self.log_command));
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(inside.drv().clone());
         visit::tell_where(self.store, inside, messages);
         let held = messages::hold();

@@ -1,6 +1,7 @@
 //! What every command works with: settings, the terminal, and the way to the store.
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +19,7 @@ use crate::messages::{Messages, Verbosity};
 use crate::results::Results;
 use crate::shell;
 use crate::store_argument;
+use crate::style::Style;
 
 /// One run of `store`.
 pub(crate) struct Session {
@@ -36,7 +38,8 @@ impl Session {
         let environment = Environment::of_process()?;
         let repeated = repeated_options(&globals, &flags);
         let settings = settings(&globals, flags, &environment)?;
-        let messages = Messages::new(globals.verbosity());
+        let messages =
+            Messages::new(globals.verbosity(), Style::of(&environment.variables, io::stderr().is_terminal()));
         Ok(Self { globals, environment, settings, messages, results: Results::new()?, repeated })
     }
 

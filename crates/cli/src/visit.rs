@@ -42,7 +42,8 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
         terminal::attend(inside, runs, controls)
     });
     let fail = |drv: &StorePath, error: &BuildFailure| {
-        messages.error(build_failure::describe(drv, error, &LogCommand::of(session, &store)));
+        let log_command = LogCommand::of(session, &store);
+        messages.error(build_failure::describe(messages.style(), drv, error, &log_command));
         Exit::Failure
     };
     match entered? {

@@ -78,7 +78,9 @@ impl<'a> Plain<'a> {
             )),
             Event::Started { drv } => self.building(drv),
             Event::Log { line, .. } if log_line::is_event(line) => {}
-            Event::Log { drv, line } if self.shows_logs => self.messages.note(log_line::prefixed(drv, line)),
+            Event::Log { drv, line } if self.shows_logs => {
+                self.messages.note(log_line::prefixed(self.messages.style(), drv, line))
+            }
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
             Event::Detail { drv, detail } => self.detail(drv, detail),
@@ -94,9 +96,11 @@ impl<'a> Plain<'a> {
     fn detail(&self, drv: &StorePath, detail: &Detail) {
         match detail {
             Detail::Stage(text) => {
-                self.messages.detail(log_line::prefixed(drv, text.as_bytes()));
+                self.messages.detail(log_line::prefixed(self.messages.style(), drv, text.as_bytes()));
             }
-            Detail::Step(text) => self.messages.step(log_line::prefixed(drv, text.as_bytes())),
+            Detail::Step(text) => {
+                self.messages.step(log_line::prefixed(self.messages.style(), drv, text.as_bytes()))
+            }
         }
     }
 
@@ -111,7 +115,8 @@ impl<'a> Plain<'a> {
             });
             return;
         }
-        let told = build_failure::describe(failure.built(), &failure.error, &self.log_command);
+        let style = self.messages.style();
+        let told = build_failure::describe(style, failure.built(), &failure.error, &self.log_command);
         self.messages.error(told + &explained);
         let directories = [&self.location.real_store, &self.location.state_dir];
         if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
@@ -153,7 +158,7 @@ impl<'a> Plain<'a> {
     }
 
     fn full(&self, path: &StorePath) -> String {
-        self.location.store_dir.print(path)
+        self.messages.style().path(&self.location.store_dir.print(path))
     }
 
     fn building(&mut self, drv: &StorePath) {
@@ -164,7 +169,12 @@ impl<'a> Plain<'a> {
     fn built(&mut self, drv: &StorePath, usage: Option<&Exit>) {
         let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
         let explained = self.explained(drv);
-        self.messages.note(format_args!("built {}{}{explained}", self.full(drv), took.unwrap_or_default()));
+        self.messages.note(format_args!(
+            "{} {}{}{explained}",
+            self.messages.style().built("built"),
+            self.full(drv),
+            took.unwrap_or_default()
+        ));
         if let Some(usage) = usage {
             self.messages.detail(format_args!(
                 "  it used {} in its programs, {} in the kernel, {} MiB at most",
