@@ -188,6 +188,7 @@ fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs:
         environment: session.variables(),
         stop: Some(interrupt.descriptor()),
         on_failure: shells.map(|_| OnFailure(&attend)),
+        tick: None,
     };
     let mut watch = Watch::new(session.messages(), store.location(), log_command, shows_logs).after(shells);
     Ok(engine::realise(&context, wanted, &mut |event| watch.on_event(&event))?)

@@ -50,8 +50,15 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     };
     let launcher = Launcher::start()?;
     let (settings, environment) = (session.settings(), session.variables());
-    let context =
-        Context { store: &store, launcher: &launcher, settings, environment, stop: None, on_failure: None };
+    let context = Context {
+        store: &store,
+        launcher: &launcher,
+        settings,
+        environment,
+        stop: None,
+        on_failure: None,
+        tick: None,
+    };
     let known = &mut |drv: &StorePath| match found.derivations.get(drv) {
         Some(derivation) => Ok(derivation.clone()),
         None => engine::read_derivation(&store, drv),

@@ -30,8 +30,15 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
     let (settings, environment) = (session.settings(), session.variables());
     let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
     let stop = Some(interrupt.descriptor());
-    let context =
-        Context { store: &store, launcher: &launcher, settings, environment, stop, on_failure: None };
+    let context = Context {
+        store: &store,
+        launcher: &launcher,
+        settings,
+        environment,
+        stop,
+        on_failure: None,
+        tick: None,
+    };
     let messages = session.messages();
     let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages };
     let mut watch = Watch::new(messages, store.location(), LogCommand::of(session, &store), false);

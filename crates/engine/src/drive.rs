@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::resume_unwind;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
@@ -47,6 +48,8 @@ pub(crate) struct Run<'a> {
     /// Why what an output turned out to be is of no use, by the goal that stands for it.
     useless: HashMap<usize, Error>,
     report: Report,
+    /// After so long without a message the caller is told that.
+    tick: Option<Duration>,
     on_event: &'a mut dyn FnMut(Event<'_>),
 }
 
@@ -56,11 +59,12 @@ impl<'a> Run<'a> {
         store: &'a LocalStore,
         plan: Plan,
         schedule: Schedule,
+        tick: Option<Duration>,
         on_event: &'a mut dyn FnMut(Event<'_>),
     ) -> Self {
         let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
         let report = Report::default();
-        let mut run = Self { store, plan, schedule, fates, twins, useless, report, on_event };
+        let mut run = Self { store, plan, schedule, fates, twins, useless, report, tick, on_event };
         run.schedule_new();
         run
     }
@@ -98,7 +102,20 @@ impl<'a> Run<'a> {
             if self.schedule.is_idle() {
                 return self.stuck();
             }
-            self.hear(messages.recv().expect("a worker answers for every job"));
+            let message = self.wait(&messages);
+            self.hear(message);
+        }
+    }
+
+    /// Waits for a message. Time goes on for whoever watches meanwhile.
+    fn wait(&mut self, messages: &Receiver<Message>) -> Message {
+        const ANSWER: &str = "a worker answers for every job";
+        let Some(tick) = self.tick else { return messages.recv().expect(ANSWER) };
+        loop {
+            match messages.recv_timeout(tick) {
+                Err(RecvTimeoutError::Timeout) => (self.on_event)(Event::Tick),
+                message => return message.expect(ANSWER),
+            }
         }
     }
 
@@ -269,7 +286,7 @@ impl<'a> Run<'a> {
         match grown {
             Ok(needed) => {
                 let to_build = &self.plan.builds_from(before)[..];
-                (self.on_event)(Event::Found { file: &file, drv: &path, to_build });
+                (self.on_event)(Event::Found { file: &file, drv: &path, to_build, plan: &self.plan });
                 let needed: Vec<GoalId> = needed.into_iter().map(GoalId::from_index).collect();
                 let cancelled = self.schedule.also_needs(goal, &needed);
                 let by = needed.first().and_then(|needed| self.cause(needed.index()));

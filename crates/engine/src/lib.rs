@@ -64,6 +64,7 @@ pub use error::{Error, Missing};
 pub use import::{ImportError, import};
 pub use lookup::{known_outputs, made, resolved};
 pub use made::MadeError;
+pub use order::Task;
 pub use plan::{Plan, plan};
 pub use read::read_derivation;
 pub use report::{Blocked, Event, Failure, Report};

@@ -11,7 +11,7 @@ use crate::graph::{Graph, Standing};
 
 /// What a goal is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Task {
+pub enum Task {
     /// Has the outputs of a derivation made.
     Build(StorePath),
     /// Stands for the derivation that an output will be, until it is known which one that is. Then it waits for what
@@ -99,7 +99,7 @@ impl Goals {
 
 impl Task {
     /// Returns the derivation that people know it by.
-    pub(crate) fn drv(&self) -> &StorePath {
+    pub fn drv(&self) -> &StorePath {
         match self {
             Self::Build(drv) | Self::Find(Link { drv, .. }) => drv,
         }

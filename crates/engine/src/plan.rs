@@ -27,6 +27,11 @@ impl Plan {
         self.builds_from(0).into_iter()
     }
 
+    /// Returns what has to be done, inputs first, each with the places in this list of what it needs.
+    pub fn tasks(&self) -> impl ExactSizeIterator<Item = (&Task, &[usize])> {
+        self.goals.list.iter().map(|goal| (&goal.task, &goal.inputs[..]))
+    }
+
     /// Returns the derivations to build among the goals from a place on.
     pub(crate) fn builds_from(&self, place: usize) -> Vec<&StorePath> {
         let goals = self.goals.list[place..].iter();

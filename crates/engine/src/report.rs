@@ -21,6 +21,8 @@ pub enum Event<'a> {
         drv: &'a StorePath,
         /// What has to be built for it, inputs first.
         to_build: &'a [&'a StorePath],
+        /// The plan with that in it.
+        plan: &'a Plan,
     },
     /// All inputs of a derivation are known, and this is what will be built in its place.
     Resolved {
@@ -80,6 +82,8 @@ pub enum Event<'a> {
     Failed(&'a Failure),
     /// A goal can never run.
     Blocked(&'a Blocked),
+    /// Nothing has happened for as long as [`Context::tick`](crate::Context) says.
+    Tick,
 }
 
 /// A build that was tried in vain.

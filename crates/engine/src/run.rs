@@ -16,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use builder::{Host, OnFailure};
 use local_store::LocalStore;
@@ -53,6 +54,8 @@ pub struct Context<'a> {
     pub stop: Option<BorrowedFd<'a>>,
     /// Who may step into the sandbox of a build that has failed, on its own thread. The others go on meanwhile.
     pub on_failure: Option<OnFailure<'a>>,
+    /// After so long without any other event the caller is told [`Event::Tick`]; with `None` never.
+    pub tick: Option<Duration>,
 }
 
 /// Makes everything in `wanted` valid, and tells what happens.
@@ -73,11 +76,11 @@ pub fn realise(
     // Of all builds, and told once.
     let drv = first.task.drv();
     host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
-    let Context { store, launcher, settings, stop, on_failure, .. } = *context;
+    let Context { store, launcher, settings, stop, on_failure, tick, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
     match stop {
-        None => run(&builder, None, plan, on_event),
-        Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), plan, on_event),
+        None => run(&builder, None, plan, tick, on_event),
+        Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), plan, tick, on_event),
     }
 }
 
@@ -85,6 +88,7 @@ fn run(
     context: &builder::Context<'_>,
     stop: Option<&StopWatch<'_>>,
     plan: Plan,
+    tick: Option<Duration>,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
     let slots = slots(context.settings);
@@ -93,7 +97,7 @@ fn run(
     let most = WORKERS_PER_SLOT * slots.get();
     let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
     let schedule = Schedule::new(Limits { slots, memory: None }, policy);
-    let mut run = Run::new(context.store, plan, schedule, on_event);
+    let mut run = Run::new(context.store, plan, schedule, tick, on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let queue = Mutex::new(queue);

@@ -67,7 +67,7 @@ impl<'a> Plain<'a> {
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
         match event {
             Event::Planned(plan) => self.planned(plan),
-            Event::Found { file, drv, to_build } => self.found(file, drv, to_build),
+            Event::Found { file, drv, to_build, .. } => self.found(file, drv, to_build),
             Event::Resolved { drv, resolved } => {
                 let (drv, resolved) = (self.full(drv), self.full(resolved));
                 self.messages.detail(format_args!("{drv} resolves to {resolved}"));
@@ -90,6 +90,7 @@ impl<'a> Plain<'a> {
             Event::Built { drv, usage } => self.built(drv, usage.as_ref()),
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
+            Event::Tick => {}
         }
     }
 

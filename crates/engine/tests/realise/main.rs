@@ -54,6 +54,7 @@ fn main() -> ExitCode {
             refusals::an_unknown_output_is_refused,
             refusals::a_path_that_is_no_derivation_is_refused,
             stops::a_word_ends_what_runs_and_starts_nothing_more,
+            stops::time_goes_on_while_nothing_happens,
         ],
     )
 }

@@ -73,7 +73,15 @@ impl World {
 
     pub(crate) fn context(&self) -> Context<'_> {
         let Self { store, settings, environment, .. } = self;
-        Context { store, launcher: launcher(), settings, environment, stop: None, on_failure: None }
+        Context {
+            store,
+            launcher: launcher(),
+            settings,
+            environment,
+            stop: None,
+            on_failure: None,
+            tick: None,
+        }
     }
 
     /// Realises all outputs of `drvs`, and returns what was told, one event a line.
@@ -187,7 +195,7 @@ fn tell(event: &Event<'_>) -> String {
     let name = |drv: &StorePath| drv.name().as_str().trim_end_matches(".drv").to_owned();
     match event {
         Event::Planned(plan) => format!("plan {}", plan.to_build().len()),
-        Event::Found { file, drv, to_build } => {
+        Event::Found { file, drv, to_build, .. } => {
             format!("found {} for {}: {}", name(drv), name(&file.drv), to_build.len())
         }
         Event::Resolved { drv, .. } => format!("resolved {}", name(drv)),
@@ -203,5 +211,6 @@ fn tell(event: &Event<'_>) -> String {
         Event::Built { drv, .. } => format!("built {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
+        Event::Tick => "tick".to_owned(),
     }
 }
