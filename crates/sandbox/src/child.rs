@@ -270,7 +270,8 @@ fn prepare(exec: &Exec) -> Result<(), Failure> {
     sys::set_personality(exec.personality_32).map_err(|errno| Failure::new(Step::Execute, &exec.path, errno))
 }
 
-fn execute(exec: &Exec) -> Result<Infallible, Failure> {
+/// Replaces this process by the program.
+pub(crate) fn execute(exec: &Exec) -> Result<Infallible, Failure> {
     let fail = |errno| Failure::new(Step::Execute, &exec.path, errno);
     let path = c_string(exec.path.as_os_str().as_bytes()).map_err(fail)?;
     let args = exec.args.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>().map_err(fail)?;

@@ -35,6 +35,7 @@ use rustix::process::Signal;
 use crate::allowance::{Allowance, Meter, Overrun};
 use crate::error::{Error, Step};
 use crate::given::Given;
+use crate::host_program::{HostProcess, HostProgram, HostPrograms};
 use crate::left_over;
 use crate::observation::Observation;
 use crate::plan::{Isolation, Plan};
@@ -66,6 +67,8 @@ pub struct Launcher {
     process: Child,
     /// Whether it said hello, once that was asked.
     is_launcher: OnceLock<bool>,
+    /// What runs beside it, outside of any sandbox.
+    programs: HostPrograms,
 }
 
 impl Launcher {
@@ -87,7 +90,8 @@ impl Launcher {
             .process_group(0)
             .spawn()
             .map_err(launch)?;
-        Ok(Self { control: Some(ours), process, is_launcher: OnceLock::new() })
+        let (is_launcher, programs) = (OnceLock::new(), HostPrograms::default());
+        Ok(Self { control: Some(ours), process, is_launcher, programs })
     }
 
     /// Waits for the launcher to say hello; another program would not.
@@ -103,8 +107,24 @@ impl Launcher {
         self.control.as_ref().expect("it is taken in drop only").as_fd()
     }
 
-    /// Ends every build that runs; whoever follows one, or starts another, gets [`Error::LauncherGone`].
+    /// Starts a program of the host, which runs as the caller, with these descriptors under these numbers (below 64, at
+    /// most eight); the standard streams are `/dev/null` unless they are among them.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] names the program, or its directory, if it cannot be run; [`Error::LauncherGone`] after
+    /// [`Launcher::stop`].
+    pub fn run_on_host(
+        &self,
+        program: &HostProgram,
+        descriptors: &[(i32, BorrowedFd<'_>)],
+    ) -> Result<HostProcess, Error> {
+        self.programs.start(program, descriptors)
+    }
+
+    /// Ends every build that runs, and every program of the host; whoever follows a build, or starts another, gets
+    /// [`Error::LauncherGone`].
     pub fn stop(&self) {
+        self.programs.stop();
         // If that fails, the launcher has ended already.
         let _ = rustix::net::shutdown(self.control(), Shutdown::Both);
     }
@@ -517,14 +537,20 @@ impl AsFd for Running {
     }
 }
 
+impl ExitStatus {
+    /// Reads a status as `wait4` gives it.
+    pub(crate) fn of(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
+}
+
 impl From<Exited> for Exit {
     fn from(exited: Exited) -> Self {
-        let signal = exited.status & 0x7f;
         Self {
-            status: match signal {
-                0 => ExitStatus::Code((exited.status >> 8) & 0xff),
-                signal => ExitStatus::Signal(signal),
-            },
+            status: ExitStatus::of(exited.status),
             user_time: Duration::from_micros(exited.user_micros),
             system_time: Duration::from_micros(exited.system_micros),
             peak_memory_bytes: exited.peak_bytes,
@@ -551,7 +577,7 @@ fn talk(errno: Errno) -> Error {
     Error::Talk { source: errno.into() }
 }
 
-fn seqpacket_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn seqpacket_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 

@@ -20,11 +20,13 @@ use crate::filter;
 use crate::functions::{self, Function};
 use crate::gather::{self, Gatherer};
 use crate::given::Given;
+use crate::host_program;
 use crate::ids;
 use crate::keeper;
 use crate::launcher::{ARGUMENT, HELLO, TAKE_BACK, receive_packet, send};
 use crate::leash::Leash;
 use crate::limits::{Bounds, Limits};
+use crate::minder;
 use crate::observer::Observer;
 use crate::ownership;
 use crate::plan::{Filter, Identity, Isolation, Network, Op, Plan, Subordinate};
@@ -44,9 +46,14 @@ pub fn launcher_main() {
 /// Like [`launcher_main`], in a program with functions of its own that builds may run in the place of a program
 /// ([`crate::Program::Function`]).
 pub fn launcher_main_with(functions: &'static [(&'static str, Function)]) {
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT) {
+    let argument = std::env::args_os().nth(1);
+    if argument.as_ref().is_some_and(|argument| argument == ARGUMENT) {
         functions::register(functions);
         serve();
+        sys::exit_now(0);
+    }
+    if argument.is_some_and(|argument| argument == host_program::ARGUMENT) {
+        minder::serve();
         sys::exit_now(0);
     }
 }

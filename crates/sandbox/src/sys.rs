@@ -364,6 +364,15 @@ pub(crate) fn become_ids(uid: u32, gid: u32) -> rustix::io::Result<()> {
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// Makes `number` another name of a descriptor, which `execve` leaves open.
+///
+/// What had that number is closed: the caller, about to become a program, owns nothing there.
+pub(crate) fn dup_to(fd: impl AsFd, number: i32) -> rustix::io::Result<()> {
+    // SAFETY: the caller vouches that no Rust value owns `number`.
+    let result = unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) };
+    if result >= 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// Sets the personality: fixed addresses, and a 32-bit `uname` when `linux32`.
 pub(crate) fn set_personality(linux32: bool) -> rustix::io::Result<()> {
     /// From `linux/personality.h`; the libc crate has only the flags beside it.

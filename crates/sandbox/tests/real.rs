@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests look at the host from outside")]
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use sandbox::{
-    Access, BuildUser, BuildUsers, Error, Exec, Exit, ExitStatus, Filter, Identity, Ids, Isolation, Launcher,
-    Limits, Network, Notice, Op, Plan, Program, Resource, Step, UserChoice,
+    Access, BuildUser, BuildUsers, Error, Exec, Exit, ExitStatus, Filter, HostProgram, Identity, Ids,
+    Isolation, Launcher, Limits, Network, Notice, Op, Plan, Program, Resource, Step, UserChoice,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -33,6 +35,9 @@ fn main() -> ExitCode {
             Trial::test("a_function_runs_in_the_place_of_a_program", || run(runs_functions)),
             Trial::test("dropping_a_running_build_kills_it", || run(dropping_kills)),
             Trial::test("a_builder_writes_to_its_log_by_its_path", || run(writes_to_its_log)),
+            Trial::test("a_program_of_the_host_has_its_descriptors_and_ends_when_it_should", || {
+                run(runs_on_host)
+            }),
             Trial::test("a_builder_has_no_keys_of_the_caller", || {
                 has_no_keys();
                 Ok(())
@@ -43,6 +48,59 @@ fn main() -> ExitCode {
             Trial::test("without_isolation_nothing_survives_the_build", || run(none_leaves_nothing)),
         ],
     )
+}
+
+fn on_host(script: &str, patience: Duration) -> HostProgram {
+    let exec = Exec {
+        path: "/bin/sh".into(),
+        args: ["sh", "-c", script].map(|word| word.as_bytes().to_vec()).to_vec(),
+        env: vec![(b"WORD".to_vec(), b"hello".to_vec())],
+        directory: "/".into(),
+        personality_32: false,
+    };
+    HostProgram { exec, patience, takes_all_along: true }
+}
+
+fn runs_on_host(launcher: &Launcher) {
+    let (mut input, to) = std::io::pipe().unwrap();
+    let ends = |script: &str, patience| {
+        let (mut from, output) = std::io::pipe().unwrap();
+        let process = launcher.run_on_host(&on_host(script, patience), &[(4, output.as_fd())]).unwrap();
+        drop(output);
+        let mut first = [0; 1];
+        from.read_exact(&mut first).unwrap();
+        (process, from, first)
+    };
+    let long = Duration::from_secs(600);
+    // It has what it is given and nothing else.
+    let (process, mut from, _) = ends("echo -n .$WORD >&4; test ! -e /dev/fd/3 && exit 7", long);
+    assert_eq!(process.wait().unwrap(), ExitStatus::Code(7));
+    let mut rest = String::new();
+    from.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "hello");
+    // Asked to end, it may do so in its own way; if it does not, it is killed, with what it has started.
+    let (process, ..) = ends("trap 'exit 3' TERM; echo >&4; while :; do sleep 0.1; done", long);
+    process.end();
+    assert_eq!(process.wait().unwrap(), ExitStatus::Code(3));
+    let (process, mut from, _) = ends("trap '' TERM; echo >&4; sleep 600", Duration::from_millis(50));
+    drop(process);
+    // Nobody has the other end any more.
+    from.read_to_string(&mut rest).unwrap();
+    let absent =
+        HostProgram { exec: Exec { path: "/absent".into(), ..on_host("", long).exec }, ..on_host("", long) };
+    match launcher.run_on_host(&absent, &[]).unwrap_err() {
+        Error::Setup { step: Step::Execute, target, .. } => assert_eq!(target, Path::new("/absent")),
+        error => panic!("{error}"),
+    }
+    // What reads from this process sees its end.
+    let process = launcher.run_on_host(&on_host("cat; exit 5", long), &[(0, input.as_fd())]).unwrap();
+    drop(to);
+    assert_eq!(process.wait().unwrap(), ExitStatus::Code(5));
+    assert_eq!(input.read(&mut [0]).unwrap(), 0);
+    let (process, ..) = ends("echo >&4; sleep 600", long);
+    launcher.stop();
+    assert_eq!(process.wait().unwrap(), ExitStatus::Signal(15));
+    assert!(matches!(launcher.run_on_host(&on_host("", long), &[]), Err(Error::LauncherGone)));
 }
 
 /// What runs in a sandbox without being a program.

@@ -22,7 +22,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ("env::args", &["cli", "sandbox/src/server.rs"]),
     ("env::current_dir", &["cli"]),
     ("env::temp_dir", &[]),
-    ("Command::new", &["sandbox/src/launcher.rs"]),
+    ("Command::new", &["sandbox/src/launcher.rs", "sandbox/src/host_program.rs"]),
     ("process::exit", &[]),
     // Engine reads derivations, and writes nothing.
     ("fs::", &["nar", "sandbox", "local-store", "builtins", "builder", "engine/src/read.rs", "cli"]),

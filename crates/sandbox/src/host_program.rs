@@ -1,0 +1,195 @@
+//! Programs of the host: hooks that somebody's settings name, which run as the caller and see what the caller sees.
+//!
+//! ```text
+//! store ── control (SOCK_SEQPACKET) ──► minder ── clone3 ──► program (leader of its own session)
+//!   │         closed: end it               │ ◄── pidfd ──────────┘
+//!   │◄──────── how it ended ───────────────┘
+//!   │◄─────── pipes of the caller's own ─────────────────────────►
+//! ```
+//!
+//! The launcher cannot run them: an ordinary user's has left the user namespace of the host. So each has a process of its
+//! own (`minder`), this binary again, that does nothing but start it, wait for it, and end it when `store` wants that or
+//! is gone. A hook never outlives the `store` that it works for.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starts this binary again as the process that minds a program"
+)]
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use rustix::fs::MemfdFlags;
+use rustix::net::Shutdown;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::launcher::{ExitStatus, receive_packet, send, seqpacket_pair};
+use crate::plan::Exec;
+use crate::wire::{self, Failure};
+
+/// The one argument of the process that minds a program.
+pub(crate) const ARGUMENT: &str = "--mind-program";
+
+/// A program of the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostProgram {
+    /// The program, with all of its environment.
+    pub exec: Exec,
+    /// How long after SIGTERM it is sent SIGKILL, when it has to end.
+    pub patience: Duration,
+    /// What else it has started, and has not taken out of its process group, is killed when it has ended.
+    pub takes_all_along: bool,
+}
+
+/// What the minder is told, beside the descriptors: that of the program's description, and then the program's own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// Which numbers the descriptors get.
+    pub(crate) numbers: Vec<i32>,
+}
+
+/// What the minder says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// The program runs.
+    Started,
+    /// It does not.
+    Failed(Failure),
+    /// It has ended, with a status as `wait4` gives it.
+    Ended(i32),
+}
+
+/// The programs that one launcher has started.
+#[derive(Debug, Default)]
+pub(crate) struct HostPrograms(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Nothing is started any more.
+    is_stopped: bool,
+    running: Vec<Weak<OwnedFd>>,
+}
+
+impl HostPrograms {
+    /// Asks all of them to end.
+    pub(crate) fn stop(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_stopped = true;
+        state.running.drain(..).filter_map(|control| control.upgrade()).for_each(|control| end(&control));
+    }
+
+    fn add(&self, control: &Arc<OwnedFd>) -> Result<(), Error> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_stopped {
+            return Err(Error::LauncherGone);
+        }
+        state.running.retain(|control| control.strong_count() > 0);
+        state.running.push(Arc::downgrade(control));
+        Ok(())
+    }
+
+    /// Starts a program with these descriptors under these numbers, and none beside; the first three are `/dev/null`
+    /// unless they are named.
+    pub(crate) fn start(
+        &self,
+        program: &HostProgram,
+        descriptors: &[(i32, BorrowedFd<'_>)],
+    ) -> Result<HostProcess, Error> {
+        let launch = |source: io::Error| Error::Launch { source };
+        let (control, theirs) = seqpacket_pair().map_err(|errno| launch(errno.into()))?;
+        let minder = Command::new("/proc/self/exe")
+            .arg0("store-minder")
+            .arg(ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(launch)?;
+        let control = Arc::new(control);
+        let process = HostProcess { control: Arc::clone(&control), minder };
+        self.add(&control)?;
+        let description = description(program).map_err(|errno| launch(errno.into()))?;
+        let order = Order { numbers: descriptors.iter().map(|(number, _)| *number).collect() };
+        let fds: Vec<BorrowedFd<'_>> =
+            std::iter::once(description.as_fd()).chain(descriptors.iter().map(|(_, fd)| *fd)).collect();
+        send(control.as_fd(), &wire::encode(&order), &fds).map_err(|errno| launch(errno.into()))?;
+        match process.hear()? {
+            Word::Started => Ok(process),
+            Word::Failed(failure) => Err(failure.into()),
+            Word::Ended(_) => Err(Error::LauncherGone),
+        }
+    }
+}
+
+/// A running program of the host. Dropping it ends it.
+#[derive(Debug)]
+#[must_use = "dropping a program that runs ends it"]
+pub struct HostProcess {
+    control: Arc<OwnedFd>,
+    minder: Child,
+}
+
+impl HostProcess {
+    /// Asks it to end, and does not wait for that.
+    pub fn end(&self) {
+        end(&self.control);
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`Error::LauncherGone`] if the process that minds it was killed, which kills it, too.
+    pub fn wait(self) -> Result<ExitStatus, Error> {
+        match self.hear()? {
+            Word::Ended(status) => Ok(ExitStatus::of(status)),
+            Word::Started | Word::Failed(_) => Err(Error::LauncherGone),
+        }
+    }
+
+    fn hear(&self) -> Result<Word, Error> {
+        let talk = |source: io::Error| Error::Talk { source };
+        let mut buffer = [0; 8192];
+        match receive_packet(self.control.as_fd(), &mut buffer) {
+            Ok((0, _)) => Err(Error::LauncherGone),
+            Ok((length, _)) => wire::decode(&buffer[..length]).map_err(talk),
+            Err(errno) => Err(talk(errno.into())),
+        }
+    }
+}
+
+/// Becomes readable when it has ended.
+impl AsFd for HostProcess {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        self.end();
+        let _ = self.minder.wait();
+    }
+}
+
+/// This side stays open to be told how it ended.
+fn end(control: &OwnedFd) {
+    let _ = rustix::net::shutdown(control, Shutdown::Write);
+}
+
+/// An environment may be larger than a packet, so it travels as a file in memory.
+fn description(program: &HostProgram) -> rustix::io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(c"program", MemfdFlags::CLOEXEC)?;
+    let bytes = wire::encode(program);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = rustix::io::pwrite(&file, rest, (bytes.len() - rest.len()) as u64)?;
+        rest = &rest[written..];
+    }
+    Ok(file)
+}
