@@ -48,7 +48,7 @@ fn rows(store: &str, arguments: &[String]) -> Result<()> {
     let (wanted, runs) = parse(arguments)?;
     let scratch = tempfile::Builder::new().prefix("store-bench-").tempdir()?;
     let bench = Bench { store: store.into(), scratch, runs };
-    let (mut waited, mut sandboxes) = (Vec::new(), Vec::new());
+    let (mut waited, mut built, mut sandboxes) = (Vec::new(), Vec::new(), Vec::new());
     for row in ROWS.iter().filter(|row| wanted.is_empty() || wanted.iter().any(|name| name == row.name)) {
         let contenders =
             (row.contenders)(&bench).with_context(|| format!("cannot prepare `{}`", row.name))?;
@@ -56,11 +56,15 @@ fn rows(store: &str, arguments: &[String]) -> Result<()> {
         report(row, &results);
         if row.name.starts_with("waiting-") {
             waited.push((row, results));
+        } else if row.name.starts_with("builds-") {
+            built.push((row, results));
         } else if row.name.starts_with("sandbox-") {
             sandboxes.push((row, results));
         }
     }
-    compare_waiting(&waited);
+    compare_growth(&waited);
+    compare_growth(&built);
+    compare_memory(&built);
     compare_closures(&sandboxes);
     Ok(())
 }
@@ -104,12 +108,23 @@ fn report(row: &Row, results: &Results) {
     }
 }
 
-/// Prints how much dearer a build is with many goals waiting than with few, for each contender.
-fn compare_waiting(rows: &[(&Row, Results)]) {
+/// Prints how much dearer a build is among many than among few, for each contender.
+fn compare_growth(rows: &[(&Row, Results)]) {
     let [(few, with_few), (many, with_many)] = rows else { return };
     for ((contender, few_samples), (_, many_samples)) in with_few.iter().zip(with_many) {
         let ratio = millis(many, many_samples) / millis(few, few_samples);
         println!("{}/{}.{} {ratio:.3} ratio", many.name, few.name, contender.name);
+    }
+}
+
+/// Prints what each further goal adds to the memory of each contender.
+fn compare_memory(rows: &[(&Row, Results)]) {
+    let [(few, with_few), (many, with_many)] = rows else { return };
+    for ((contender, few_samples), (_, many_samples)) in with_few.iter().zip(with_many) {
+        let added = median(many_samples, |sample| sample.memory_mib)
+            - median(few_samples, |sample| sample.memory_mib);
+        let each = added * 1024.0 / (many.per - few.per) as f64;
+        println!("{}-{}.{}.memory-per-goal {each:.2} KiB", many.name, few.name, contender.name);
     }
 }
 

@@ -28,7 +28,15 @@ const COMPILED: usize = 60;
 pub(super) const ROWS: &[Row] = &[
     Row { name: "trivial-build", per: 1, contenders: |bench| builds(bench, graph::independent(1), 1, 1) },
     Row { name: "500-builds", per: 1, contenders: |bench| builds(bench, graph::independent(500), 500, 2) },
-    Row { name: "500-valid", per: 1, contenders: valid },
+    // Per build; what is linear has the same figure in both.
+    Row { name: "builds-100", per: 100, contenders: |bench| builds(bench, graph::independent(100), 100, 2) },
+    Row {
+        name: "builds-5000",
+        per: 5000,
+        contenders: |bench| builds(bench, graph::independent(5000), 5000, 2),
+    },
+    Row { name: "500-valid", per: 1, contenders: |bench| valid(bench, 500) },
+    Row { name: "5000-valid", per: 1, contenders: |bench| valid(bench, 5000) },
     Row { name: "waiting-100", per: CHAIN + 100, contenders: |bench| waiting(bench, 100) },
     Row { name: "waiting-2000", per: CHAIN + 2000, contenders: |bench| waiting(bench, 2000) },
     Row { name: "dump-20000-files", per: 1, contenders: dump_small },
@@ -113,8 +121,8 @@ fn closure(bench: &Bench, inputs: usize) -> Result<Vec<Contender>> {
 }
 
 /// Asks for what is there already; the floor is a start of our program.
-fn valid(bench: &Bench) -> Result<Vec<Contender>> {
-    let mut contenders = in_stores(bench, &[], graph::independent(500), 2, |mut command| {
+fn valid(bench: &Bench, count: usize) -> Result<Vec<Contender>> {
+    let mut contenders = in_stores(bench, &[], graph::independent(count), 2, |mut command| {
         let built = command.output()?;
         ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         Ok(command)
