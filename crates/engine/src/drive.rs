@@ -8,7 +8,7 @@ use std::time::Duration;
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
 use local_store::LocalStore;
-use scheduler::{Demand, GoalId, Outcome, Schedule};
+use scheduler::{Demand, GoalId, Outcome, Schedule, Slot};
 use store_path::StorePath;
 
 use crate::error::Error;
@@ -31,8 +31,7 @@ enum Fate {
 fn demand(task: &Task) -> Demand {
     match task {
         Task::Build(_) => Demand::default(),
-        // Over as soon as it is handed out.
-        Task::Find(_) => Demand { millis: 0, ..Demand::default() },
+        Task::Find(_) => Demand { slot: Slot::None, millis: 0, ..Demand::default() },
     }
 }
 
@@ -66,6 +65,9 @@ impl<'a> Run<'a> {
         let report = Report::default();
         let mut run = Self { store, plan, schedule, fates, twins, useless, report, tick, on_event };
         run.schedule_new();
+        for top in run.plan.tops() {
+            run.schedule.want(GoalId::from_index(top));
+        }
         run
     }
 
@@ -100,7 +102,8 @@ impl<'a> Run<'a> {
                 return;
             }
             if self.schedule.is_idle() {
-                return self.stuck();
+                self.stuck();
+                continue;
             }
             let message = self.wait(&messages);
             self.hear(message);
@@ -126,11 +129,15 @@ impl<'a> Run<'a> {
             self.fates[*place] == Fate::NotStarted
                 && matches!(self.plan.goals.list[*place].task, Task::Find(_))
         };
-        let Some(place) = (0..self.fates.len()).find(waits) else { return };
-        let drv = self.drv(GoalId::from_index(place));
-        let source = Box::new(Error::Cycle { drv: drv.clone() });
+        let place = (0..self.fates.len()).find(waits).expect("only what turned out late can close a circle");
+        let goal = GoalId::from_index(place);
+        let drv = self.drv(goal);
+        let cancelled = self.schedule.cancel(goal);
         self.fates[place] = Fate::Failed;
-        self.fail(Failure { drv: drv.clone(), resolved: None, error: BuildFailure::Unready { drv, source } });
+        let source = Box::new(Error::Cycle { drv: drv.clone() });
+        let error = BuildFailure::Unready { drv: drv.clone(), source };
+        self.fail(Failure { drv: drv.clone(), resolved: None, error });
+        self.block(&cancelled, &drv);
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -325,7 +332,7 @@ impl<'a> Run<'a> {
         let mut cancelled = self.schedule.finish(goal, Outcome::Failed);
         for twin in self.twins_of(goal) {
             cancelled.push(twin);
-            cancelled.extend(self.schedule.finish(twin, Outcome::Cancelled));
+            cancelled.extend(self.schedule.finish(twin, Outcome::Failed));
         }
         self.fates[goal.index()] = Fate::Failed;
         let built = self.plan.graph.built_for(&drv);

@@ -43,6 +43,24 @@ impl Plan {
         self.goals.list.iter().any(|goal| matches!(goal.task, Task::Find(_)))
     }
 
+    /// Returns the goals that are wanted for themselves.
+    pub(crate) fn tops(&self) -> Vec<usize> {
+        self.top_tasks().iter().filter_map(|task| self.goals.place(task)).collect()
+    }
+
+    fn top_tasks(&self) -> Vec<Task> {
+        let build = |drv: &StorePath| self.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone()));
+        let tops = self.wanted.iter().filter_map(|wanted| match wanted {
+            Wanted::Path(_) => None,
+            Wanted::Outputs { drv, .. } => build(drv),
+            Wanted::Made { file, .. } => match &self.graph.made[file].found {
+                Some(drv) => build(drv),
+                None => Some(Task::Find(file.clone())),
+            },
+        });
+        tops.collect()
+    }
+
     /// Adds what it takes to have what is wanted of the derivation at `path`, which the output `file` turned out to be.
     /// Returns the goal that makes that, if one has to.
     pub(crate) fn grow(
@@ -90,14 +108,6 @@ pub fn plan(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
     let mut plan = Plan { graph: Graph::default(), goals: Goals::default(), wanted: wanted.to_vec() };
     plan.graph.explore(store, Level::of(wanted))?;
-    let tops = wanted.iter().filter_map(|wanted| match wanted {
-        Wanted::Path(_) => None,
-        Wanted::Outputs { drv, .. } => plan.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
-        Wanted::Made { file, .. } => match &plan.graph.made[file].found {
-            Some(drv) => plan.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
-            None => Some(Task::Find(file.clone())),
-        },
-    });
-    plan.goals.add_for(&plan.graph, tops.collect())?;
+    plan.goals.add_for(&plan.graph, plan.top_tasks())?;
     Ok(plan)
 }

@@ -96,7 +96,7 @@ fn run(
     // A plan that grows may have work for all of them.
     let most = WORKERS_PER_SLOT * slots.get();
     let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
-    let schedule = Schedule::new(Limits { slots, memory: None }, policy);
+    let schedule = Schedule::new(Limits { builds: slots, substitutions: slots, memory: None }, policy);
     let mut run = Run::new(context.store, plan, schedule, tick, on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);

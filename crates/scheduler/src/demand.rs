@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 /// What is expected of a goal, and how much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
+    /// What it occupies while it runs.
+    pub slot: Slot,
     /// How long it will run.
     pub millis: u64,
     /// How much memory it will take, in bytes; zero where that does not matter or nobody knows.
@@ -14,20 +16,33 @@ pub struct Demand {
 }
 
 impl Default for Demand {
-    /// Returns what is taken for granted of a goal of which nothing is known: that it takes some time. Where nothing is
-    /// known of any goal, the longest chain of goals is the longest path.
+    /// Returns what is taken for granted of a goal of which nothing is known: that it is a build and takes some time.
+    /// Where nothing is known of any goal, the longest chain of goals is the longest path.
     fn default() -> Self {
-        Self { millis: 10_000, memory: 0, priority: 0 }
+        Self { slot: Slot::Build, millis: 10_000, memory: 0, priority: 0 }
     }
+}
+
+/// What a goal occupies while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Nothing: it is over as soon as it is handed out.
+    None,
+    /// One of those for what is fetched, which keeps a network busy.
+    Substitution,
+    /// One of those for what is built, which keeps a processor busy.
+    Build,
 }
 
 /// What the goals that run at the same time share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many run at once.
-    pub slots: NonZeroUsize,
-    /// How many bytes of memory they may be expected to take together; without, memory does not matter. One goal
-    /// alone may take more.
+    /// How many builds run at once.
+    pub builds: NonZeroUsize,
+    /// How many substitutions run at once, beside the builds.
+    pub substitutions: NonZeroUsize,
+    /// How many bytes of memory goals may be expected to take together; without, memory does not matter. One goal alone
+    /// may take more.
     pub memory: Option<u64>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use crate::demand::{Demand, Slot};
 use crate::queue::Turn;
 
 /// A goal of one schedule: its number, counted from zero in the order of addition.
@@ -31,11 +32,14 @@ pub enum Outcome {
     Cancelled,
 }
 
-/// Where a goal stands. A goal only moves down this list, save that one which waits may turn out to wait for more.
+/// Where a goal stands. A goal only moves down this list, save that one which waits may turn out to wait for more, and
+/// that one which was handed out may come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Wanted; that many inputs are not done yet. Never zero.
-    Waiting(usize),
+    Waiting(u32),
+    /// Every input is done, but it came back and is not to be handed out again before something has changed.
+    PutOff,
     /// Every input is done.
     Ready,
     /// Handed out by `Schedule::take`, not given back yet.
@@ -48,8 +52,13 @@ pub(crate) enum State {
 
 impl State {
     /// Returns the state of a goal with that many inputs to wait for.
-    pub(crate) fn waiting_for(inputs: usize) -> Self {
+    pub(crate) fn waiting_for(inputs: u32) -> Self {
         if inputs == 0 { Self::Ready } else { Self::Waiting(inputs) }
+    }
+
+    /// Whether it is in somebody else's hands.
+    pub(crate) fn is_out(self) -> bool {
+        matches!(self, Self::Running | Self::Keeping)
     }
 
     /// Returns whether a goal may move from here to `next`.
@@ -57,9 +66,11 @@ impl State {
         match (self, next) {
             (Self::Waiting(count), Self::Waiting(left)) => left + 1 == count || left > count,
             (Self::Waiting(count), Self::Ready) => count == 1,
-            (Self::Waiting(_), Self::Ended(outcome)) => outcome == Outcome::Cancelled,
-            (Self::Ready, Self::Running) | (Self::Running, Self::Keeping) => true,
-            (Self::Running | Self::Keeping, Self::Ended(_)) => true,
+            (Self::Waiting(_) | Self::PutOff | Self::Ready, Self::Ended(Outcome::Cancelled)) => true,
+            (Self::PutOff, Self::Ready) | (Self::Ready, Self::Running) | (Self::Running, Self::Keeping) => {
+                true
+            }
+            (out, Self::Waiting(_) | Self::PutOff | Self::Ready | Self::Ended(_)) => out.is_out(),
             _ => false,
         }
     }
@@ -69,21 +80,41 @@ impl State {
 #[derive(Clone, Debug)]
 pub(crate) struct Goal {
     pub(crate) state: State,
-    /// What it needs, until it ends.
-    pub(crate) inputs: Vec<GoalId>,
-    /// The goals that name this one as an input; each has a higher number, unless it found out late.
-    pub(crate) users: Vec<GoalId>,
-    /// Rounded; see [`crate::demand::rounded`].
-    pub(crate) memory: u64,
+    pub(crate) slot: Slot,
+    /// Whether it is wanted for itself.
+    pub(crate) is_wanted: bool,
+    /// Its own priority, or that of a user if that is higher.
+    pub(crate) priority: i32,
+    /// How many of its users have not ended without it.
+    pub(crate) wanting: u32,
     /// How long it takes, in milliseconds.
     pub(crate) millis: u64,
     /// How long it takes together with the longest chain of users above it.
     pub(crate) path: u64,
-    /// Its own priority, or that of a user if that is higher.
-    pub(crate) priority: i32,
+    /// Rounded; see [`crate::demand::rounded`].
+    pub(crate) memory: u64,
+    /// What it needs, until it ends.
+    pub(crate) inputs: Vec<GoalId>,
+    /// The goals that name this one as an input; each has a higher number, unless it found out late.
+    pub(crate) users: Vec<GoalId>,
 }
 
 impl Goal {
+    /// Returns a goal that nobody needs yet. Its demand has to be rounded.
+    pub(crate) fn new(state: State, inputs: Vec<GoalId>, demand: Demand) -> Self {
+        let Demand { slot, millis, memory, priority } = demand;
+        let (is_wanted, wanting, users) = (false, 0, Vec::new());
+        Self { state, slot, is_wanted, priority, wanting, millis, path: millis, memory, inputs, users }
+    }
+
+    /// Takes in that it will be tried in another way. Its demand has to be rounded.
+    pub(crate) fn demand(&mut self, demand: Demand) {
+        let Demand { slot, millis, memory, priority } = demand;
+        self.path = (self.path - self.millis).saturating_add(millis);
+        self.priority = self.priority.max(priority);
+        (self.slot, self.millis, self.memory) = (slot, millis, memory);
+    }
+
     /// Returns its place among goals that are ready, if it is the one of that number.
     pub(crate) fn turn(&self, goal: GoalId) -> Turn {
         Turn { priority: self.priority, path: self.path, goal: Reverse(goal) }

@@ -7,7 +7,8 @@
 //! Of goals that are ready, the one goes first whose way through its users takes longest: it decides when everything is
 //! done. Of those, only what fits into the memory that the others leave.
 //!
-//! What a goal needs may come to light while it waits: more goals are added then, and it waits for those too.
+//! What a goal needs may come to light while it waits: more goals are added then, and it waits for those too. A goal
+//! that was handed out may come back: to be handed out again, or to be tried in another way that needs more.
 //!
 //! An event costs what it changes: the direct users of the goal that ended, and one step in the queue of goals
 //! that are ready. Goals that go on waiting are never looked at, however many there are.
@@ -17,7 +18,8 @@
 //!
 //! use scheduler::{Demand, Limits, Outcome, Policy, Schedule};
 //!
-//! let limits = Limits { slots: NonZeroUsize::MIN, memory: None };
+//! let one = NonZeroUsize::MIN;
+//! let limits = Limits { builds: one, substitutions: one, memory: None };
 //! let mut schedule = Schedule::new(limits, Policy::StopAtFailure);
 //! let library = schedule.add(&[], Demand { millis: 90_000, ..Demand::default() });
 //! let program = schedule.add(&[library], Demand::default());
@@ -29,8 +31,11 @@
 //! assert!(schedule.is_finished());
 //! ```
 
+mod change;
+mod comeback;
 mod demand;
 mod goal;
+mod lane;
 mod queue;
 mod rank;
 mod room;
@@ -38,6 +43,6 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
-pub use demand::{Demand, Limits};
+pub use demand::{Demand, Limits, Slot};
 pub use goal::{GoalId, Outcome};
 pub use schedule::{Policy, Schedule};

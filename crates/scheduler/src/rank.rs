@@ -66,7 +66,7 @@ impl Schedule {
     /// Puts a goal that is ready where it belongs, now and whenever that changes.
     pub(crate) fn queue(&mut self, goal: GoalId) {
         let ready = self.goal(goal);
-        let (memory, turn) = (ready.memory, ready.turn(goal));
-        self.ready.push(memory, turn);
+        let (slot, memory, turn) = (ready.slot, ready.memory, ready.turn(goal));
+        self.lanes.of(slot).ready.push(memory, turn);
     }
 }

@@ -1,13 +1,10 @@
 //! Admission by memory.
 
-use std::num::NonZeroUsize;
-
 use super::limits;
 use crate::{Demand, GoalId, Limits, Outcome, Policy, Schedule};
 
 fn schedule(slots: usize, memory: u64) -> Schedule {
-    let slots = NonZeroUsize::new(slots).expect("tests have slots");
-    Schedule::new(Limits { slots, memory: Some(memory) }, Policy::KeepGoing)
+    Schedule::new(Limits { memory: Some(memory), ..limits(slots) }, Policy::KeepGoing)
 }
 
 /// A goal that takes so much memory; the earlier of equals goes first.

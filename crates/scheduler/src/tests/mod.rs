@@ -1,5 +1,7 @@
 //! A small simulator of builds, and what must hold for every run of it.
 
+mod cancel;
+mod comeback;
 mod cost;
 mod late;
 mod memory;
@@ -23,7 +25,8 @@ enum Event {
 
 /// That many slots, and memory without end.
 fn limits(slots: usize) -> Limits {
-    Limits { slots: NonZeroUsize::new(slots).expect("tests have slots"), memory: None }
+    let slots = NonZeroUsize::new(slots).expect("tests have slots");
+    Limits { builds: slots, substitutions: slots, memory: None }
 }
 
 /// Goals by number, each with the numbers of its inputs, and what becomes of them when they run.
