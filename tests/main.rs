@@ -53,6 +53,7 @@ mod purity;
 mod query;
 mod recipes;
 mod records;
+mod running;
 mod scene;
 mod strangers;
 mod subordinate;

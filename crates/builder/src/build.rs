@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use derivation::{Derivation, OutputName};
-use local_store::LocalStore;
+use local_store::{BuildId, LocalStore, Wait};
 use sandbox::{Attached, Exit, ExitStatus, Launcher, Notice, Streams};
 use settings::Settings;
 use store_path::{BuildRecord, PathInfo, StorePath};
@@ -23,7 +23,7 @@ use crate::prepare::Prepared;
 use crate::request;
 use crate::stopwatch::{Measured, Stopwatch};
 use crate::work::Work;
-use crate::{build_dir, canary, copy_out, limits};
+use crate::{announce, build_dir, canary, copy_out, limits};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +40,29 @@ pub struct Context<'a> {
     pub on_failure: Option<OnFailure<'a>>,
 }
 
+/// One build that is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// The file of the derivation.
+    pub drv: &'a StorePath,
+    /// The derivation.
+    pub derivation: &'a Derivation,
+    /// The derivation that somebody has asked for, which is this one or needs it.
+    pub target: &'a StorePath,
+}
+
 /// What a build says while it runs.
 #[derive(Debug)]
 pub enum Message<'a> {
+    /// Nothing is done yet, as it waits for that.
+    Waiting(Wait),
+    /// Its builder runs.
+    Running {
+        /// By what name others speak of the build.
+        id: BuildId,
+        /// The first process of the builder, or its keeper.
+        process: u32,
+    },
     /// The builder printed this.
     Output(&'a [u8]),
     /// Something that does not end the build and that the user should know.
@@ -64,7 +84,7 @@ pub struct Built {
     pub usage: Option<Exit>,
 }
 
-/// Builds `derivation`, whose file is `drv` and whose inputs are valid, and registers its outputs.
+/// Builds a derivation whose inputs are valid, and registers its outputs.
 ///
 /// It is resolved, so that all it takes is in its `input_srcs`; or the paths of all outputs that it takes are
 /// known. What a floating output has turned out to be is in the build trace then
@@ -78,22 +98,26 @@ pub struct Built {
 /// A [`BuildFailure`]; then no output was registered.
 pub fn build(
     context: &Context<'_>,
-    drv: &StorePath,
-    derivation: &Derivation,
+    order: &Order<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
-    let request = request::check(drv, derivation, context)?;
+    let drv = order.drv;
+    let request = request::check(drv, order.derivation, context)?;
     for warning in &request.options.warnings {
         tell(Message::Warning(format!("of `{drv}`, {warning}")));
     }
     let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
+    let announcement = RefCell::new(announce::announcement(context, order, &request));
+    let tell = &mut |message: Message<'_>| {
+        announce::note(&mut announcement.borrow_mut(), &message);
+        tell(message);
+    };
     let locks = request.locks();
     let _lock = match context.store.try_lock(&locks).map_err(failed)? {
         Some(lock) => lock,
         None => {
-            tell(Message::Warning(format!(
-                "another process is making the outputs of `{drv}`; waiting for it"
-            )));
+            let file = locks.first().map(|lock| format!("{lock}.lock")).unwrap_or_default();
+            tell(Message::Waiting(Wait::Lock { file, holder: None }));
             context.store.lock(&locks).map_err(failed)?
         }
     };
@@ -107,9 +131,10 @@ pub fn build(
             if request.is_isolated {
                 canary::prove(context, drv, tell)?;
             }
+            let id = announcement.borrow().id().clone();
             let work = Work::new(context, &request, inputs);
             let mut build = |turn, tell: &mut Teller<'_>| {
-                let (exit, outputs) = Build::prepare(&work, valid.clone(), turn, tell)?.run(tell)?;
+                let (exit, outputs) = Build::prepare(&work, valid.clone(), turn, tell)?.run(&id, tell)?;
                 made = outputs;
                 Ok(exit)
             };
@@ -160,10 +185,11 @@ impl<'a> Build<'a> {
     /// Returns how the builder has ended, and the paths of all outputs.
     fn run(
         self,
+        id: &BuildId,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<(Exit, BTreeMap<OutputName, StorePath>), BuildFailure> {
         self.remove_left_over()?;
-        let Ended { exit, log_tail, memory, isolation, measured } = self.execute(tell)?;
+        let Ended { exit, log_tail, memory, isolation, measured } = self.execute(id, tell)?;
         let Work { context, request, inputs, .. } = self.work;
         let made = self.prepared.made();
         if self.work.is_isolated() {
@@ -212,7 +238,7 @@ impl<'a> Build<'a> {
     }
 
     /// Runs the builder to its end.
-    fn execute(&self, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
+    fn execute(&self, id: &BuildId, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
         let Work { context, request, .. } = self.work;
         let Context { store, settings, launcher, .. } = **context;
         let mut log = Log::new(Keep {
@@ -238,6 +264,7 @@ impl<'a> Build<'a> {
                 return Err(sandbox(error));
             }
         };
+        tell(Message::Running { id: id.clone(), process: running.process_number() });
         let memory = running.memory().map_err(sandbox)?;
         let given = running.given().clone();
         shown.hash();

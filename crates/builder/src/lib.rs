@@ -9,7 +9,7 @@
 //! Chooses nothing and prints nothing; `engine` says what to build, and `cli` tells about it.
 //!
 //! ```no_run
-//! use builder::{Context, Host, Message};
+//! use builder::{Context, Host, Message, Order};
 //!
 //! # fn build(store: &local_store::LocalStore, drv: &store_path::StorePath, derivation: &derivation::Derivation)
 //! # -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +17,8 @@
 //! let launcher = sandbox::Launcher::start()?;
 //! let host = Host::look(&settings, Default::default())?;
 //! let context = Context { store, launcher: &launcher, settings: &settings, host: &host, on_failure: None };
-//! let built = builder::build(&context, drv, derivation, &mut |message| {
+//! let order = Order { drv, derivation, target: drv };
+//! let built = builder::build(&context, &order, &mut |message| {
 //!     if let Message::Output(text) = message {
 //!         eprint!("{}", String::from_utf8_lossy(text));
 //!     }
@@ -27,6 +28,7 @@
 //! # }
 //! ```
 
+mod announce;
 mod attributes;
 mod build;
 mod build_dir;
@@ -58,7 +60,7 @@ mod stopwatch;
 mod user;
 mod work;
 
-pub use build::{Built, Context, Message, build};
+pub use build::{Built, Context, Message, Order, build};
 pub use canary::look_inside;
 pub use checks::Rejection;
 pub use explain::{Explanation, Finding, FindingKind, Remedy};

@@ -1,5 +1,6 @@
 //! Whom a builder is outside its sandbox.
 
+use local_store::Wait;
 use sandbox::{BuildUser, Ids};
 use store_path::StorePath;
 
@@ -29,9 +30,7 @@ pub(crate) fn take_for(
         return Err(BuildFailure::KeepsGroups { drv: drv.clone(), groups: sandbox::kept_groups() });
     }
     let Some(users) = &context.host.users else { return Ok(None) };
-    let wait = &mut || {
-        tell(Message::Warning("every user for builders is in use; waiting until a build ends".to_owned()));
-    };
+    let wait = &mut || tell(Message::Waiting(Wait::User));
     let taken = context.launcher.take_user(users, ids, wait);
     taken.map(Some).map_err(|source| BuildFailure::Sandbox { drv: drv.clone(), source })
 }

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use builder::{BuildFailure, Built, Context, Host, Message};
+use builder::{BuildFailure, Built, Context, Host, Message, Order};
 use derivation::{Checked, check_closure};
 use local_store::{LocalStore, Location, NewDerivation, Options};
 use sandbox::Launcher;
@@ -104,7 +104,8 @@ impl World {
             on_failure: None,
         };
         let mut log = Vec::new();
-        let built = builder::build(&context, drv.path(), drv.derivation(), &mut |message| {
+        let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path() };
+        let built = builder::build(&context, &order, &mut |message| {
             if let Message::Output(text) = message {
                 log.extend_from_slice(text);
             }
@@ -387,7 +388,8 @@ fn build_open(world: &World, name: &str, env: &str) -> (Built, Vec<String>) {
         on_failure: None,
     };
     let mut warnings = Vec::new();
-    let built = builder::build(&context, drv.path(), drv.derivation(), &mut |message| {
+    let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path() };
+    let built = builder::build(&context, &order, &mut |message| {
         if let Message::Warning(text) = message {
             warnings.push(text);
         }

@@ -42,6 +42,8 @@ pub(crate) struct Run<'a> {
     schedule: Schedule,
     /// By place in the plan, which is the goal's number too.
     fates: Vec<Fate>,
+    /// For which goal that the caller wants each one is, in the same way.
+    targets: Vec<usize>,
     /// Derivations that are being built, each with other goals that turned out to be about the same.
     twins: HashMap<StorePath, Vec<GoalId>>,
     /// Why what an output turned out to be is of no use, by the goal that stands for it.
@@ -62,8 +64,9 @@ impl<'a> Run<'a> {
         on_event: &'a mut dyn FnMut(Event<'_>),
     ) -> Self {
         let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
+        let targets = plan.targets();
         let report = Report::default();
-        let mut run = Self { store, plan, schedule, fates, twins, useless, report, tick, on_event };
+        let mut run = Self { store, plan, schedule, fates, targets, twins, useless, report, tick, on_event };
         run.schedule_new();
         for top in run.plan.tops() {
             run.schedule.want(GoalId::from_index(top));
@@ -152,6 +155,14 @@ impl<'a> Run<'a> {
                 let drv = &self.drv(goal);
                 (self.on_event)(Event::Warning { drv, text: &text });
             }
+            Message::Waiting(goal, wait) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Waiting { drv, wait: &wait });
+            }
+            Message::Running(goal, id, process) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Running { drv, id: &id, process });
+            }
             Message::Detail(goal, detail) => {
                 let drv = &self.drv(goal);
                 (self.on_event)(Event::Detail { drv, detail: &detail });
@@ -200,7 +211,8 @@ impl<'a> Run<'a> {
         }
         self.twins.insert(self.plan.graph.built_for(&drv).clone(), Vec::new());
         (self.on_event)(Event::Started { drv: &drv });
-        Some(Job { goal, drv, work })
+        let target = self.plan.goals.list[self.targets[goal.index()]].task.drv().clone();
+        Some(Job { goal, drv, target, work })
     }
 
     /// Ends a goal that stands for a derivation that was to be made: what is wanted of it is there.
@@ -289,6 +301,8 @@ impl<'a> Run<'a> {
         let before = self.plan.goals.list.len();
         let grown = self.plan.grow(self.store, &file, &path);
         self.schedule_new();
+        // All that is new is for what waits for it.
+        self.targets.resize(self.fates.len(), self.targets[finder]);
         self.block_new(before);
         match grown {
             Ok(needed) => {

@@ -58,7 +58,11 @@ pub fn enter<R>(
         builder::Message::Warning(text) => on_event(Event::Warning { drv, text: &text }),
         builder::Message::Detail(detail) => on_event(Event::Detail { drv, detail: &detail }),
         // Visitors are not observed.
-        builder::Message::Output(_) | builder::Message::Explained(_) | builder::Message::Ran => {}
+        builder::Message::Waiting(wait) => on_event(Event::Waiting { drv, wait: &wait }),
+        builder::Message::Output(_)
+        | builder::Message::Running { .. }
+        | builder::Message::Explained(_)
+        | builder::Message::Ran => {}
     };
     let builder = of_builder(context, &host);
     let entered = stoppable(context, || builder::enter(&builder, drv, derivation, tell, attend))?;

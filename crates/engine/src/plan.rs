@@ -49,16 +49,36 @@ impl Plan {
     }
 
     fn top_tasks(&self) -> Vec<Task> {
-        let build = |drv: &StorePath| self.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone()));
-        let tops = self.wanted.iter().filter_map(|wanted| match wanted {
+        self.wanted.iter().filter_map(|wanted| self.top(wanted)).collect()
+    }
+
+    /// Returns for each goal one that is wanted by the caller: itself, or one that needs it.
+    pub(crate) fn targets(&self) -> Vec<usize> {
+        let mut targets = vec![usize::MAX; self.goals.list.len()];
+        for place in self.tops() {
+            targets[place] = place;
+        }
+        // Users come after their inputs.
+        for place in (0..targets.len()).rev() {
+            for input in &self.goals.list[place].inputs {
+                if targets[*input] == usize::MAX {
+                    targets[*input] = targets[place];
+                }
+            }
+        }
+        targets
+    }
+
+    /// Returns what makes that valid; nothing if it is.
+    fn top(&self, wanted: &Wanted) -> Option<Task> {
+        match wanted {
             Wanted::Path(_) => None,
-            Wanted::Outputs { drv, .. } => build(drv),
+            Wanted::Outputs { drv, .. } => self.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
             Wanted::Made { file, .. } => match &self.graph.made[file].found {
-                Some(drv) => build(drv),
+                Some(drv) => self.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
                 None => Some(Task::Find(file.clone())),
             },
-        });
-        tops.collect()
+        }
     }
 
     /// Adds what it takes to have what is wanted of the derivation at `path`, which the output `file` turned out to be.

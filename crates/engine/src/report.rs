@@ -2,6 +2,7 @@
 
 use builder::{BuildFailure, Explanation};
 use derivation::Link;
+use local_store::{BuildId, Wait};
 use sandbox::Exit;
 use store_path::StorePath;
 
@@ -42,6 +43,22 @@ pub enum Event<'a> {
     Started {
         /// The derivation.
         drv: &'a StorePath,
+    },
+    /// A build does nothing yet, as it waits for something that others have.
+    Waiting {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// What for.
+        wait: &'a Wait,
+    },
+    /// A builder runs.
+    Running {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// By what name to speak of the build.
+        id: &'a BuildId,
+        /// The first process of the builder, or its keeper.
+        process: u32,
     },
     /// A build printed a line.
     Log {

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use builder::{BuildFailure, Built, Explanation};
+use builder::{BuildFailure, Built, Explanation, Order};
 use derivation::{Checked, Derivation};
+use local_store::{BuildId, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
 
@@ -17,6 +18,8 @@ use crate::ready;
 pub(crate) struct Job {
     pub(crate) goal: GoalId,
     pub(crate) drv: StorePath,
+    /// The derivation that the caller wants, which is this one or needs it.
+    pub(crate) target: StorePath,
     pub(crate) work: Work,
 }
 
@@ -34,6 +37,10 @@ pub(crate) enum Message {
     Log(GoalId, Vec<u8>),
     /// Something about a build that does not end it.
     Warning(GoalId, String),
+    /// A build waits for something that is not of this call.
+    Waiting(GoalId, Wait),
+    /// A builder runs, under that name and with that first process.
+    Running(GoalId, BuildId, u32),
     /// A step of setting a sandbox up or taking it down.
     Detail(GoalId, sandbox::Detail),
     /// What a build looked for in vain.
@@ -83,7 +90,10 @@ fn build(
     let mut lines = Lines::default();
     // Nobody listens any more when the reader is unwinding; the build ends by itself.
     let tell = |message: Message| drop(messages.send(message));
-    let result = builder::build(builder, drv, derivation, &mut |message| match message {
+    let order = Order { drv, derivation, target: &job.target };
+    let result = builder::build(builder, &order, &mut |message| match message {
+        builder::Message::Waiting(wait) => tell(Message::Waiting(goal, wait)),
+        builder::Message::Running { id, process } => tell(Message::Running(goal, id, process)),
         builder::Message::Output(piece) => {
             if let Some(text) = lines.push(piece) {
                 tell(Message::Log(goal, text));

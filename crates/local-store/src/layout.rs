@@ -24,7 +24,7 @@ const RESERVED_BYTES: u64 = 8 << 20;
 /// Makes what is missing and returns the lock that tells an upgrade that the store is in use.
 pub(crate) fn prepare(location: &Location) -> Result<File, Error> {
     create_store(&location.real_store)?;
-    for directory in ["db", "temproots", "profiles", "gcroots/auto", "gc-socket"] {
+    for directory in ["db", "temproots", "profiles", "gcroots/auto", "gc-socket", "running-builds"] {
         create_dirs(&location.state_dir.join(directory))?;
     }
     create_private(&location.builds())?;

@@ -67,6 +67,11 @@ impl Location {
         self.gc_roots().join("relocated")
     }
 
+    /// Not `active-builds`, where Nix removes whatever it does not find locked.
+    pub(crate) fn running_builds(&self) -> PathBuf {
+        self.state_dir.join("running-builds")
+    }
+
     /// Returns where build directories are made, unless a setting says otherwise.
     pub fn builds(&self) -> PathBuf {
         self.state_dir.join("builds")

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use store_db::{Db, Records};
 use store_path::{StoreDir, StorePath};
@@ -12,6 +12,7 @@ use crate::commit::Commits;
 use crate::error::Error;
 use crate::layout;
 use crate::location::Location;
+use crate::running::{self, Owner};
 use crate::scratch::Scratches;
 use crate::sweep;
 use crate::temp_roots::TempRoots;
@@ -45,6 +46,8 @@ pub struct LocalStore {
     pub(crate) records: Mutex<Option<Records>>,
     pub(crate) temp_roots: Mutex<Option<TempRoots>>,
     pub(crate) scratches: Scratches,
+    /// This process, once it is a builder.
+    pub(crate) owner: OnceLock<Owner>,
     /// Numbers the names of what this process makes aside.
     pub(crate) next_number: AtomicU64,
     /// What could not be swept.
@@ -65,6 +68,7 @@ impl LocalStore {
             records: Mutex::default(),
             temp_roots: Mutex::default(),
             scratches: Scratches::default(),
+            owner: OnceLock::new(),
             next_number: AtomicU64::new(0),
             left_over: Vec::new(),
             _big_lock: big_lock,
@@ -74,6 +78,7 @@ impl LocalStore {
         // First what may be mounted on the others.
         store.left_over = sweep::sweep_scratch(&store.location)?;
         store.left_over.extend(sweep::sweep(&store.location.builds())?);
+        running::sweep(&store.location)?;
         Ok(store)
     }
 

@@ -210,7 +210,7 @@ impl Launcher {
         let mut early = Vec::new();
         loop {
             match receive(&reply)? {
-                (Reply::Started(given), Some(process)) => {
+                (Reply::Started(given, number), Some(process)) => {
                     let root = match &plan.isolation {
                         Isolation::Chroot { root } => Some(root.clone()),
                         Isolation::Namespaces | Isolation::None => None,
@@ -222,6 +222,7 @@ impl Launcher {
                         reply,
                         log,
                         process,
+                        number: number.unsigned_abs(),
                         dies_with_first,
                         root,
                         allowance,
@@ -237,7 +238,7 @@ impl Launcher {
                 (Reply::Detail(detail), _) => early.push(Notice::Detail(detail)),
                 (Reply::Failed(failure), _) => return Err(failure.into()),
                 (Reply::Lost(lost), _) => return Err(lost.into()),
-                (Reply::Started(_) | Reply::Exited(_) | Reply::TakenBack, _) => {
+                (Reply::Started(..) | Reply::Exited(_) | Reply::TakenBack, _) => {
                     return Err(Error::LauncherGone);
                 }
             }
@@ -309,6 +310,7 @@ pub struct Running {
     log: Option<OwnedFd>,
     /// Its first process, or its keeper.
     process: OwnedFd,
+    number: u32,
     /// Whether all of it dies with that process, which is the first of a namespace; a keeper ends the rest itself.
     dies_with_first: bool,
     /// Where it may leave mounts on the host, should its keeper be killed.
@@ -404,6 +406,12 @@ impl Running {
         heard
     }
 
+    /// Returns the number of its first process, or of its keeper, for people who look at what it does. It is used again
+    /// once the build has ended.
+    pub fn process_number(&self) -> u32 {
+        self.number
+    }
+
     /// What isolation it has.
     pub fn given(&self) -> &Given {
         &self.given
@@ -486,7 +494,7 @@ impl Running {
                 Reply::Exited(exited) => return Ok(Some(Exit::from(exited))),
                 Reply::Failed(failure) => return Err(failure.into()),
                 Reply::Lost(lost) => return Err(lost.into()),
-                Reply::Started(_) | Reply::Memory | Reply::Terminal | Reply::TakenBack => {}
+                Reply::Started(..) | Reply::Memory | Reply::Terminal | Reply::TakenBack => {}
             }
         }
         Ok(None)

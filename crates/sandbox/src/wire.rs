@@ -29,8 +29,8 @@ pub(crate) struct Request {
 /// What a launcher or the child it forked says about one build, on that build's own socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The program runs, with that isolation; a descriptor of its first process comes along.
-    Started(Box<Given>),
+    /// The program runs, with that isolation; a descriptor of its first process, whose number this is, comes along.
+    Started(Box<Given>, i32),
     /// A descriptor of what [`crate::Op::Memory`] has mounted comes along.
     Memory,
     /// A directory belongs to the caller again.

@@ -28,8 +28,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["builtins"]),
     ("ruzstd", &["builtins"]),
     ("schemars", &["recipe"]),
-    ("serde", &["sandbox", "derivation", "recipe", "builder", "builtins"]),
-    ("serde_json", &["derivation", "binary-cache", "recipe", "builder", "cli", "xtask", "builtins"]),
+    ("serde", &["sandbox", "derivation", "local-store", "recipe", "builder", "builtins"]),
+    (
+        "serde_json",
+        &["derivation", "binary-cache", "local-store", "recipe", "builder", "cli", "xtask", "builtins"],
+    ),
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),
     ("similar", &["cli"]),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use builder::Explanation;
 use derivation::Link;
 use engine::{Blocked, Event, Failure, Plan};
-use local_store::Location;
+use local_store::{Location, Wait};
 use sandbox::{Detail, Exit};
 use store_path::StorePath;
 
@@ -77,6 +77,10 @@ impl<'a> Plain<'a> {
                 self.full(drv)
             )),
             Event::Started { drv } => self.building(drv),
+            Event::Waiting { drv, wait } => self.waiting(drv, wait),
+            Event::Running { drv, id, .. } => {
+                self.messages.detail(format_args!("the builder of {} runs, as {id}", self.full(drv)));
+            }
             Event::Log { line, .. } if log_line::is_event(line) => {}
             Event::Log { drv, line } if self.shows_logs => {
                 self.messages.note(log_line::prefixed(self.messages.style(), drv, line))
@@ -91,6 +95,18 @@ impl<'a> Plain<'a> {
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
             Event::Tick => {}
+        }
+    }
+
+    fn waiting(&self, drv: &StorePath, wait: &Wait) {
+        match wait {
+            Wait::Lock { .. } => self.messages.warn(format_args!(
+                "another process is making the outputs of {}; waiting for it",
+                self.full(drv)
+            )),
+            Wait::User => {
+                self.messages.warn("every user for builders is in use; waiting until a build ends");
+            }
         }
     }
 

@@ -93,7 +93,7 @@ impl World {
     /// Realises anything, and returns what was told.
     pub(crate) fn realise_wanted(&self, wanted: &[Wanted]) -> (Report, Vec<String>) {
         let mut told = Vec::new();
-        let report = engine::realise(&self.context(), wanted, &mut |event| told.push(tell(&event)));
+        let report = engine::realise(&self.context(), wanted, &mut |event| told.extend(tell(&event)));
         (report.expect("everything that is needed is there"), told)
     }
 
@@ -190,10 +190,10 @@ pub(crate) fn needing(mut derivation: Derivation, inputs: &[&StorePath]) -> Deri
     derivation
 }
 
-/// What an event says, with the names of derivations only.
-fn tell(event: &Event<'_>) -> String {
+/// What an event says, with the names of derivations only; nothing if it is not the same each time.
+fn tell(event: &Event<'_>) -> Option<String> {
     let name = |drv: &StorePath| drv.name().as_str().trim_end_matches(".drv").to_owned();
-    match event {
+    Some(match event {
         Event::Planned(plan) => format!("plan {}", plan.to_build().len()),
         Event::Found { file, drv, to_build, .. } => {
             format!("found {} for {}: {}", name(drv), name(&file.drv), to_build.len())
@@ -201,6 +201,8 @@ fn tell(event: &Event<'_>) -> String {
         Event::Resolved { drv, .. } => format!("resolved {}", name(drv)),
         Event::Unchanged { drv, .. } => format!("unchanged {}", name(drv)),
         Event::Started { drv } => format!("start {}", name(drv)),
+        Event::Waiting { drv, wait } => format!("{} waits for {wait:?}", name(drv)),
+        Event::Running { .. } => return None,
         Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
         Event::Warning { drv, text } => format!("{} warns: {text}", name(drv)),
         Event::Detail { drv, detail } => format!("{} does {detail:?}", name(drv)),
@@ -212,5 +214,5 @@ fn tell(event: &Event<'_>) -> String {
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
         Event::Tick => "tick".to_owned(),
-    }
+    })
 }

@@ -147,7 +147,8 @@ impl Build {
         if let Some(given) = self.given.take().filter(|_| !self.failed) {
             self.started = true;
             // Should nobody be listening any more, the build is ended as abandoned.
-            let _ = send(self.reply.as_fd(), &wire::encode(&Reply::Started(given)), &[self.pidfd.as_fd()]);
+            let started = wire::encode(&Reply::Started(given, self.pid));
+            let _ = send(self.reply.as_fd(), &started, &[self.pidfd.as_fd()]);
         }
     }
 

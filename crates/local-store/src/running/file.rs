@@ -1,0 +1,95 @@
+//! A running build as a file tells of it: JSON, for anybody to read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BuildId, Owner, RunningBuild, Stage, Wait};
+
+/// Changes when a reader of it would misunderstand the new form.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Build {
+    version: u32,
+    id: String,
+    drv: String,
+    name: String,
+    target: String,
+    outputs: BTreeMap<String, String>,
+    owner: OwnerOf,
+    since_millis: i64,
+    log: Option<String>,
+    #[serde(flatten)]
+    stage: StageOf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OwnerOf {
+    process: u32,
+    user: u32,
+    started: u64,
+    boot: String,
+    namespace: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "state")]
+enum StageOf {
+    #[serde(rename = "waiting for lock")]
+    Lock { file: String, holder: Option<u32> },
+    #[serde(rename = "waiting for user")]
+    User,
+    #[serde(rename = "building")]
+    Building { process: u32, phase: Option<String> },
+    #[serde(rename = "keeping outputs")]
+    Keeping,
+}
+
+/// Prints one.
+pub(super) fn print(build: &RunningBuild) -> Vec<u8> {
+    let Owner { process, user, started, boot, namespace } = build.owner.clone();
+    let file = Build {
+        version: VERSION,
+        id: build.id.to_string(),
+        drv: build.drv.to_string(),
+        name: build.drv.name().as_str().trim_end_matches(".drv").to_owned(),
+        target: build.target.to_string(),
+        outputs: build.outputs.iter().map(|(name, path)| (name.clone(), path.to_string())).collect(),
+        owner: OwnerOf { process, user, started, boot, namespace },
+        since_millis: build.since_millis,
+        log: build.log.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        stage: match build.stage.clone() {
+            Stage::Waiting(Wait::Lock { file, holder }) => StageOf::Lock { file, holder },
+            Stage::Waiting(Wait::User) => StageOf::User,
+            Stage::Building { process, phase } => StageOf::Building { process, phase },
+            Stage::Keeping => StageOf::Keeping,
+        },
+    };
+    serde_json::to_vec(&file).expect("plain data can always be printed")
+}
+
+/// Reads one; a stranger may have written it.
+pub(super) fn parse(bytes: &[u8]) -> Option<RunningBuild> {
+    let file: Build = serde_json::from_slice(bytes).ok()?;
+    let outputs = file.outputs.into_iter().map(|(name, path)| Some((name, path.parse().ok()?)));
+    let OwnerOf { process, user, started, boot, namespace } = file.owner;
+    (file.version == VERSION).then_some(())?;
+    Some(RunningBuild {
+        id: BuildId::parse(&file.id)?,
+        drv: file.drv.parse().ok()?,
+        target: file.target.parse().ok()?,
+        outputs: outputs.collect::<Option<_>>()?,
+        owner: Owner { process, user, started, boot, namespace },
+        since_millis: file.since_millis,
+        log: file.log.map(PathBuf::from),
+        stage: match file.stage {
+            StageOf::Lock { file, holder } => Stage::Waiting(Wait::Lock { file, holder }),
+            StageOf::User => Stage::Waiting(Wait::User),
+            StageOf::Building { process, phase } => Stage::Building { process, phase },
+            StageOf::Keeping => Stage::Keeping,
+        },
+    })
+}
