@@ -28,6 +28,7 @@ mod doctor;
 mod downloads;
 mod dynamic;
 mod escapes;
+mod events;
 mod explain;
 mod failures;
 mod filter;

@@ -1,5 +1,6 @@
 //! `store build`
 
+use std::io::{self, IsTerminal};
 use std::ops::BitOr;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use sandbox::Launcher;
 use settings::{OnFail, Settings};
 
-use crate::build_failure::{self, LogCommand};
+use crate::build_failure::LogCommand;
 use crate::build_results;
 use crate::config::Flag;
 use crate::exit::{BuildFailures, Exit};
@@ -19,10 +20,11 @@ use crate::interrupt::{Interrupt, Resizes};
 use crate::messages::Messages;
 use crate::on_fail::{self, Shells};
 use crate::out_link::link_path;
+use crate::outcome;
 use crate::session::Session;
 use crate::target;
 use crate::terminal::Controls;
-use crate::watch::{MOST_BLOCKED, Watch};
+use crate::watch::{self, Json, MOST_BLOCKED, Watch};
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
@@ -85,6 +87,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     explain: Option<String>,
 
+    /// Writes what happens into FILE, a line of JSON for each event (`crates/cli/EVENTS.md` describes them). Without it,
+    /// `--json` writes them to stderr, in place of text, unless that is a terminal.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+
     /// Builds nothing; prints which derivations would be built.
     #[arg(long)]
     dry_run: bool,
@@ -115,6 +122,18 @@ impl Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let mut json = match args.dry_run {
+        true => None,
+        false => watch::for_programs(session, args.events.as_deref(), io::stderr().is_terminal())?,
+    };
+    let done = build(session, args, json.as_mut());
+    if let (Some(json), Err(error)) = (&mut json, &done) {
+        json.gave_up(&format!("{error:#}"));
+    }
+    done
+}
+
+fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<Exit> {
     let link_base = session.absolute(&args.out_link);
     if !args.no_link && !args.dry_run {
         refuse_link(&link_base)?;
@@ -127,8 +146,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     if args.dry_run {
         return dry_run(session, &store, &wanted);
     }
-    let report = realise(session, &store, &wanted, args.print_build_logs)?;
+    let report = realise(session, &store, &wanted, args.print_build_logs, json)?;
     if let Some(exit) = exit_of(session.messages(), &report) {
+        build_results::print_failed(session, &store, &wanted, &report)?;
         return Ok(exit);
     }
     if !args.no_link {
@@ -167,7 +187,13 @@ fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Resu
     Ok(Exit::Success)
 }
 
-fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs: bool) -> Result<Report> {
+fn realise(
+    session: &Session,
+    store: &LocalStore,
+    wanted: &[Wanted],
+    shows_logs: bool,
+    json: Option<&mut Json>,
+) -> Result<Report> {
     let launcher = Launcher::start()?;
     let log_command = LogCommand::of(session, store);
     let settings = Settings {
@@ -190,8 +216,11 @@ fn realise(session: &Session, store: &LocalStore, wanted: &[Wanted], shows_logs:
         on_failure: shells.map(|_| OnFailure(&attend)),
         tick: None,
     };
-    let mut watch = Watch::new(session.messages(), store.location(), log_command, shows_logs).after(shells);
-    Ok(engine::realise(&context, wanted, &mut |event| watch.on_event(&event))?)
+    let watch = Watch::new(session.messages(), store.location(), log_command, shows_logs);
+    let mut watch = watch.after(shells).and(json);
+    let report = engine::realise(&context, wanted, &mut |event| watch.on_event(&event))?;
+    watch.ended(&report);
+    Ok(report)
 }
 
 /// Returns the exit code if not everything is there now, and sums up what is not.
@@ -200,7 +229,8 @@ pub(crate) fn exit_of(messages: Messages, report: &Report) -> Option<Exit> {
         messages.error("interrupted; what was built before is kept");
         return Some(Exit::Interrupted);
     }
-    let failures = report.failures.iter().map(build_failure::exit).reduce(BuildFailures::bitor)?;
+    let failures =
+        report.failures.iter().map(|failure| outcome::exit(&failure.error)).reduce(BuildFailures::bitor)?;
     if report.blocked.len() > MOST_BLOCKED {
         let more = report.blocked.len() - MOST_BLOCKED;
         messages.note(format_args!("not building {more} more that need what failed"));

@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use builder::{BuildFailure, Rejection};
-use engine::Failure;
 use local_store::LocalStore;
 use nix::sys::statvfs::statvfs;
 use sandbox::{ExitStatus, Overrun, Step};
@@ -12,7 +11,6 @@ use settings::Explain;
 use store_path::{StoreDir, StorePath};
 
 use crate::advice;
-use crate::exit::BuildFailures;
 use crate::explain;
 use crate::log_line::printable;
 use crate::session::Session;
@@ -210,16 +208,6 @@ pub(crate) fn full_disk(directory: &Path) -> Option<String> {
     let free = space.blocks_available() * space.fragment_size();
     let text = || format!("the disk is full: less than 8 MiB are left in `{}`", directory.display());
     (free < LITTLE).then(text)
-}
-
-/// Returns what a failure adds to the exit code.
-pub(crate) fn exit(failure: &Failure) -> BuildFailures {
-    match failure.error.itself() {
-        BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
-        BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
-        BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
-        _ => BuildFailures::FAILED,
-    }
 }
 
 #[cfg(test)]

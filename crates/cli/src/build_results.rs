@@ -1,11 +1,13 @@
 //! What `store build` prints in the end: the paths of everything that was asked for, in the order of the question.
 
 use anyhow::Result;
-use engine::Realised;
+use engine::{Realised, Report, Wanted};
 use local_store::LocalStore;
 use serde_json::{Map, Value, json};
 use store_path::StorePath;
 
+use crate::build_failure;
+use crate::outcome;
 use crate::session::Session;
 
 /// Prints the results of a build; for a store elsewhere stderr adds where the files lie.
@@ -31,6 +33,48 @@ pub(crate) fn print(
         }
     }
     Ok(())
+}
+
+/// Prints what is there and what is not, where not everything is; for programs only, as people were told.
+pub(crate) fn print_failed(
+    session: &mut Session,
+    store: &LocalStore,
+    wanted: &[Wanted],
+    report: &Report,
+) -> Result<()> {
+    if !session.json() {
+        return Ok(());
+    }
+    let mut realised = report.realised.iter();
+    let entry = |(place, wanted): (usize, &Wanted)| match report.not_realised.contains(&place) {
+        true => Some(failed_to_json(store, wanted, report)),
+        false => realised.next().map(|realised| to_json(store, realised)),
+    };
+    let list: Value = wanted.iter().enumerate().filter_map(entry).collect();
+    Ok(session.results().json(&list)?)
+}
+
+/// Returns what became of something that is not there.
+fn failed_to_json(store: &LocalStore, wanted: &Wanted, report: &Report) -> Value {
+    let full = |path: &StorePath| store.store_dir().print(path);
+    let drv = wanted.start();
+    let mut entry = match wanted {
+        Wanted::Made { file, .. } => json!({ "output": format!("{}/{file}", store.store_dir()) }),
+        Wanted::Path(_) | Wanted::Outputs { .. } => json!({ "drvPath": full(drv) }),
+    };
+    let failure_of = |drv: &StorePath| report.failures.iter().find(|failure| failure.drv == *drv);
+    let blocked = report.blocked.iter().find(|blocked| blocked.drv == *drv);
+    if let Some(failure) = failure_of(drv) {
+        entry["status"] = outcome::status(&failure.error).into();
+        entry["message"] = build_failure::in_short(&failure.error).into();
+    } else if let Some(blocked) = blocked {
+        entry["status"] = "blocked".into();
+        let status = failure_of(&blocked.by).map(|failure| outcome::status(&failure.error));
+        entry["by"] = json!({ "drvPath": full(&blocked.by), "status": status });
+    } else {
+        entry["status"] = if report.stopped { "cancelled" } else { "not-started" }.into();
+    }
+    entry
 }
 
 /// Returns the paths of one result, each with the name of the output; a plain path counts as `out`.

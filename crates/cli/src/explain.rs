@@ -70,6 +70,24 @@ fn name(finding: &Finding) -> String {
     }
 }
 
+/// Returns the word for a kind of finding, for programs.
+pub(crate) fn kind(kind: &FindingKind) -> &'static str {
+    match kind {
+        FindingKind::Program => "program",
+        FindingKind::Interpreter { .. } => "interpreter",
+        FindingKind::Header => "header",
+        FindingKind::Headers => "headers",
+        FindingKind::Library => "library",
+        FindingKind::Socket => "socket",
+        FindingKind::Device => "device",
+        FindingKind::Directory => "directory",
+        FindingKind::File => "file",
+        FindingKind::StorePath => "store-path",
+        FindingKind::Address => "address",
+        FindingKind::HostName => "host-name",
+    }
+}
+
 fn within(count: usize) -> String {
     if count > 1 { format!(" ({count} files of it)") } else { String::new() }
 }

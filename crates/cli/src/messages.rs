@@ -1,10 +1,11 @@
 //! What is said on stderr.
 
-use std::fmt::{Arguments, Display};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::build_failure::harmless;
+use crate::events::Line;
 use crate::style::Style;
 
 /// How much is said on stderr.
@@ -71,12 +72,32 @@ impl Drop for Hold {
 pub(crate) struct Messages {
     verbosity: Verbosity,
     style: Style,
+    form: Form,
+}
+
+/// In which form things are said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Text for people.
+    Text,
+    /// Events, a line of JSON each.
+    Events,
 }
 
 impl Messages {
     /// Says that much and no more.
     pub(crate) fn new(verbosity: Verbosity, style: Style) -> Self {
-        Self { verbosity, style }
+        Self { verbosity, style, form: Form::Text }
+    }
+
+    /// Says everything as events from now on.
+    pub(crate) fn as_events(self) -> Self {
+        Self { form: Form::Events, ..self }
+    }
+
+    /// Returns how much is said.
+    pub(crate) fn verbosity(&self) -> Verbosity {
+        self.verbosity
     }
 
     /// Returns how it is coloured.
@@ -86,41 +107,55 @@ impl Messages {
 
     /// Says what is happening.
     pub(crate) fn note(&self, text: impl Display) {
-        self.say(Verbosity::Normal, format_args!("{text}"));
+        self.say(Verbosity::Normal, "note", "", text);
     }
 
     /// Says more, with `--verbose`.
     pub(crate) fn detail(&self, text: impl Display) {
-        self.say(Verbosity::Verbose, format_args!("{text}"));
+        self.say(Verbosity::Verbose, "detail", "", text);
     }
 
     /// Says still more, with `-vv`.
     pub(crate) fn step(&self, text: impl Display) {
-        self.say(Verbosity::Steps, format_args!("{text}"));
+        self.say(Verbosity::Steps, "step", "", text);
     }
 
     /// Says what the user should know even with `--quiet`.
     pub(crate) fn warn(&self, text: impl Display) {
-        self.say(
-            Verbosity::Quiet,
-            format_args!("{} {}", self.style.warned("store: warning:"), harmless(&text.to_string())),
-        );
+        let prefix = self.style.warned("store: warning:") + " ";
+        self.say(Verbosity::Quiet, "warning", &prefix, harmless(&text.to_string()));
     }
 
     /// Says why something could not be done.
     pub(crate) fn error(&self, text: impl Display) {
-        self.say(Verbosity::Quiet, format_args!("{} {text}", self.style.failed("store:")));
+        let prefix = self.style.failed("store:") + " ";
+        self.say(Verbosity::Quiet, "error", &prefix, text);
     }
 
-    /// A closed stderr is no reason to stop working, so what cannot be said is left unsaid.
-    fn say(&self, level: Verbosity, text: Arguments<'_>) {
-        if self.verbosity >= level {
-            // In one piece, so that it does not mix with what other processes say on the same terminal.
-            let line = format!("{text}\n");
-            match &mut *held() {
-                Some(held) => held.push(line),
-                None => drop(io::stderr().write_all(line.as_bytes())),
+    /// Says an event, where events are said.
+    pub(crate) fn event(&self, event: &Line) {
+        write(format!("{event}\n"));
+    }
+
+    fn say(&self, level: Verbosity, word: &str, prefix: &str, text: impl Display) {
+        if self.verbosity < level {
+            return;
+        }
+        match self.form {
+            Form::Text => write(format!("{prefix}{text}\n")),
+            Form::Events => {
+                self.event(&Line::new("message").with("level", word).with("text", text.to_string()));
             }
         }
+    }
+}
+
+/// Writes in one piece, so that it does not mix with what other processes say on the same terminal.
+///
+/// A closed stderr is no reason to stop working, so what cannot be said is left unsaid.
+fn write(line: String) {
+    match &mut *held() {
+        Some(held) => held.push(line),
+        None => drop(io::stderr().write_all(line.as_bytes())),
     }
 }

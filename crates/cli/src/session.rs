@@ -53,6 +53,11 @@ impl Session {
         self.messages
     }
 
+    /// Says everything on stderr as events from now on.
+    pub(crate) fn tell_events(&mut self) {
+        self.messages = self.messages.as_events();
+    }
+
     /// Returns the way to stdout.
     pub(crate) fn results(&mut self) -> &mut Results {
         &mut self.results

@@ -239,6 +239,8 @@ impl<'a> Run<'a> {
             // It was killed, which is no failure of its own.
             Err(_) if self.report.stopped => {
                 for goal in [goal].into_iter().chain(self.twins_of(goal)) {
+                    let drv = &self.drv(goal);
+                    (self.on_event)(Event::Cancelled { drv });
                     self.schedule.finish(goal, Outcome::Cancelled);
                 }
             }
@@ -259,7 +261,7 @@ impl<'a> Run<'a> {
         let outputs: BTreeMap<OutputName, StorePath> = outputs.collect();
         let twins = self.twins_of(goal);
         self.plan.graph.built(&drv, outputs.clone());
-        (self.on_event)(Event::Built { drv: &drv, usage: built.usage });
+        (self.on_event)(Event::Built { drv: &drv, outputs: &outputs, usage: built.usage });
         self.report.built.push(drv);
         self.done(goal);
         for twin in twins {
@@ -370,6 +372,7 @@ impl<'a> Run<'a> {
     /// Tells what became of everything.
     pub(crate) fn into_report(mut self) -> Report {
         self.report.realised = self.plan.realised();
+        self.report.not_realised = self.plan.not_realised();
         let fates = self.plan.goals.list.iter().zip(&self.fates);
         let not_started = fates.filter(|(_, fate)| **fate == Fate::NotStarted);
         let builds = not_started.filter(|(goal, _)| matches!(goal.task, Task::Build(_)));

@@ -106,6 +106,12 @@ impl Plan {
         self.wanted.iter().filter_map(|wanted| self.realised_of(wanted)).collect()
     }
 
+    /// Returns the places in the question of what is not valid.
+    pub(crate) fn not_realised(&self) -> Vec<usize> {
+        let is_missing = |place: &usize| self.realised_of(&self.wanted[*place]).is_none();
+        (0..self.wanted.len()).filter(is_missing).collect()
+    }
+
     fn realised_of(&self, wanted: &Wanted) -> Option<Realised> {
         let (drv, outputs) = match wanted {
             Wanted::Path(path) => return Some(Realised::Path(path.clone())),

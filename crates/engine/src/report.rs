@@ -1,7 +1,9 @@
 //! What is told while and after goals are realised.
 
+use std::collections::BTreeMap;
+
 use builder::{BuildFailure, Explanation};
-use derivation::Link;
+use derivation::{Link, OutputName};
 use local_store::{BuildId, Wait};
 use sandbox::Exit;
 use store_path::StorePath;
@@ -92,11 +94,18 @@ pub enum Event<'a> {
     Built {
         /// The derivation.
         drv: &'a StorePath,
+        /// Its outputs.
+        outputs: &'a BTreeMap<OutputName, StorePath>,
         /// What the builder used; none if another process had built it meanwhile.
         usage: Option<Exit>,
     },
     /// A build is over, in vain.
     Failed(&'a Failure),
+    /// A build was ended since all was to stop, which is no failure of its own.
+    Cancelled {
+        /// The derivation.
+        drv: &'a StorePath,
+    },
     /// A goal can never run.
     Blocked(&'a Blocked),
     /// Nothing has happened for as long as [`Context::tick`](crate::Context) says.
@@ -135,6 +144,8 @@ pub struct Blocked {
 pub struct Report {
     /// What is valid now, in the order of the question.
     pub realised: Vec<Realised>,
+    /// What is not: places in the question.
+    pub not_realised: Vec<usize>,
     /// The derivations that were built, in the order in which they ended.
     pub built: Vec<StorePath>,
     /// The derivations that need not be built after all, since their inputs came out as they were before.

@@ -12,7 +12,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("bzip2", &["builder", "builtins"]),
     ("cargo_metadata", &["xtask"]),
     ("clap", &["cli"]),
-    ("data-encoding", &["store-path", "builtins", "binary-cache"]),
+    ("data-encoding", &["store-path", "builtins", "binary-cache", "cli"]),
     ("ed25519-dalek", &["binary-cache"]),
     ("flate2", &["builtins"]),
     ("goblin", &["sandbox"]),

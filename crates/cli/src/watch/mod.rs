@@ -2,22 +2,33 @@
 //!
 //! Each way of telling is a module that gets every [`Event`], in order, on the thread that called the engine. [`Watch`] is
 //! the one place that knows which of them are there.
+#![expect(clippy::disallowed_methods, reason = "opens the file that events go to")]
 
+mod json;
 mod plain;
 
-use engine::Event;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use engine::{Event, Report};
 use local_store::Location;
 
 use crate::build_failure::LogCommand;
 use crate::messages::Messages;
 use crate::on_fail::Shells;
+use crate::session::Session;
 
+pub(crate) use json::Json;
+use json::Sink;
 pub(crate) use plain::MOST_BLOCKED;
 use plain::Plain;
 
 /// Tells everybody who listens.
 pub(crate) struct Watch<'a> {
-    plain: Plain<'a>,
+    /// Unless stderr has something else.
+    plain: Option<Plain<'a>>,
+    json: Option<&'a mut Json>,
 }
 
 impl<'a> Watch<'a> {
@@ -28,16 +39,61 @@ impl<'a> Watch<'a> {
         log_command: LogCommand,
         shows_logs: bool,
     ) -> Self {
-        Self { plain: Plain::new(messages, location, log_command, shows_logs) }
+        Self { plain: Some(Plain::new(messages, location, log_command, shows_logs)), json: None }
     }
 
     /// Tells of those failures shortly that were told of before a shell was opened.
     pub(crate) fn after(self, shells: Option<&'a Shells<'a>>) -> Self {
-        Self { plain: self.plain.after(shells) }
+        Self { plain: self.plain.map(|plain| plain.after(shells)), ..self }
+    }
+
+    /// Tells programs, too.
+    pub(crate) fn and(self, json: Option<&'a mut Json>) -> Self {
+        let plain = self.plain.filter(|_| !json.as_ref().is_some_and(|json| json.is_on_stderr()));
+        Self { plain, json }
     }
 
     /// Tells of one event.
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
-        self.plain.on_event(event);
+        if let Some(plain) = &mut self.plain {
+            plain.on_event(event);
+        }
+        if let Some(json) = &mut self.json {
+            json.on_event(event);
+        }
     }
+
+    /// Tells what became of everything.
+    pub(crate) fn ended(&mut self, report: &Report) {
+        if let Some(json) = &mut self.json {
+            json.ended(report);
+        }
+    }
+}
+
+/// Begins to tell programs what happens, if they asked for it: in a file (`--events`), or, with `--json`, on stderr where
+/// that is not a terminal.
+pub(crate) fn for_programs(
+    session: &mut Session,
+    file: Option<&Path>,
+    is_terminal: bool,
+) -> Result<Option<Json>> {
+    let sink = match file {
+        Some(file) => {
+            ensure!(
+                file != "-",
+                "stdout is for results; `--events /dev/stderr` sends events to stderr, `--events FILE` into a file"
+            );
+            let path: PathBuf = session.absolute(file);
+            let open = File::options().write(true).create(true).truncate(true).open(&path);
+            let open = open.with_context(|| format!("cannot write events to `{}`", path.display()))?;
+            Sink::File(Some(open), path, session.messages())
+        }
+        None if session.json() && !is_terminal => {
+            session.tell_events();
+            Sink::Stderr(session.messages())
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(Json::new(sink, &session.location()?.store_dir)))
 }

@@ -91,10 +91,13 @@ impl<'a> Plain<'a> {
             Event::Explained { drv, explanation } => {
                 self.explained.insert((*drv).clone(), (*explanation).clone());
             }
-            Event::Built { drv, usage } => self.built(drv, usage.as_ref()),
+            Event::Built { drv, usage, .. } => self.built(drv, usage.as_ref()),
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
             Event::Tick => {}
+            Event::Cancelled { drv } => {
+                self.messages.detail(format_args!("stopped building {}", self.full(drv)));
+            }
         }
     }
 

@@ -211,6 +211,7 @@ fn tell(event: &Event<'_>) -> Option<String> {
             format!("{} lacks {}", name(drv), lacks.collect::<Vec<_>>().join(" "))
         }
         Event::Built { drv, .. } => format!("built {}", name(drv)),
+        Event::Cancelled { drv } => format!("cancelled {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
         Event::Tick => "tick".to_owned(),

@@ -1,0 +1,72 @@
+//! How a build failed, as the words and exit codes that programs go by.
+
+use builder::BuildFailure;
+use sandbox::{ExitStatus, Overrun};
+
+use crate::exit::BuildFailures;
+
+/// Returns the word for a failure, in events and in `--json`.
+pub(crate) fn status(failure: &BuildFailure) -> &'static str {
+    match failure.itself() {
+        BuildFailure::Builder { .. } => "failed",
+        BuildFailure::Overran { overrun: Overrun::Time, .. } => "timed-out",
+        BuildFailure::Overran { overrun: Overrun::Silence, .. } => "silent",
+        BuildFailure::Overran { overrun: Overrun::Output, .. } => "log-limit",
+        BuildFailure::OutOfMemory { .. } => "out-of-memory",
+        BuildFailure::NetworkLost { .. } => "network-lost",
+        BuildFailure::NoOutput { .. } => "no-output",
+        BuildFailure::Hash { .. } => "hash-mismatch",
+        BuildFailure::Rejected { .. } => "rejected",
+        BuildFailure::Writable { .. }
+        | BuildFailure::NotFlat { .. }
+        | BuildFailure::Unaddressable { .. }
+        | BuildFailure::OutputCycle { .. }
+        | BuildFailure::FixedReference { .. } => "bad-output",
+        BuildFailure::System { .. }
+        | BuildFailure::Feature { .. }
+        | BuildFailure::NoFilter { .. }
+        | BuildFailure::Builtin { .. }
+        | BuildFailure::Unsupported { .. }
+        | BuildFailure::Attribute { .. }
+        | BuildFailure::Open { .. }
+        | BuildFailure::UidRange { .. }
+        | BuildFailure::KeepsGroups { .. }
+        | BuildFailure::ChrootNeedsRoot => "impossible",
+        _ => "error",
+    }
+}
+
+/// Returns what a failure adds to the exit code.
+pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
+    match failure.itself() {
+        BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
+        BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
+        BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
+        _ => BuildFailures::FAILED,
+    }
+}
+
+/// Returns what the builder returned, if it did.
+pub(crate) fn exit_code(failure: &BuildFailure) -> Option<i32> {
+    match failure.itself() {
+        BuildFailure::Builder { status: ExitStatus::Code(code), .. } => Some(*code),
+        _ => None,
+    }
+}
+
+/// Returns the signal that killed the builder, if one did.
+pub(crate) fn signal(failure: &BuildFailure) -> Option<i32> {
+    match failure.itself() {
+        BuildFailure::Builder { status: ExitStatus::Signal(signal), .. } => Some(*signal),
+        _ => None,
+    }
+}
+
+/// Returns what was allowed where a builder was ended for having more: seconds, or bytes.
+pub(crate) fn limit(failure: &BuildFailure) -> Option<u64> {
+    match failure.itself() {
+        BuildFailure::Overran { limit, .. } => Some(*limit as u64),
+        BuildFailure::OutOfMemory { memory, .. } => Some(memory.limit),
+        _ => None,
+    }
+}
