@@ -32,6 +32,7 @@ mod events;
 mod explain;
 mod failures;
 mod filter;
+mod history;
 mod hostile;
 mod impure;
 mod inside;

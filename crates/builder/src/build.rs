@@ -20,10 +20,10 @@ use crate::log::{Keep, Log};
 use crate::observe::{self, Teller, Turn};
 use crate::outputs;
 use crate::prepare::Prepared;
-use crate::request;
+use crate::request::{self, Request};
 use crate::stopwatch::{Measured, Stopwatch};
 use crate::work::Work;
-use crate::{announce, build_dir, canary, copy_out, limits};
+use crate::{announce, build_dir, canary, copy_out, history, limits};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -122,30 +122,46 @@ pub fn build(
         }
     };
     let valid = request.valid(context.store).map_err(failed)?;
-    let mut made = valid.clone();
-    let usage = match valid.len() < request.outputs.len() {
+    let (made, usage) = match valid.len() < request.outputs.len() {
         true => {
             // Not after hours of building.
             context.store.check_records().map_err(failed)?;
-            let inputs = request::input_closure(&request, context.store)?;
-            if request.is_isolated {
-                canary::prove(context, drv, tell)?;
-            }
             let id = announcement.borrow().id().clone();
-            let work = Work::new(context, &request, inputs);
-            let mut build = |turn, tell: &mut Teller<'_>| {
-                let (exit, outputs) = Build::prepare(&work, valid.clone(), turn, tell)?.run(&id, tell)?;
-                made = outputs;
-                Ok(exit)
-            };
-            Some(observe::attempt(&work, tell, &mut build).map_err(|failure| work.explain(failure))?)
+            let stopwatch = Stopwatch::start();
+            let (exit, made) = make(context, &request, valid, &id, tell).inspect_err(|failure| {
+                history::remember(context.store, drv, failure, &stopwatch.stop(), tell)
+            })?;
+            (made, Some(exit))
         }
-        false => None,
+        false => (valid, None),
     };
     let lost = |source| BuildFailure::Store { drv: drv.clone(), source };
     let infos = context.store.path_infos(&made.values().cloned().collect()).map_err(lost)?;
     let outputs = made.into_iter().filter_map(|(name, path)| Some((name, infos.get(&path)?.clone())));
     Ok(Built { outputs: outputs.collect(), usage })
+}
+
+/// Makes the outputs that are not among `valid`, under their locks.
+fn make(
+    context: &Context<'_>,
+    request: &Request<'_>,
+    valid: BTreeMap<OutputName, StorePath>,
+    id: &BuildId,
+    tell: &mut dyn FnMut(Message<'_>),
+) -> Result<(Exit, BTreeMap<OutputName, StorePath>), BuildFailure> {
+    let inputs = request::input_closure(request, context.store)?;
+    if request.is_isolated {
+        canary::prove(context, request.drv, tell)?;
+    }
+    let work = Work::new(context, request, inputs);
+    let mut made = BTreeMap::new();
+    let mut build = |turn, tell: &mut Teller<'_>| {
+        let (exit, outputs) = Build::prepare(&work, valid.clone(), turn, tell)?.run(id, tell)?;
+        made = outputs;
+        Ok(exit)
+    };
+    let exit = observe::attempt(&work, tell, &mut build).map_err(|failure| work.explain(failure))?;
+    Ok((exit, made))
 }
 
 /// A build that holds its locks.

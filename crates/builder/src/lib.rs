@@ -40,6 +40,7 @@ mod environment;
 mod explain;
 mod failure;
 mod graph;
+mod history;
 mod host;
 mod host_deps;
 mod inside;

@@ -11,33 +11,45 @@ use store_path::StorePath;
 
 use crate::derivers;
 use crate::exit::Exit;
+use crate::log_failed;
 use crate::origin;
 use crate::session::Session;
 
 /// Prints the log of the last build of a derivation.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store log ./result\n  store log /nix/store/…-hello.drv\n  \
-                        store log --about ./result    (how it was built, and what kept that build apart)")]
+                        store log --about ./result    (how it was built, and what kept that build apart)\n  \
+                        store log --failed=3    (the last 3 builds that failed)")]
 pub(crate) struct Args {
     /// A derivation, or something that was built from one.
-    path: PathBuf,
+    #[arg(required_unless_present = "failed")]
+    path: Option<PathBuf>,
 
     /// Instead tells how it was built: when, from what, how isolated, and what that took.
     #[arg(long)]
     about: bool,
+
+    /// Instead tells of the last N builds that failed, the last one first: when, after how long, and why.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+          conflicts_with_all = ["path", "about"])]
+    failed: Option<usize>,
 }
 
 impl Args {
     /// Returns whether it prints something that `--json` can reshape.
     pub(crate) fn has_data(&self) -> bool {
-        self.about
+        self.about || self.failed.is_some()
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_existing_store()?;
-    let path = session.store_path(&store, &args.path)?;
+    if let Some(most) = args.failed {
+        return log_failed::tell(session, &store, most);
+    }
+    let path = args.path.as_ref().expect("it is required without `--failed`");
+    let path = session.store_path(&store, path)?;
     if args.about {
         return about(session, &store, &path);
     }

@@ -42,6 +42,7 @@ mod hash_path;
 mod interrupt;
 mod location;
 mod log;
+mod log_failed;
 mod log_line;
 mod manifest;
 mod messages;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use store_db::{Records, Transaction};
-use store_path::{BuildRecord, PathInfo, Realisation, StorePath};
+use store_path::{BuildRecord, Expected, FailedBuild, PathInfo, Realisation, StorePath};
 
 use crate::commit::Request;
 use crate::error::Error;
@@ -44,6 +44,28 @@ impl LocalStore {
             return Ok(BTreeMap::new());
         }
         self.with_database(|database| self.with_records(|records| records.of(paths, database)))
+    }
+
+    /// Returns what is to be expected of building each of `drvs`, in their order, as far as anything like it was built
+    /// here.
+    pub fn expected(&self, drvs: &[&StorePath]) -> Result<Vec<Option<Expected>>, Error> {
+        if drvs.is_empty() || !self.has_records() {
+            return Ok(vec![None; drvs.len()]);
+        }
+        self.with_records(|records| records.expected(drvs))
+    }
+
+    /// Writes down a build that was tried in vain.
+    pub fn record_failure(&self, failure: &FailedBuild) -> Result<(), Error> {
+        self.with_records(|records| records.add_failure(failure))
+    }
+
+    /// Returns the last builds that were tried in vain, at most so many, the last one first.
+    pub fn failures(&self, most: usize) -> Result<Vec<FailedBuild>, Error> {
+        if !self.has_records() {
+            return Ok(Vec::new());
+        }
+        self.with_records(|records| records.failures(most))
     }
 
     /// Records builds whose paths `transaction` is about to make valid.

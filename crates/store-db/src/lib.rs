@@ -23,6 +23,7 @@
 
 mod db;
 mod error;
+mod history;
 mod read;
 mod records;
 mod records_schema;

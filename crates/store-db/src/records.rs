@@ -27,9 +27,9 @@ const NEIGHBOURS: i64 = 4;
 /// One connection to the database of records.
 #[derive(Debug)]
 pub struct Records {
-    connection: Connection,
+    pub(crate) connection: Connection,
     path: PathBuf,
-    store_dir: StoreDir,
+    pub(crate) store_dir: StoreDir,
 }
 
 impl Records {
@@ -46,7 +46,8 @@ impl Records {
         Ok(Self { connection, path: path.to_owned(), store_dir })
     }
 
-    /// Writes down how `built` was built, in one transaction; `valid` is about to make it valid.
+    /// Writes down how `built` was built, in one transaction; `valid` is about to make it valid. What is to be
+    /// expected of builds is learned by the way.
     pub fn add(
         &mut self,
         built: &[(&BuildRecord, &[PathInfo])],
@@ -55,6 +56,7 @@ impl Records {
         self.change(|change| {
             for (record, infos) in built {
                 change.add(record, infos, valid)?;
+                change.learn(record, infos)?;
             }
             built.iter().flat_map(|(_, infos)| *infos).try_for_each(|info| change.sweep(&info.path, valid))
         })
@@ -117,7 +119,10 @@ impl Records {
         Ok(Arc::clone(known.entry(row).or_insert(Arc::new(text))))
     }
 
-    fn change(&mut self, work: impl FnOnce(&Change<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn change(
+        &mut self,
+        work: impl FnOnce(&Change<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let Self { connection, path, store_dir } = self;
         let path = path.as_path();
         let failed = |action| move |source| statement(action, path, source);
@@ -130,20 +135,20 @@ impl Records {
         inner.commit().map_err(failed("commit"))
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(crate) fn reader(&self) -> Reader<'_> {
         Reader { database: &self.path, store_dir: &self.store_dir }
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
         move |source| statement(action, &self.path, source)
     }
 }
 
 /// Changes within one transaction.
-struct Change<'a> {
-    inner: &'a rusqlite::Transaction<'a>,
+pub(crate) struct Change<'a> {
+    pub(crate) inner: &'a rusqlite::Transaction<'a>,
     path: &'a Path,
-    store_dir: &'a StoreDir,
+    pub(crate) store_dir: &'a StoreDir,
 }
 
 impl Change<'_> {
@@ -220,7 +225,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn execute(
+    pub(crate) fn execute(
         &self,
         action: &'static str,
         sql: &'static str,
@@ -230,7 +235,7 @@ impl Change<'_> {
         done.map(|_| ()).map_err(self.failed(action))
     }
 
-    fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
+    pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
         move |source| statement(action, self.path, source)
     }
 }
@@ -284,7 +289,7 @@ impl Row {
     }
 }
 
-fn micros(time: Duration) -> i64 {
+pub(crate) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -322,4 +327,4 @@ fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -48,4 +48,28 @@ create trigger CollectIsolation after delete on Builds
   begin
     delete from Isolations where id = old.isolation;
   end;
+", "\
+-- What is to be expected of builds, by the name of the derivation.
+create table PastBuilds (
+    id         integer primary key not null,
+    name       text unique not null, -- of the derivation, without `.drv`
+    stem       text not null, -- the name without its version
+    builds     integer not null, -- how many there were
+    last       integer not null, -- when the last one began, in milliseconds since 1970
+    wallTime   integer not null, -- microseconds; of two, the later build counts for half
+    peakMemory integer not null, -- bytes; grows at once, and shrinks by halves
+    outputs    text not null -- JSON: the size of each output as an archive, by its name
+);
+
+create index IndexPastBuildsStem on PastBuilds(stem, last);
+create index IndexPastBuildsLast on PastBuilds(last);
+
+create table Failures (
+    id       integer primary key autoincrement not null,
+    drv      text not null,
+    started  integer not null, -- milliseconds since 1970
+    wallTime integer not null, -- microseconds
+    kind     text not null, -- a word for programs
+    why      text not null -- a sentence for people
+);
 "];

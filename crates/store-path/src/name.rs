@@ -54,6 +54,13 @@ impl Name {
     }
 }
 
+/// Returns what stands before the version in a name: before the first `-` and a digit.
+pub fn without_version(name: &str) -> &str {
+    let is_version =
+        |&(place, _): &(usize, &str)| name[place + 1..].starts_with(|char: char| char.is_ascii_digit());
+    name.match_indices('-').find(is_version).map_or(name, |(place, _)| &name[..place])
+}
+
 fn is_allowed(character: char) -> bool {
     character.is_ascii_alphanumeric() || "+-._?=".contains(character)
 }
@@ -111,5 +118,13 @@ mod tests {
         for name in [".", "..", ".-x", "..-x", ".-", "..-"] {
             assert!(matches!(name.parse::<Name>(), Err(NameError::Dots { .. })), "{name}");
         }
+    }
+
+    #[test]
+    fn a_version_begins_with_a_digit() {
+        assert_eq!(without_version("openssl-1.1.1w"), "openssl");
+        assert_eq!(without_version("gtk-doc"), "gtk-doc");
+        assert_eq!(without_version("gtk-doc-2-3"), "gtk-doc");
+        assert_eq!(without_version("ä-1"), "ä");
     }
 }

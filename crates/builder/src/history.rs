@@ -1,0 +1,84 @@
+//! What is remembered of builds that failed.
+
+use local_store::LocalStore;
+use sandbox::Overrun;
+use store_path::{FailedBuild, StorePath};
+
+use crate::build::Message;
+use crate::failure::BuildFailure;
+use crate::request::chain;
+use crate::stopwatch::Measured;
+
+/// Writes down a build that failed, for `store log --failed`. It has failed all the same if that cannot be.
+pub(crate) fn remember(
+    store: &LocalStore,
+    drv: &StorePath,
+    failure: &BuildFailure,
+    measured: &Measured,
+    tell: &mut dyn FnMut(Message<'_>),
+) {
+    // Somebody did not want it any more.
+    if failure.is_cancelled() {
+        return;
+    }
+    let failed = FailedBuild {
+        drv: drv.clone(),
+        started_millis: measured.started_millis,
+        wall_time: measured.wall_time,
+        kind: failure.kind().to_owned(),
+        why: chain(failure),
+    };
+    if let Err(error) = store.record_failure(&failed) {
+        tell(Message::Warning(format!("`store log --failed` will not know of `{drv}`: {}", chain(&error))));
+    }
+}
+
+impl BuildFailure {
+    /// Whether it was stopped, rather than that it failed.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Sandbox { source: sandbox::Error::LauncherGone, .. })
+    }
+
+    /// What kind of failure it is, as a word for programs that never changes.
+    pub fn kind(&self) -> &'static str {
+        match self.itself() {
+            failure if failure.is_cancelled() => "cancelled",
+            Self::Builder { .. } => "failed",
+            Self::NoOutput { .. } => "no-output",
+            Self::Overran { overrun: Overrun::Time, .. } => "timed-out",
+            Self::Overran { overrun: Overrun::Silence, .. } => "silent",
+            Self::Overran { overrun: Overrun::Output, .. } => "log-limit",
+            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::NetworkLost { .. } => "network-lost",
+            Self::Hash { .. } => "hash-mismatch",
+            Self::Writable { .. }
+            | Self::NotFlat { .. }
+            | Self::Unaddressable { .. }
+            | Self::OutputCycle { .. }
+            | Self::FixedReference { .. }
+            | Self::Rejected { .. } => "rejected",
+            Self::Record { .. } | Self::Store { .. } => "not-kept",
+            Self::System { .. }
+            | Self::Feature { .. }
+            | Self::NoFilter { .. }
+            | Self::Builtin { .. }
+            | Self::Unsupported { .. }
+            | Self::Attribute { .. }
+            | Self::Open { .. }
+            | Self::UidRange { .. }
+            | Self::KeepsGroups { .. }
+            | Self::ChrootNeedsRoot
+            | Self::NothingToEnter { .. }
+            | Self::NoShell { .. }
+            | Self::NoCommand { .. } => "refused",
+            Self::Input { .. }
+            | Self::BuildDir { .. }
+            | Self::File { .. }
+            | Self::Sandbox { .. }
+            | Self::Broken { .. }
+            | Self::Unready { .. }
+            | Self::Prepare { .. }
+            | Self::Withheld { .. } => "not-started",
+        }
+    }
+}
