@@ -71,3 +71,86 @@ fn a_store_without_builds_has_no_failures_and_makes_no_database() {
     assert_eq!(scene.ok(&["log", "--failed"]), "");
     assert!(!scene.root().join("nix/var/nix/db/store.sqlite").exists(), "{}", text(scene.root()));
 }
+
+/// A script that takes so many tenths of a second, or as much more as the machine wants, and writes down from when to when.
+fn takes(tenths: u32) -> String {
+    format!(
+        "now() {{ read -r up idle < /proc/uptime; up=${{up%%.*}}${{up#*.}}; }}; now; start=$up; end=$((up + {})); \
+         while [ $up -lt $end ]; do now; done; echo $start $up > $out",
+        tenths * 10
+    )
+}
+
+/// Returns the names of builds in the order in which they began, each with how many ran at that moment, itself among them.
+fn begun(said: &str) -> Vec<(String, usize)> {
+    let name = |path: &str| path.split(' ').next().unwrap()["/nix/store/".len() + 33..].replace(".drv", "");
+    let (mut begun, mut running) = (Vec::new(), 0);
+    for line in said.lines() {
+        let line = line.strip_prefix("store: ").unwrap_or(line);
+        if let Some(path) = line.strip_prefix("building ") {
+            running += 1;
+            begun.push((name(path), running));
+        }
+        running -= usize::from(line.starts_with("built "));
+    }
+    begun
+}
+
+#[test]
+fn what_took_long_goes_first_the_next_time() {
+    let scene = Scene::new();
+    let build = |round: &str| {
+        let files = [("a-short", 0), ("b-long", 8), ("c-short", 0)].map(|(name, tenths)| {
+            script(&scene, &format!("{name}-{round}"), &format!("# {round}\n{}", takes(tenths)))
+        });
+        let run = scene.run(&[&["build", "--no-link"], &files.each_ref().map(String::as_str)[..]].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        (begun(&run.stderr).into_iter().map(|(name, _)| name).collect::<Vec<_>>(), run.stderr)
+    };
+    let (first, said) = build("1.0");
+    assert_eq!(first, ["a-short-1.0", "b-long-1.0", "c-short-1.0"]);
+    assert!(!said.contains("going by earlier builds"), "nothing is known yet: {said}");
+    let (second, said) = build("1.1");
+    assert_eq!(second[0], "b-long-1.1", "{said}");
+    assert!(
+        said.contains("3 derivations will be built (about ") && said.contains("earlier builds"),
+        "{said}"
+    );
+    let file = script(&scene, "b-long-2", "echo > $out");
+    let said = scene.run(&["build", "--dry-run", &file]).stderr;
+    assert!(said.contains("1 derivation would be built (about "), "{said}");
+}
+
+#[test]
+fn builds_that_took_much_memory_take_turns() {
+    let scene = Scene::new();
+    // 32 MiB in one variable.
+    let script_of = |round: &str| {
+        let doubled = "x=$x$x; ".repeat(21);
+        format!("# {round}\nx=0123456789abcdef; {doubled}{}", takes(3))
+    };
+    // Whether all began before the first was done, and whether no two ran at the same time.
+    let build = |round: &str, options: &[&str]| {
+        let files = ["a", "b", "c"].map(|name| script(&scene, &format!("{name}-{round}"), &script_of(round)));
+        let files = files.each_ref().map(String::as_str);
+        let run = scene.run(&[&["build", "--no-link", "-j", "3"], options, &files[..]].concat());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let mut times: Vec<(u64, u64)> = run.stdout.lines().map(|path| times(&scene, path)).collect();
+        times.sort_unstable();
+        let took_turns = times.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+        (begun(&run.stderr).last().unwrap().1 == 3, took_turns)
+    };
+    let limit = ["--option", "memory-for-builds", "40M"];
+    assert!(build("1", &limit).0, "nothing is known yet");
+    assert!(build("2", &limit).1, "each of them took 32 MiB at least");
+    assert!(build("3", &["--option", "memory-for-builds", "0"]).0);
+    assert!(build("4", &["--option", "memory-for-builds", "1M"]).1, "one alone may have more");
+    assert!(build("5", &["--option", "memory-for-builds", "10G"]).0);
+}
+
+/// Returns from when to when a script of [`takes`] ran.
+fn times(scene: &Scene, path: &str) -> (u64, u64) {
+    let written = fs::read_to_string(scene.real(path)).unwrap();
+    let (start, end) = written.trim().split_once(' ').unwrap();
+    (start.parse().unwrap(), end.parse().unwrap())
+}

@@ -15,6 +15,7 @@ use settings::{OnFail, Settings};
 use crate::build_failure::LogCommand;
 use crate::build_results;
 use crate::config::Flag;
+use crate::duration;
 use crate::exit::{BuildFailures, Exit};
 use crate::interrupt::{Interrupt, Resizes};
 use crate::messages::Messages;
@@ -176,12 +177,13 @@ fn refuse_link(link: &Path) -> Result<()> {
 }
 
 fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Result<Exit> {
-    let plan = engine::plan(store, wanted)?;
+    let plan = engine::plan(store, wanted)?.in_slots(engine::slots(session.settings()));
     let drvs: Vec<String> = plan.to_build().map(|drv| store.store_dir().print(drv)).collect();
+    let about = duration::about(plan.estimate());
     session.messages().note(match drvs.len() {
         0 => "nothing would be built: everything is there".to_owned(),
-        1 => "1 derivation would be built".to_owned(),
-        count => format!("{count} derivations would be built"),
+        1 => format!("1 derivation would be built{about}"),
+        count => format!("{count} derivations would be built{about}"),
     });
     session.print_list(drvs)?;
     Ok(Exit::Success)

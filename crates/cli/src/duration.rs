@@ -18,6 +18,12 @@ pub(crate) fn precise(took: Duration) -> String {
     if took.as_secs() < 10 { format!("{:.3}s", took.as_secs_f64()) } else { show(took) }
 }
 
+/// Returns what is put behind the number of builds that are to come.
+pub(crate) fn about(estimate: Option<Duration>) -> String {
+    let told = |takes| format!(" (about {}, going by earlier builds)", show(takes));
+    estimate.map_or(String::new(), told)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
 use local_store::LocalStore;
-use scheduler::{Demand, GoalId, Outcome, Schedule, Slot};
+use scheduler::{GoalId, Outcome, Schedule};
 use store_path::StorePath;
 
 use crate::error::Error;
@@ -25,14 +25,6 @@ enum Fate {
     Done,
     Failed,
     Blocked,
-}
-
-/// Returns what is expected of a goal.
-fn demand(task: &Task) -> Demand {
-    match task {
-        Task::Build(_) => Demand::default(),
-        Task::Find(_) => Demand { slot: Slot::None, millis: 0, ..Demand::default() },
-    }
 }
 
 /// A plan on its way.
@@ -76,9 +68,9 @@ impl<'a> Run<'a> {
 
     /// Adds the goals that the plan has and the schedule has not.
     fn schedule_new(&mut self) {
-        for goal in &self.plan.goals.list[self.fates.len()..] {
+        for (place, goal) in self.plan.goals.list.iter().enumerate().skip(self.fates.len()) {
             let inputs: Vec<GoalId> = goal.inputs.iter().map(|place| GoalId::from_index(*place)).collect();
-            self.schedule.add(&inputs, demand(&goal.task));
+            self.schedule.add(&inputs, self.plan.demand(place));
             self.fates.push(Fate::NotStarted);
         }
     }

@@ -1,11 +1,14 @@
 //! What has to be built, before anything is.
 
+use std::num::NonZeroUsize;
+
 use derivation::Link;
 use local_store::LocalStore;
 use store_path::StorePath;
 
 use crate::closure::{Level, refuse_missing};
 use crate::error::Error;
+use crate::estimate::Expectations;
 use crate::graph::Graph;
 use crate::order::{Goals, Task};
 use crate::wanted::{Realised, Wanted};
@@ -13,10 +16,13 @@ use crate::wanted::{Realised, Wanted};
 /// The builds that what is wanted takes, inputs first, and what is known about everything they take.
 ///
 /// Where a build makes a derivation, what that takes is added when it is there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     pub(crate) graph: Graph,
     pub(crate) goals: Goals,
+    pub(crate) expectations: Expectations,
+    /// How many builds run at the same time, if that is known.
+    pub(crate) slots: Option<NonZeroUsize>,
     wanted: Vec<Wanted>,
 }
 
@@ -97,7 +103,9 @@ impl Plan {
         if !self.graph.has_to_be_built(path) {
             return Ok(None);
         }
-        self.goals.add_for(&self.graph, vec![task.clone()])?;
+        let added = self.goals.add_for(&self.graph, vec![task.clone()]);
+        self.expect(store);
+        added?;
         Ok(self.goals.place(&task))
     }
 
@@ -132,8 +140,9 @@ impl Plan {
 /// between the plan and the build.
 pub fn plan(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
-    let mut plan = Plan { graph: Graph::default(), goals: Goals::default(), wanted: wanted.to_vec() };
+    let mut plan = Plan { wanted: wanted.to_vec(), ..Plan::default() };
     plan.graph.explore(store, Level::of(wanted))?;
     plan.goals.add_for(&plan.graph, plan.top_tasks())?;
+    plan.expect(store);
     Ok(plan)
 }

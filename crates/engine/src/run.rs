@@ -22,7 +22,7 @@ use builder::{Host, OnFailure};
 use local_store::LocalStore;
 use sandbox::Launcher;
 use scheduler::{Limits, Policy, Schedule};
-use settings::{MaxJobs, Settings};
+use settings::{MaxJobs, MemoryForBuilds, Settings};
 
 use crate::drive::Run;
 use crate::error::Error;
@@ -66,7 +66,7 @@ pub fn realise(
     wanted: &[Wanted],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let plan = plan(context.store, wanted)?;
+    let plan = plan(context.store, wanted)?.in_slots(slots(context.settings));
     on_event(Event::Planned(&plan));
     // Looking at the host takes longer than finding that nothing is to be done.
     let Some(first) = plan.goals.list.first() else {
@@ -96,7 +96,8 @@ fn run(
     // A plan that grows may have work for all of them.
     let most = WORKERS_PER_SLOT * slots.get();
     let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
-    let schedule = Schedule::new(Limits { builds: slots, substitutions: slots, memory: None }, policy);
+    let limits = Limits { builds: slots, substitutions: slots, memory: memory(context.settings) };
+    let schedule = Schedule::new(limits, policy);
     let mut run = Run::new(context.store, plan, schedule, tick, on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
@@ -128,9 +129,19 @@ fn run(
     Ok(run.into_report())
 }
 
-fn slots(settings: &Settings) -> NonZeroUsize {
+/// Returns how many builds run at the same time.
+pub fn slots(settings: &Settings) -> NonZeroUsize {
     match settings.max_jobs {
         MaxJobs::Count(count) => count,
         MaxJobs::Auto => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    }
+}
+
+/// Returns how many bytes of memory builds may be expected to take together.
+fn memory(settings: &Settings) -> Option<u64> {
+    match settings.memory_for_builds {
+        MemoryForBuilds::Auto => sandbox::available_memory(),
+        MemoryForBuilds::Bytes(bytes) => Some(bytes),
+        MemoryForBuilds::NoMatter => None,
     }
 }

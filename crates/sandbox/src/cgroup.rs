@@ -85,7 +85,7 @@ impl Controller {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     One,
     Two,
 }
@@ -163,6 +163,11 @@ fn places(mount: &str, own: &str, controller: Controller) -> Vec<(Version, PathB
     // A group that has processes has no limited groups below it (version 2), so one beside it will do too.
     let beside = (version == Version::Two && own != Path::new(at)).then(|| own.parent().map(Path::to_owned));
     std::iter::once(own).chain(beside.flatten()).map(|place| (version, place)).collect()
+}
+
+/// The groups of a kind that this process is in.
+pub(crate) fn own_groups(mounts: &str, own: &str, controller: Controller) -> Vec<(Version, PathBuf)> {
+    mounts.lines().filter_map(|mount| places(mount, own, controller).into_iter().next()).collect()
 }
 
 fn is_writable(place: &Path) -> bool {
@@ -325,7 +330,7 @@ fn failed(step: Step, path: &Path) -> impl Fn(io::Error) -> Failure {
 }
 
 /// The number behind a word at the beginning of a line.
-fn counter(text: &str, word: &str) -> Option<u64> {
+pub(crate) fn counter(text: &str, word: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }
 

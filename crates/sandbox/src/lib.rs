@@ -38,6 +38,7 @@ mod launcher;
 mod leash;
 mod left_over;
 mod limits;
+mod machine;
 mod minder;
 mod mounting;
 mod network_helper;
@@ -71,6 +72,7 @@ pub use host_program::{HostProcess, HostProgram};
 pub use launcher::{Attached, Exit, ExitStatus, Launcher, Notice, OutOfMemory, Running, take_back};
 pub use left_over::{end_builds_with, release};
 pub use limits::{Cgroups, Enforcement, Limits};
+pub use machine::available_memory;
 pub use network_helper::{Closed, Helper, Uplink, Withheld, find_uplink};
 pub use observation::{Absent, Address, How, Kind, Observation, Observed, Scope, ScopePath};
 pub use plan::{

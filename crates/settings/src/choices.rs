@@ -267,6 +267,41 @@ impl fmt::Display for MaxJobs {
     }
 }
 
+/// How much memory builds that run at the same time may be expected to take together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryForBuilds {
+    /// What there is for new programs when the first of them starts.
+    #[default]
+    Auto,
+    /// That many bytes.
+    Bytes(u64),
+    /// It does not matter.
+    NoMatter,
+}
+
+impl MemoryForBuilds {
+    pub(crate) fn read(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            text => match number(text) {
+                Ok(0) => Ok(Self::NoMatter),
+                Ok(bytes) => Ok(Self::Bytes(bytes as u64)),
+                Err(_) => Err(ValueError::NotAChoice { expected: "`auto` or a number of bytes, as in `8G`" }),
+            },
+        }
+    }
+}
+
+impl fmt::Display for MemoryForBuilds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => out.write_str("auto"),
+            Self::Bytes(bytes) => bytes.fmt(out),
+            Self::NoMatter => out.write_str("0"),
+        }
+    }
+}
+
 /// The size of a tmpfs as the kernel takes it: a share of the memory, or bytes with a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TmpfsSize(String);

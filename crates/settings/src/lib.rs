@@ -33,7 +33,8 @@ mod table;
 mod value;
 
 pub use choices::{
-    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups, UseChroot,
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
+    UseChroot,
 };
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::choices::{
-    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups, UseChroot,
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
+    UseChroot,
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub cores: usize,
     /// `max-jobs`
     pub max_jobs: MaxJobs,
+    /// `memory-for-builds`
+    pub memory_for_builds: MemoryForBuilds,
     /// `keep-going`
     pub keep_going: bool,
     /// `keep-failed`
@@ -131,6 +134,7 @@ impl Default for Settings {
             build_dir: None,
             cores: 0,
             max_jobs: MaxJobs::default(),
+            memory_for_builds: MemoryForBuilds::default(),
             keep_going: false,
             keep_failed: false,
             on_fail: OnFail::default(),
@@ -341,6 +345,12 @@ const TABLE: &[Entry] = &[
         aliases: &["build-max-jobs"],
         help: "how many builds run at the same time",
         field: |settings| &mut settings.max_jobs,
+    },
+    Entry {
+        key: "memory-for-builds",
+        aliases: &[],
+        help: "how many bytes builds at the same time may take, going by earlier ones; `auto` for what is free, 0 for no matter",
+        field: |settings| &mut settings.memory_for_builds,
     },
     Entry {
         key: "keep-going",

@@ -3,7 +3,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::choices::{
-    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, SandboxShell, TmpfsSize, UseCgroups, UseChroot,
+    CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
+    UseChroot,
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
@@ -263,6 +264,7 @@ value! {
     SandboxShell: "auto, none or path",
     FodNetwork: "private, host or none",
     MaxJobs: "number or auto",
+    MemoryForBuilds: "bytes or auto",
     OnFail: "shell, keep or none",
     TmpfsSize: "size",
     UseCgroups: "auto, true or false",

@@ -161,7 +161,8 @@ impl<'a> Plain<'a> {
 
     fn planned(&self, plan: &Plan) {
         if plan.to_build().len() > 1 {
-            self.messages.note(format_args!("{} derivations will be built", plan.to_build().len()));
+            let about = duration::about(plan.estimate());
+            self.messages.note(format_args!("{} derivations will be built{about}", plan.to_build().len()));
             plan.to_build().for_each(|drv| self.messages.detail(format_args!("  {}", self.full(drv))));
         }
     }
