@@ -43,7 +43,7 @@ fn with_json_stderr_has_events_and_stdout_the_results() {
     let run = build(&scene, &["--json", &file]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let events = read(&run.stderr);
-    assert_eq!(types(&events), ["begin", "planned", "started", "log", "built", "end"]);
+    assert_eq!(types(&events), ["begin", "planned", "started", "running", "log", "built", "end"]);
     let results: Value = serde_json::from_str(&run.stdout).unwrap();
     let built = only(&events, "built");
     assert_eq!(built["outputs"], results[0]["outputs"]);
@@ -136,7 +136,7 @@ fn a_file_gets_events_beside_the_text_for_people() {
     let run = build(&scene, &["--quiet", "--events", "events.jsonl", &file]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
     let events = read(&fs::read_to_string(scene.path("events.jsonl")).unwrap());
-    assert_eq!(types(&events), ["begin", "planned", "started", "log", "built", "end"]);
+    assert_eq!(types(&events), ["begin", "planned", "started", "running", "log", "built", "end"]);
     // An earlier file is not added to.
     let run = build(&scene, &["--json", "--events", "events.jsonl", &file]);
     assert!(run.stdout.starts_with('['), "{}", run.stdout);
@@ -197,7 +197,7 @@ fn an_interrupted_build_is_cancelled_not_failed() {
     let run = running.wait();
     assert_eq!(run.code, Some(130), "{}", run.stderr);
     let events = read(&fs::read_to_string(scene.path("events")).unwrap());
-    assert_eq!(types(&events), ["begin", "planned", "started", "log", "cancelled", "end"]);
+    assert_eq!(types(&events), ["begin", "planned", "started", "running", "log", "cancelled", "end"]);
     assert_eq!(only(&events, "end")["status"], "interrupted");
     let results: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(results[0]["status"], "cancelled");
