@@ -58,6 +58,7 @@ mod sweep;
 mod sys;
 mod terminal;
 mod uniform;
+mod usage;
 mod users;
 mod wire;
 
@@ -83,5 +84,6 @@ pub use server::{launcher_main, launcher_main_with};
 pub use streams::{Size, Streams};
 pub use subordinate::subordinate_ids;
 pub use terminal::Terminal;
+pub use usage::{Processes, Usage};
 pub use users::{BuildUser, BuildUsers, Ids, UserChoice, kept_groups};
 pub use wire::Detail;
