@@ -10,6 +10,7 @@ mod attributes;
 mod build;
 mod builtins;
 mod canary;
+mod check;
 mod chroot;
 mod colluders;
 mod colour;

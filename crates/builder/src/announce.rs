@@ -3,13 +3,30 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use local_store::{Announcement, Stage};
+use local_store::{Announcement, BuildId, Stage};
 
 use crate::build::{Context, Message, Order};
+use crate::observe::Teller;
 use crate::request::{Kind, Request};
 
+/// Has everybody know of a build, from when it waits or runs until it has ended; `build` is given its name.
+pub(crate) fn announced<T>(
+    context: &Context<'_>,
+    order: &Order<'_>,
+    request: &Request<'_>,
+    tell: &mut Teller<'_>,
+    build: impl FnOnce(&BuildId, &mut Teller<'_>) -> T,
+) -> T {
+    let mut announcement = announcement(context, order, request);
+    let id = announcement.id().clone();
+    build(&id, &mut |message: Message<'_>| {
+        note(&mut announcement, &message);
+        tell(message);
+    })
+}
+
 /// Prepares to tell about a build; nothing is told before it waits or runs.
-pub(crate) fn announcement(context: &Context<'_>, order: &Order<'_>, request: &Request<'_>) -> Announcement {
+fn announcement(context: &Context<'_>, order: &Order<'_>, request: &Request<'_>) -> Announcement {
     let known = request.outputs.iter().filter(|_| request.kind == Kind::Known);
     let outputs = known.map(|(name, path)| (name.to_string(), path.clone())).collect();
     let log = context.settings.keep_build_log.then(|| context.store.location().log_path(order.drv));
@@ -19,13 +36,17 @@ pub(crate) fn announcement(context: &Context<'_>, order: &Order<'_>, request: &R
 }
 
 /// Tells of what a build says, if it is a step.
-pub(crate) fn note(announcement: &mut Announcement, message: &Message<'_>) {
+fn note(announcement: &mut Announcement, message: &Message<'_>) {
     match message {
         Message::Waiting(wait) => announcement.tell(Stage::Waiting(wait.clone())),
         Message::Running { process, .. } => {
             announcement.tell(Stage::Building { process: *process, phase: None });
         }
         Message::Ran => announcement.tell(Stage::Keeping),
-        Message::Output(_) | Message::Warning(_) | Message::Detail(_) | Message::Explained(_) => {}
+        Message::Output(_)
+        | Message::Warning(_)
+        | Message::Detail(_)
+        | Message::Explained(_)
+        | Message::Again(_) => {}
     }
 }

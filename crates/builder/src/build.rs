@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use derivation::{Derivation, OutputName};
-use local_store::{BuildId, LocalStore, Wait};
+use local_store::{BuildId, LocalStore, PathLock, Wait};
 use sandbox::{Attached, Exit, ExitStatus, Launcher, Notice, Streams};
 use settings::Settings;
 use store_path::{BuildRecord, PathInfo, StorePath};
 
+use crate::again::Again;
 use crate::explain::Explanation;
 use crate::failure::BuildFailure;
 use crate::host::Host;
@@ -18,7 +19,7 @@ use crate::inside::{Inside, OnFailure};
 use crate::isolation::{self, Isolation};
 use crate::log::{Keep, Log};
 use crate::observe::{self, Teller, Turn};
-use crate::outputs;
+use crate::outputs::{self, Finished};
 use crate::prepare::Prepared;
 use crate::request::{self, Request};
 use crate::stopwatch::{Measured, Stopwatch};
@@ -73,6 +74,8 @@ pub enum Message<'a> {
     Explained(Explanation),
     /// The builder has ended well and left every output; what is left to do is to keep them.
     Ran,
+    /// It is run once more, to compare what comes out.
+    Again(Again),
 }
 
 /// What a build made.
@@ -101,67 +104,82 @@ pub fn build(
     order: &Order<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
-    let drv = order.drv;
-    let request = request::check(drv, order.derivation, context)?;
-    for warning in &request.options.warnings {
-        tell(Message::Warning(format!("of `{drv}`, {warning}")));
-    }
-    let failed = |source| BuildFailure::Prepare { drv: drv.clone(), source };
-    let announcement = RefCell::new(announce::announcement(context, order, &request));
-    let tell = &mut |message: Message<'_>| {
-        announce::note(&mut announcement.borrow_mut(), &message);
-        tell(message);
-    };
-    let locks = request.locks();
-    let _lock = match context.store.try_lock(&locks).map_err(failed)? {
-        Some(lock) => lock,
-        None => {
-            let file = locks.first().map(|lock| format!("{lock}.lock")).unwrap_or_default();
-            tell(Message::Waiting(Wait::Lock { file, holder: None }));
-            context.store.lock(&locks).map_err(failed)?
+    let request = request::check(order.drv, order.derivation, context)?;
+    announce::announced(context, order, &request, tell, |id, tell| {
+        let _locks = begin(context, &request, tell)?;
+        let failed = |source| request.not_prepared(source);
+        let valid = request.valid(context.store).map_err(failed)?;
+        if valid.len() == request.outputs.len() {
+            return Built::new(context, &request, valid, None);
         }
-    };
-    let valid = request.valid(context.store).map_err(failed)?;
-    let (made, usage) = match valid.len() < request.outputs.len() {
-        true => {
-            // Not after hours of building.
-            context.store.check_records().map_err(failed)?;
-            let id = announcement.borrow().id().clone();
-            let stopwatch = Stopwatch::start();
-            let (exit, made) = make(context, &request, valid, &id, tell).inspect_err(|failure| {
-                history::remember(context.store, drv, failure, &stopwatch.stop(), tell)
-            })?;
-            (made, Some(exit))
-        }
-        false => (valid, None),
-    };
-    let lost = |source| BuildFailure::Store { drv: drv.clone(), source };
-    let infos = context.store.path_infos(&made.values().cloned().collect()).map_err(lost)?;
-    let outputs = made.into_iter().filter_map(|(name, path)| Some((name, infos.get(&path)?.clone())));
-    Ok(Built { outputs: outputs.collect(), usage })
+        // Not after hours of building.
+        context.store.check_records().map_err(failed)?;
+        let (exit, made) = history::remembering(context.store, order.drv, tell, |tell| {
+            let work = prepare(context, &request, tell)?;
+            let finished = attempt(&work, &valid, id, tell)?;
+            Ok((finished.exit, finished.keep(&work)?))
+        })?;
+        Built::new(context, &request, made, Some(exit))
+    })
 }
 
-/// Makes the outputs that are not among `valid`, under their locks.
-fn make(
+/// Takes the locks of what is built, and says what is to be said of the derivation.
+pub(crate) fn begin(
     context: &Context<'_>,
     request: &Request<'_>,
-    valid: BTreeMap<OutputName, StorePath>,
-    id: &BuildId,
-    tell: &mut dyn FnMut(Message<'_>),
-) -> Result<(Exit, BTreeMap<OutputName, StorePath>), BuildFailure> {
+    tell: &mut Teller<'_>,
+) -> Result<PathLock, BuildFailure> {
+    for warning in &request.options.warnings {
+        tell(Message::Warning(format!("of `{}`, {warning}", request.drv)));
+    }
+    let failed = |source| request.not_prepared(source);
+    let locks = request.locks();
+    if let Some(lock) = context.store.try_lock(&locks).map_err(failed)? {
+        return Ok(lock);
+    }
+    let file = locks.first().map(|lock| format!("{lock}.lock")).unwrap_or_default();
+    tell(Message::Waiting(Wait::Lock { file, holder: None }));
+    context.store.lock(&locks).map_err(failed)
+}
+
+/// Finds out what builds of it see, and makes sure that sandboxes hold.
+pub(crate) fn prepare<'a>(
+    context: &'a Context<'a>,
+    request: &'a Request<'a>,
+    tell: &mut Teller<'_>,
+) -> Result<Work<'a>, BuildFailure> {
     let inputs = request::input_closure(request, context.store)?;
     if request.is_isolated {
         canary::prove(context, request.drv, tell)?;
     }
-    let work = Work::new(context, request, inputs);
-    let mut made = BTreeMap::new();
-    let mut build = |turn, tell: &mut Teller<'_>| {
-        let (exit, outputs) = Build::prepare(&work, valid.clone(), turn, tell)?.run(id, tell)?;
-        made = outputs;
-        Ok(exit)
-    };
-    let exit = observe::attempt(&work, tell, &mut build).map_err(|failure| work.explain(failure))?;
-    Ok((exit, made))
+    Ok(Work::new(context, request, inputs))
+}
+
+/// Runs the builder, twice if it is to be found out what it lacked; outputs in `valid` keep the paths they have.
+pub(crate) fn attempt(
+    work: &Work<'_>,
+    valid: &BTreeMap<OutputName, StorePath>,
+    id: &BuildId,
+    tell: &mut Teller<'_>,
+) -> Result<Finished, BuildFailure> {
+    let build =
+        &mut |turn, tell: &mut Teller<'_>| Build::prepare(work, valid.clone(), turn, tell)?.run(id, tell);
+    observe::attempt(work, tell, build).map_err(|failure| work.explain(failure))
+}
+
+impl Built {
+    /// What is valid at these paths.
+    pub(crate) fn new(
+        context: &Context<'_>,
+        request: &Request<'_>,
+        made: BTreeMap<OutputName, StorePath>,
+        usage: Option<Exit>,
+    ) -> Result<Self, BuildFailure> {
+        let lost = |source| BuildFailure::Store { drv: request.drv.clone(), source };
+        let infos = context.store.path_infos(&made.values().cloned().collect()).map_err(lost)?;
+        let outputs = made.into_iter().filter_map(|(name, path)| Some((name, infos.get(&path)?.clone())));
+        Ok(Self { outputs: outputs.collect(), usage })
+    }
 }
 
 /// A build that holds its locks.
@@ -180,9 +198,10 @@ impl<'a> Build<'a> {
         turn: Turn,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Self, BuildFailure> {
-        let prepared = match work.is_isolated() {
-            true => Prepared::isolated(work, tell)?,
-            false => Prepared::open(work, tell)?,
+        let prepared = match (work.is_isolated(), work.is_again) {
+            (true, false) => Prepared::isolated(work, tell)?,
+            (true, true) => Prepared::beside(work, tell)?,
+            (false, _) => Prepared::open(work, tell)?,
         };
         Ok(Self { work, valid, prepared, turn })
     }
@@ -198,12 +217,8 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Returns how the builder has ended, and the paths of all outputs.
-    fn run(
-        self,
-        id: &BuildId,
-        tell: &mut dyn FnMut(Message<'_>),
-    ) -> Result<(Exit, BTreeMap<OutputName, StorePath>), BuildFailure> {
+    /// Runs the builder, and returns what it has left behind.
+    fn run(self, id: &BuildId, tell: &mut Teller<'_>) -> Result<Finished, BuildFailure> {
         self.remove_left_over()?;
         let Ended { exit, log_tail, memory, isolation, measured } = self.execute(id, tell)?;
         let Work { context, request, inputs, .. } = self.work;
@@ -219,18 +234,14 @@ impl<'a> Build<'a> {
         {
             tell(Message::Ran);
             let record = record(request.drv, &exit, &measured, &isolation)?;
-            let kept = outputs::keep(context.store, request, &made, inputs, &self.valid, record);
-            let kept = match kept {
+            let kept = match outputs::finish(context.store, request, &made, inputs, &self.valid) {
                 Ok(kept) => kept,
                 Err(failure) => {
                     self.let_in(&failure, memory);
                     return Err(failure);
                 }
             };
-            if let Some(scratch) = self.prepared.scratch.filter(|_| self.work.shares) {
-                context.store.give_back(scratch, inputs);
-            }
-            return Ok((exit, kept));
+            return Ok(Finished { exit, record, outputs: kept, prepared: self.prepared });
         }
         let mut failure = self.failure(exit, log_tail, missing);
         // Of two attempts, people see the second one.

@@ -8,6 +8,7 @@ use sandbox::{ExitStatus, Lack, OutOfMemory, Overrun, Step};
 use store_path::{Hash, Method, StorePath};
 
 use crate::checks::Rejection;
+use crate::divergence::Divergence;
 
 /// Why a build did not give its outputs. Nothing of it was registered.
 #[derive(Debug, thiserror::Error)]
@@ -335,6 +336,31 @@ pub enum BuildFailure {
         rule: &'static str,
         /// How it breaks it.
         rejection: Box<Rejection>,
+    },
+    /// Built once more, it gave something else.
+    #[error("`{drv}` is not deterministic: built again, {}", divergence.told())]
+    NotDeterministic {
+        /// The derivation.
+        drv: StorePath,
+        /// What differs, and how.
+        divergence: Box<Divergence>,
+    },
+    /// There is nothing to compare another build with.
+    #[error(
+        "cannot check `{drv}`: none of its outputs is valid, so that there is nothing to compare with; build it first"
+    )]
+    NothingToCompare {
+        /// The derivation.
+        drv: StorePath,
+    },
+    /// Another build of it would get in the way of the first one.
+    #[error(
+        "cannot build `{drv}` to compare: without isolation (`build-use-chroot = false`, or `relaxed` and `__noChroot`) it \
+         would be made where the other one lies; build it with isolation"
+    )]
+    NotComparable {
+        /// The derivation.
+        drv: StorePath,
     },
     /// How it was built could not be put into words.
     #[error("cannot write down how `{drv}` was built, without which nothing of it becomes valid")]

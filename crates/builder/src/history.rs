@@ -6,11 +6,24 @@ use store_path::{FailedBuild, StorePath};
 
 use crate::build::Message;
 use crate::failure::BuildFailure;
+use crate::observe::Teller;
 use crate::request::chain;
-use crate::stopwatch::Measured;
+use crate::stopwatch::{Measured, Stopwatch};
+
+/// Builds, and writes down if that failed.
+pub(crate) fn remembering<T>(
+    store: &LocalStore,
+    drv: &StorePath,
+    tell: &mut Teller<'_>,
+    build: impl FnOnce(&mut Teller<'_>) -> Result<T, BuildFailure>,
+) -> Result<T, BuildFailure> {
+    let stopwatch = Stopwatch::start();
+    let built = build(tell);
+    built.inspect_err(|failure| remember(store, drv, failure, &stopwatch.stop(), tell))
+}
 
 /// Writes down a build that failed, for `store log --failed`. It has failed all the same if that cannot be.
-pub(crate) fn remember(
+fn remember(
     store: &LocalStore,
     drv: &StorePath,
     failure: &BuildFailure,
@@ -51,6 +64,7 @@ impl BuildFailure {
             Self::OutOfMemory { .. } => "out-of-memory",
             Self::NetworkLost { .. } => "network-lost",
             Self::Hash { .. } => "hash-mismatch",
+            Self::NotDeterministic { .. } => "not-deterministic",
             Self::Writable { .. }
             | Self::NotFlat { .. }
             | Self::Unaddressable { .. }
@@ -68,6 +82,8 @@ impl BuildFailure {
             | Self::UidRange { .. }
             | Self::KeepsGroups { .. }
             | Self::ChrootNeedsRoot
+            | Self::NothingToCompare { .. }
+            | Self::NotComparable { .. }
             | Self::NothingToEnter { .. }
             | Self::NoShell { .. }
             | Self::NoCommand { .. } => "refused",

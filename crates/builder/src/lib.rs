@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod again;
 mod announce;
 mod attributes;
 mod build;
@@ -36,6 +37,7 @@ mod builtin;
 mod canary;
 mod checks;
 mod copy_out;
+mod divergence;
 mod environment;
 mod explain;
 mod failure;
@@ -61,6 +63,7 @@ mod stopwatch;
 mod user;
 mod work;
 
+pub use again::{Again, check};
 pub use build::{Built, Context, Message, Order, build};
 pub use canary::look_inside;
 pub use checks::Rejection;

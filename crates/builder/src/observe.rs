@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sandbox::{Exit, Network, Observation, Plan};
+use sandbox::{Network, Observation, Plan};
 use settings::Explain;
 use store_path::StorePath;
 
@@ -25,11 +25,11 @@ pub(crate) enum Turn {
 }
 
 /// Runs `build`, and once more if it fails and what it lacked is to be found out then.
-pub(crate) fn attempt(
+pub(crate) fn attempt<T>(
     work: &Work<'_>,
     tell: &mut Teller<'_>,
-    build: &mut dyn FnMut(Turn, &mut Teller<'_>) -> Result<Exit, BuildFailure>,
-) -> Result<Exit, BuildFailure> {
+    build: &mut dyn FnMut(Turn, &mut Teller<'_>) -> Result<T, BuildFailure>,
+) -> Result<T, BuildFailure> {
     // Without isolation, there is nothing to miss.
     if work.context.settings.explain != Explain::Retry || !work.is_isolated() {
         return build(Turn::Only, tell);

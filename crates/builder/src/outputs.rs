@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use derivation::{Output, OutputName};
 use local_store::{Inodes, LocalStore};
+use sandbox::Exit;
 use store_path::{
     BuildRecord, ContentAddress, Digest, Hash, HashAlgorithm, HashSink, Method, Modulo, PathInfo,
     Realisation, RefScanner, StorePath,
@@ -19,7 +20,9 @@ use store_path::{
 
 use crate::checks;
 use crate::failure::BuildFailure;
+use crate::prepare::Prepared;
 use crate::request::{Kind, Request};
+use crate::work::Work;
 
 mod floating;
 
@@ -57,21 +60,40 @@ pub(crate) fn missing(request: &Request<'_>, made: &Made<'_>) -> Option<(OutputN
 
 /// What becomes valid, and its files.
 pub(crate) struct Kept {
-    info: PathInfo,
-    tree: PathBuf,
+    pub(crate) info: PathInfo,
+    pub(crate) tree: PathBuf,
 }
 
-/// Registers every output that is not valid yet, built as `record` says; `valid` are known to be already.
-///
-/// Returns the paths of all outputs.
-pub(crate) fn keep(
+/// What a builder that has ended well has left behind. Nothing of it is valid yet.
+pub(crate) struct Finished {
+    pub(crate) exit: Exit,
+    /// How it was built.
+    pub(crate) record: BuildRecord,
+    pub(crate) outputs: BTreeMap<OutputName, Kept>,
+    /// The directories that all this is in.
+    pub(crate) prepared: Prepared,
+}
+
+impl Finished {
+    /// Registers every output that is not valid yet, and returns the paths of all.
+    pub(crate) fn keep(self, work: &Work<'_>) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
+        let store = work.context.store;
+        let paths = register(store, work.request, self.outputs, self.record)?;
+        if let Some(scratch) = self.prepared.scratch.filter(|_| work.shares) {
+            store.give_back(scratch, &work.inputs);
+        }
+        Ok(paths)
+    }
+}
+
+/// Gives what was made the metadata and the contents that it will have; `valid` are outputs that are valid already.
+pub(crate) fn finish(
     store: &LocalStore,
     request: &Request<'_>,
     made: &Made<'_>,
     inputs: &BTreeSet<StorePath>,
     valid: &BTreeMap<OutputName, StorePath>,
-    record: BuildRecord,
-) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
+) -> Result<BTreeMap<OutputName, Kept>, BuildFailure> {
     let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
     let mut inodes = Inodes::default();
     for path in request.outputs.values() {
@@ -86,8 +108,19 @@ pub(crate) fn keep(
     let infos: BTreeMap<OutputName, PathInfo> =
         outputs.iter().map(|(name, kept)| (name.clone(), kept.info.clone())).collect();
     checks::check(store, request, &infos)?;
+    Ok(outputs)
+}
+
+/// Registers every output that is not valid yet, built as `record` says, and returns the paths of all.
+fn register(
+    store: &LocalStore,
+    request: &Request<'_>,
+    outputs: BTreeMap<OutputName, Kept>,
+    record: BuildRecord,
+) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
+    let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
     let paths: BTreeMap<OutputName, StorePath> =
-        infos.into_iter().map(|(name, info)| (name, info.path)).collect();
+        outputs.iter().map(|(name, kept)| (name.clone(), kept.info.path.clone())).collect();
     let all: BTreeSet<StorePath> = paths.values().cloned().collect();
     let in_order: Vec<&StorePath> = all.iter().collect();
     // The locks of paths that were known are held already.

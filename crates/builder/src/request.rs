@@ -55,6 +55,11 @@ impl Request<'_> {
         self.outputs.iter().map(lock).collect()
     }
 
+    /// The failure that something stands in the way before it comes to a build.
+    pub(crate) fn not_prepared(&self, source: local_store::Error) -> BuildFailure {
+        BuildFailure::Prepare { drv: self.drv.clone(), source }
+    }
+
     /// The outputs that need not be built, with their paths.
     pub(crate) fn valid(
         &self,

@@ -26,6 +26,8 @@ pub(crate) struct Work<'a> {
     pub(crate) host_deps: Vec<Op>,
     /// Whether the next build may have the same store directory, with what is mounted in it.
     pub(crate) shares: bool,
+    /// Whether what is made is only compared with what is there.
+    pub(crate) is_again: bool,
 }
 
 /// Where on the host a builder's directories are.
@@ -60,7 +62,7 @@ impl<'a> Work<'a> {
             true => host_deps::binds(&request.options.impure_host_deps),
             false => Vec::new(),
         };
-        let mut work = Self { context, request, inputs, rewrites, host_deps, shares: false };
+        let mut work = Self { context, request, inputs, rewrites, host_deps, shares: false, is_again: false };
         work.shares = work.may_share();
         work
     }

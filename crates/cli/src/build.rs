@@ -30,10 +30,11 @@ use crate::watch::{self, Json, MOST_BLOCKED, Watch};
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store build hello.json\n  store build ./hello.drv^out,dev\n  \
-                        store build --keep-going --max-jobs 4 packages.json\n  store build --explain=retry hello.json\n\n\
+                        store build --keep-going --max-jobs 4 packages.json\n  store build --explain=retry hello.json\n  \
+                        store build --check hello.json\n\n\
                         Exit code: 100 when a build failed, 101 when one ran or was silent for too long, 102 when a\n\
-                        fixed output has another hash than promised (or-ed together under --keep-going), 130 when\n\
-                        interrupted, 1 otherwise.")]
+                        fixed output has another hash than promised, 104 when a build gave something else than the\n\
+                        one before (or-ed together under --keep-going), 130 when interrupted, 1 otherwise.")]
 pub(crate) struct Args {
     /// What to build: a recipe; a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of
     /// which those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
@@ -93,6 +94,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
 
+    /// Builds what is wanted once more, though it is there, and compares: exit code 104 if something else comes out. What
+    /// is there is not touched.
+    #[arg(long, conflicts_with = "dry_run")]
+    check: bool,
+
     /// Builds nothing; prints which derivations would be built.
     #[arg(long)]
     dry_run: bool,
@@ -147,7 +153,7 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     if args.dry_run {
         return dry_run(session, &store, &wanted);
     }
-    let report = realise(session, &store, &wanted, args.print_build_logs, json)?;
+    let report = realise(session, &store, &wanted, args, json)?;
     if let Some(exit) = exit_of(session.messages(), &report) {
         build_results::print_failed(session, &store, &wanted, &report)?;
         return Ok(exit);
@@ -193,7 +199,7 @@ fn realise(
     session: &Session,
     store: &LocalStore,
     wanted: &[Wanted],
-    shows_logs: bool,
+    args: &Args,
     json: Option<&mut Json>,
 ) -> Result<Report> {
     let launcher = Launcher::start()?;
@@ -218,9 +224,10 @@ fn realise(
         on_failure: shells.map(|_| OnFailure(&attend)),
         tick: None,
     };
-    let watch = Watch::new(session.messages(), store.location(), log_command, shows_logs);
+    let watch = Watch::new(session.messages(), store.location(), log_command, args.print_build_logs);
     let mut watch = watch.after(shells).and(json);
-    let report = engine::realise(&context, wanted, &mut |event| watch.on_event(&event))?;
+    let make = if args.check { engine::check } else { engine::realise };
+    let report = make(&context, wanted, &mut |event| watch.on_event(&event))?;
     watch.ended(&report);
     Ok(report)
 }

@@ -50,8 +50,7 @@ impl From<Exit> for ExitCode {
 
 /// The ways in which builds failed, or-ed together under `--keep-going`.
 ///
-/// The bits are Nix's, so that scripts written for `nix-store --realise` keep working. Its last one, 104 for a
-/// build that gave another result, comes with what can cause it.
+/// The bits are Nix's, so that scripts written for `nix-store --realise` keep working.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BuildFailures(u8);
 
@@ -65,6 +64,8 @@ impl BuildFailures {
     pub(crate) const TIMED_OUT: Self = Self(101);
     /// A fixed output came out with another hash.
     pub(crate) const HASH_MISMATCH: Self = Self(102);
+    /// Built once more, a derivation gave something else.
+    pub(crate) const NOT_DETERMINISTIC: Self = Self(104);
 }
 
 impl BitOr for BuildFailures {
@@ -88,5 +89,7 @@ mod tests {
         assert_eq!(Exit::Builds(BuildFailures::FAILED).code(), 100);
         let all = both | BuildFailures::TIMED_OUT;
         assert_eq!(Exit::Builds(all).code(), 103);
+        assert_eq!(Exit::Builds(BuildFailures::NOT_DETERMINISTIC).code(), 104);
+        assert_eq!(Exit::Builds(BuildFailures::NOT_DETERMINISTIC | BuildFailures::TIMED_OUT).code(), 109);
     }
 }

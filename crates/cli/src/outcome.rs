@@ -16,6 +16,7 @@ pub(crate) fn status(failure: &BuildFailure) -> &'static str {
         BuildFailure::NetworkLost { .. } => "network-lost",
         BuildFailure::NoOutput { .. } => "no-output",
         BuildFailure::Hash { .. } => "hash-mismatch",
+        BuildFailure::NotDeterministic { .. } => "not-deterministic",
         BuildFailure::Rejected { .. } => "rejected",
         BuildFailure::Writable { .. }
         | BuildFailure::NotFlat { .. }
@@ -31,6 +32,7 @@ pub(crate) fn status(failure: &BuildFailure) -> &'static str {
         | BuildFailure::Open { .. }
         | BuildFailure::UidRange { .. }
         | BuildFailure::KeepsGroups { .. }
+        | BuildFailure::NotComparable { .. }
         | BuildFailure::ChrootNeedsRoot => "impossible",
         _ => "error",
     }
@@ -40,6 +42,7 @@ pub(crate) fn status(failure: &BuildFailure) -> &'static str {
 pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
     match failure.itself() {
         BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
+        BuildFailure::NotDeterministic { .. } => BuildFailures::NOT_DETERMINISTIC,
         BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,

@@ -100,6 +100,15 @@ impl Graph {
         Ok(())
     }
 
+    /// Looks at everything that has to be known to build `drvs` once more.
+    pub(crate) fn explore_inputs(&mut self, store: &LocalStore, drvs: &[StorePath]) -> Result<(), Error> {
+        let mut level = Level::default();
+        for drv in drvs {
+            level.want_inputs(&self.node(store, drv)?.derivation);
+        }
+        self.explore(store, level)
+    }
+
     /// Decides what of a level has to be built, and returns what that needs.
     fn descend(&mut self, store: &LocalStore, level: Level) -> Result<Level, Error> {
         let mut next = Level::default();

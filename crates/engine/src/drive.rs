@@ -135,6 +135,11 @@ impl<'a> Run<'a> {
         self.block(&cancelled, &drv);
     }
 
+    /// Whether a goal is to compare, not to make anything.
+    fn is_check(&self, goal: GoalId) -> bool {
+        matches!(self.task(goal), Task::Check(_))
+    }
+
     fn fail(&mut self, failure: Failure) {
         (self.on_event)(Event::Failed(&failure));
         self.report.failures.push(failure);
@@ -163,6 +168,10 @@ impl<'a> Run<'a> {
                 let drv = &self.drv(goal);
                 (self.on_event)(Event::Explained { drv, explanation: &explanation });
             }
+            Message::Again(goal, again) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Again { drv, again: &again });
+            }
             Message::Ran(goal) => self.schedule.free_slot(goal),
             Message::Stop => self.stop(),
             Message::Ended(goal, result) => {
@@ -173,12 +182,9 @@ impl<'a> Run<'a> {
 
     /// Begins with a goal that was handed out; one that takes no build is over at once.
     fn begin(&mut self, goal: GoalId) -> Option<Job> {
-        let drv = match self.task(goal) {
-            Task::Build(drv) => drv.clone(),
-            Task::Find(_) => {
-                self.find(goal);
-                return None;
-            }
+        let Some(drv) = self.task(goal).builds().cloned() else {
+            self.find(goal);
+            return None;
         };
         let work = match self.plan.graph.ready(self.store, &drv) {
             Ok(Ready::AsItIs(derivation)) => Work::AsItIs(derivation),
@@ -204,7 +210,7 @@ impl<'a> Run<'a> {
         self.twins.insert(self.plan.graph.built_for(&drv).clone(), Vec::new());
         (self.on_event)(Event::Started { drv: &drv });
         let target = self.plan.goals.list[self.targets[goal.index()]].task.drv().clone();
-        Some(Job { goal, drv, target, work })
+        Some(Job { goal, drv, target, work, is_check: self.is_check(goal) })
     }
 
     /// Ends a goal that stands for a derivation that was to be made: what is wanted of it is there.
@@ -253,8 +259,13 @@ impl<'a> Run<'a> {
         let outputs: BTreeMap<OutputName, StorePath> = outputs.collect();
         let twins = self.twins_of(goal);
         self.plan.graph.built(&drv, outputs.clone());
-        (self.on_event)(Event::Built { drv: &drv, outputs: &outputs, usage: built.usage });
-        self.report.built.push(drv);
+        if self.is_check(goal) {
+            (self.on_event)(Event::Checked { drv: &drv, outputs: &outputs, usage: built.usage });
+            self.report.checked.push(drv);
+        } else {
+            (self.on_event)(Event::Built { drv: &drv, outputs: &outputs, usage: built.usage });
+            self.report.built.push(drv);
+        }
         self.done(goal);
         for twin in twins {
             self.plan.graph.built(&self.drv(twin), outputs.clone());
@@ -272,9 +283,9 @@ impl<'a> Run<'a> {
 
     /// Returns the goals that wait for what this one has built, or tried to.
     fn twins_of(&mut self, goal: GoalId) -> Vec<GoalId> {
-        match &self.plan.goals.list[goal.index()].task {
-            Task::Build(drv) => self.twins.remove(self.plan.graph.built_for(drv)).unwrap_or_default(),
-            Task::Find(_) => Vec::new(),
+        match self.plan.goals.list[goal.index()].task.builds() {
+            Some(drv) => self.twins.remove(self.plan.graph.built_for(drv)).unwrap_or_default(),
+            None => Vec::new(),
         }
     }
 
@@ -353,7 +364,7 @@ impl<'a> Run<'a> {
         for goal in cancelled {
             self.fates[goal.index()] = Fate::Blocked;
             // Nobody knows of the others.
-            if let Task::Build(drv) = self.task(*goal) {
+            if let Some(drv) = self.task(*goal).builds() {
                 let blocked = Blocked { drv: drv.clone(), by: by.clone() };
                 (self.on_event)(Event::Blocked(&blocked));
                 self.report.blocked.push(blocked);
@@ -367,8 +378,7 @@ impl<'a> Run<'a> {
         self.report.not_realised = self.plan.not_realised();
         let fates = self.plan.goals.list.iter().zip(&self.fates);
         let not_started = fates.filter(|(_, fate)| **fate == Fate::NotStarted);
-        let builds = not_started.filter(|(goal, _)| matches!(goal.task, Task::Build(_)));
-        self.report.not_started = builds.map(|(goal, _)| goal.task.drv().clone()).collect();
+        self.report.not_started = not_started.filter_map(|(goal, _)| goal.task.builds().cloned()).collect();
         self.report
     }
 }

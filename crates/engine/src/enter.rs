@@ -62,6 +62,7 @@ pub fn enter<R>(
         builder::Message::Output(_)
         | builder::Message::Running { .. }
         | builder::Message::Explained(_)
+        | builder::Message::Again(_)
         | builder::Message::Ran => {}
     };
     let builder = of_builder(context, &host);

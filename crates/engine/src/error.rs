@@ -28,6 +28,20 @@ pub enum Error {
         /// The path.
         path: StorePath,
     },
+    /// What is to be built again was not built yet.
+    #[error("{}", told_unbuilt(drvs))]
+    NotBuilt {
+        /// The derivations, as they stand on a command line.
+        drvs: Vec<StorePath>,
+    },
+    /// What is to be built again is not known to come from a derivation.
+    #[error(
+        "cannot check `{path}`: it is a path, which says nothing of how it is made; name the derivation that makes it"
+    )]
+    NothingMakes {
+        /// The path.
+        path: StorePath,
+    },
     /// A derivation's file is in the store, and cannot be read.
     #[error("cannot read the derivation `{drv}`")]
     Read {
@@ -140,5 +154,15 @@ fn told(missing: &[Missing]) -> String {
         "{} {are} needed that nothing makes and that the store does not have:{}",
         missing.len(),
         lines.collect::<String>()
+    )
+}
+
+fn told_unbuilt(drvs: &[StorePath]) -> String {
+    let names: Vec<String> = drvs.iter().map(|drv| format!("`{drv}`")).collect();
+    let (what, them) = if drvs.len() == 1 { ("an output", "it") } else { ("outputs", "them") };
+    format!(
+        "cannot check {}: {what} wanted of {them} is not valid, so that there is nothing to compare with; build {them} \
+         first, without `--check`",
+        names.join(", ")
     )
 }

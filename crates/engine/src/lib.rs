@@ -69,5 +69,5 @@ pub use order::Task;
 pub use plan::{Plan, plan};
 pub use read::read_derivation;
 pub use report::{Blocked, Event, Failure, Report};
-pub use run::{Context, realise, slots};
+pub use run::{Context, check, realise, slots};
 pub use wanted::{Realised, Selection, Wanted};

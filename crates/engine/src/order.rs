@@ -14,6 +14,8 @@ use crate::graph::{Graph, Standing};
 pub enum Task {
     /// Has the outputs of a derivation made.
     Build(StorePath),
+    /// Has them made once more, to compare.
+    Check(StorePath),
     /// Stands for the derivation that an output will be, until it is known which one that is. Then it waits for what
     /// is wanted of that one.
     Find(Link),
@@ -101,7 +103,15 @@ impl Task {
     /// Returns the derivation that people know it by.
     pub fn drv(&self) -> &StorePath {
         match self {
-            Self::Build(drv) | Self::Find(Link { drv, .. }) => drv,
+            Self::Build(drv) | Self::Check(drv) | Self::Find(Link { drv, .. }) => drv,
+        }
+    }
+
+    /// Returns the derivation that it runs a builder for, if it does.
+    pub(crate) fn builds(&self) -> Option<&StorePath> {
+        match self {
+            Self::Build(drv) | Self::Check(drv) => Some(drv),
+            Self::Find(_) => None,
         }
     }
 }
@@ -111,7 +121,7 @@ impl Graph {
     fn inputs_of(&self, task: &Task) -> Result<Vec<Task>, Error> {
         match task {
             Task::Find(file) => Ok(self.task_of(file).into_iter().collect()),
-            Task::Build(drv) => {
+            Task::Build(drv) | Task::Check(drv) => {
                 let derivation = &self.nodes[drv].derivation;
                 self.refuse_impure(drv, derivation)?;
                 let inputs = derivation.input_drvs.keys().filter(|input| self.has_to_be_built(input));
@@ -218,6 +228,7 @@ mod tests {
         let name = task.drv().name().as_str().trim_end_matches(".drv");
         match task {
             Task::Build(_) => name.to_owned(),
+            Task::Check(_) => format!("{name}?"),
             Task::Find(_) => format!("{name}^"),
         }
     }

@@ -1,5 +1,6 @@
 //! What has to be built, before anything is.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use derivation::Link;
@@ -24,6 +25,8 @@ pub struct Plan {
     /// How many builds run at the same time, if that is known.
     pub(crate) slots: Option<NonZeroUsize>,
     wanted: Vec<Wanted>,
+    /// Whether what is wanted is there, and is built once more.
+    is_check: bool,
 }
 
 impl Plan {
@@ -40,8 +43,7 @@ impl Plan {
 
     /// Returns the derivations to build among the goals from a place on.
     pub(crate) fn builds_from(&self, place: usize) -> Vec<&StorePath> {
-        let goals = self.goals.list[place..].iter();
-        goals.filter(|goal| matches!(goal.task, Task::Build(_))).map(|goal| goal.task.drv()).collect()
+        self.goals.list[place..].iter().filter_map(|goal| goal.task.builds()).collect()
     }
 
     /// Whether there will be more goals.
@@ -75,8 +77,11 @@ impl Plan {
         targets
     }
 
-    /// Returns what makes that valid; nothing if it is.
+    /// Returns what makes that valid; nothing if it is. In a check, it is.
     fn top(&self, wanted: &Wanted) -> Option<Task> {
+        if self.is_check {
+            return self.checked(wanted).map(Task::Check);
+        }
         match wanted {
             Wanted::Path(_) => None,
             Wanted::Outputs { drv, .. } => self.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
@@ -84,6 +89,15 @@ impl Plan {
                 Some(drv) => self.graph.has_to_be_built(drv).then(|| Task::Build(drv.clone())),
                 None => Some(Task::Find(file.clone())),
             },
+        }
+    }
+
+    /// Returns the derivation that makes what is wanted, which is there.
+    fn checked(&self, wanted: &Wanted) -> Option<StorePath> {
+        match wanted {
+            Wanted::Path(_) => None,
+            Wanted::Outputs { drv, .. } => Some(drv.clone()),
+            Wanted::Made { file, .. } => self.graph.made[file].found.clone(),
         }
     }
 
@@ -142,6 +156,28 @@ pub fn plan(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
     let mut plan = Plan { wanted: wanted.to_vec(), ..Plan::default() };
     plan.graph.explore(store, Level::of(wanted))?;
+    plan.goals.add_for(&plan.graph, plan.top_tasks())?;
+    plan.expect(store);
+    Ok(plan)
+}
+
+/// Finds out what it takes to build once more what is `wanted`, which has to be there.
+///
+/// Only what is wanted itself is built again; what that takes in is built if it is not there any more.
+pub(crate) fn plan_check(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
+    refuse_missing(store, wanted)?;
+    let mut plan = Plan { wanted: wanted.to_vec(), is_check: true, ..Plan::default() };
+    plan.graph.explore(store, Level::of(wanted))?;
+    let unbuilt: BTreeSet<StorePath> =
+        plan.not_realised().into_iter().map(|place| wanted[place].start().clone()).collect();
+    if !unbuilt.is_empty() {
+        return Err(Error::NotBuilt { drvs: unbuilt.into_iter().collect() });
+    }
+    if let Some(Wanted::Path(path)) = wanted.iter().find(|wanted| plan.checked(wanted).is_none()) {
+        return Err(Error::NothingMakes { path: path.clone() });
+    }
+    let drvs: Vec<StorePath> = wanted.iter().filter_map(|wanted| plan.checked(wanted)).collect();
+    plan.graph.explore_inputs(store, &drvs)?;
     plan.goals.add_for(&plan.graph, plan.top_tasks())?;
     plan.expect(store);
     Ok(plan)

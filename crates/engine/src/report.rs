@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use builder::{BuildFailure, Explanation};
+use builder::{Again, BuildFailure, Explanation};
 use derivation::{Link, OutputName};
 use local_store::{BuildId, Wait};
 use sandbox::Exit;
@@ -99,6 +99,22 @@ pub enum Event<'a> {
         /// What the builder used; none if another process had built it meanwhile.
         usage: Option<Exit>,
     },
+    /// A build is run once more, to compare what comes out.
+    Again {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// Which of how many it is.
+        again: &'a Again,
+    },
+    /// What was there has been built once more, and came out the same.
+    Checked {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// Its outputs.
+        outputs: &'a BTreeMap<OutputName, StorePath>,
+        /// What the builder used.
+        usage: Option<Exit>,
+    },
     /// A build is over, in vain.
     Failed(&'a Failure),
     /// A build was ended since all was to stop, which is no failure of its own.
@@ -148,6 +164,8 @@ pub struct Report {
     pub not_realised: Vec<usize>,
     /// The derivations that were built, in the order in which they ended.
     pub built: Vec<StorePath>,
+    /// The derivations that were built once more, and came out the same.
+    pub checked: Vec<StorePath>,
     /// The derivations that need not be built after all, since their inputs came out as they were before.
     pub unchanged: Vec<StorePath>,
     /// The builds that failed, in the order in which they did.

@@ -26,7 +26,7 @@ use settings::{MaxJobs, MemoryForBuilds, Settings};
 
 use crate::drive::Run;
 use crate::error::Error;
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, plan, plan_check};
 use crate::report::{Event, Report};
 use crate::stop::StopWatch;
 use crate::wanted::Wanted;
@@ -66,7 +66,27 @@ pub fn realise(
     wanted: &[Wanted],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let plan = plan(context.store, wanted)?.in_slots(slots(context.settings));
+    carry_out(context, plan(context.store, wanted)?, on_event)
+}
+
+/// Builds once more what is `wanted`, all of which is valid, and compares; makes valid only what that takes in.
+///
+/// An error means that nothing was tried. What comes out differently is a failure in the report, as is a build that
+/// fails.
+pub fn check(
+    context: &Context<'_>,
+    wanted: &[Wanted],
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Report, Error> {
+    carry_out(context, plan_check(context.store, wanted)?, on_event)
+}
+
+fn carry_out(
+    context: &Context<'_>,
+    plan: Plan,
+    on_event: &mut dyn FnMut(Event<'_>),
+) -> Result<Report, Error> {
+    let plan = plan.in_slots(slots(context.settings));
     on_event(Event::Planned(&plan));
     // Looking at the host takes longer than finding that nothing is to be done.
     let Some(first) = plan.goals.list.first() else {

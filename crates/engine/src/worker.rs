@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use builder::{BuildFailure, Built, Explanation, Order};
+use builder::{Again, BuildFailure, Built, Explanation, Order};
 use derivation::{Checked, Derivation};
 use local_store::{BuildId, Wait};
 use scheduler::GoalId;
@@ -21,6 +21,8 @@ pub(crate) struct Job {
     /// The derivation that the caller wants, which is this one or needs it.
     pub(crate) target: StorePath,
     pub(crate) work: Work,
+    /// Whether its outputs are there, and another build of it is compared with them.
+    pub(crate) is_check: bool,
 }
 
 /// What is to be built.
@@ -45,6 +47,8 @@ pub(crate) enum Message {
     Detail(GoalId, sandbox::Detail),
     /// What a build looked for in vain.
     Explained(GoalId, Explanation),
+    /// A build runs once more, to be compared.
+    Again(GoalId, Again),
     /// Everything has to stop.
     Stop,
     /// The builder has ended, and the rest of the build needs no slot.
@@ -91,7 +95,8 @@ fn build(
     // Nobody listens any more when the reader is unwinding; the build ends by itself.
     let tell = |message: Message| drop(messages.send(message));
     let order = Order { drv, derivation, target: &job.target };
-    let result = builder::build(builder, &order, &mut |message| match message {
+    let make = if job.is_check { builder::check } else { builder::build };
+    let result = make(builder, &order, &mut |message| match message {
         builder::Message::Waiting(wait) => tell(Message::Waiting(goal, wait)),
         builder::Message::Running { id, process } => tell(Message::Running(goal, id, process)),
         builder::Message::Output(piece) => {
@@ -102,6 +107,7 @@ fn build(
         builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
         builder::Message::Detail(detail) => tell(Message::Detail(goal, detail)),
         builder::Message::Explained(explanation) => tell(Message::Explained(goal, explanation)),
+        builder::Message::Again(again) => tell(Message::Again(goal, again)),
         builder::Message::Ran => tell(Message::Ran(goal)),
     });
     if let Some(text) = lines.finish() {

@@ -134,6 +134,13 @@ impl Json {
                 let line = self.about("built", drv).with("outputs", outputs.collect::<Map<_, _>>());
                 with_usage(line.with_some("durationMs", self.took(drv)), usage.as_ref())
             }
+            Event::Again { drv, again } => {
+                self.about("again", drv).with("number", again.number).with("of", again.of)
+            }
+            Event::Checked { drv, usage, .. } => {
+                let line = self.about("checked", drv).with_some("durationMs", self.took(drv));
+                with_usage(line, usage.as_ref())
+            }
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.about("blocked", &blocked.drv).with("by", self.full(&blocked.by)),
             Event::Cancelled { drv } => self.about("cancelled", drv).with_some("durationMs", self.took(drv)),
@@ -209,6 +216,7 @@ impl Json {
         let line = Line::new("end")
             .with("status", status)
             .with("built", report.built.len())
+            .with("checked", report.checked.len())
             .with("unchanged", report.unchanged.len())
             .with("failed", report.failures.len())
             .with("blocked", report.blocked.len())

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use builder::Explanation;
+use builder::{Again, Explanation};
 use derivation::Link;
 use engine::{Blocked, Event, Failure, Plan};
 use local_store::{Location, Wait};
@@ -91,7 +91,11 @@ impl<'a> Plain<'a> {
             Event::Explained { drv, explanation } => {
                 self.explained.insert((*drv).clone(), (*explanation).clone());
             }
-            Event::Built { drv, usage, .. } => self.built(drv, usage.as_ref()),
+            Event::Built { drv, usage, .. } => self.built(drv, "built", "", usage.as_ref()),
+            Event::Again { drv, again } => self.again(drv, again),
+            Event::Checked { drv, usage, .. } => {
+                self.built(drv, "checked", ", and what came out is what was there", usage.as_ref());
+            }
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
             Event::Tick => {}
@@ -187,12 +191,18 @@ impl<'a> Plain<'a> {
         self.messages.note(format_args!("building {}", self.full(drv)));
     }
 
-    fn built(&mut self, drv: &StorePath, usage: Option<&Exit>) {
+    fn again(&self, drv: &StorePath, again: &Again) {
+        let Again { number, of } = again;
+        let count = if *of > 1 { format!(" ({number} of {of})") } else { String::new() };
+        self.messages.note(format_args!("building {} once more to compare{count}", self.full(drv)));
+    }
+
+    fn built(&mut self, drv: &StorePath, what: &str, how: &str, usage: Option<&Exit>) {
         let took = self.started.remove(drv).map(|start| format!(" in {}", duration::show(start.elapsed())));
         let explained = self.explained(drv);
         self.messages.note(format_args!(
-            "{} {}{}{explained}",
-            self.messages.style().built("built"),
+            "{} {}{}{how}{explained}",
+            self.messages.style().built(what),
             self.full(drv),
             took.unwrap_or_default()
         ));

@@ -212,6 +212,8 @@ fn tell(event: &Event<'_>) -> Option<String> {
         }
         Event::Built { drv, .. } => format!("built {}", name(drv)),
         Event::Cancelled { drv } => format!("cancelled {}", name(drv)),
+        Event::Again { drv, again } => format!("again {} {}", name(drv), again.number),
+        Event::Checked { drv, .. } => format!("checked {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
         Event::Tick => "tick".to_owned(),
