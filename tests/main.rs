@@ -56,6 +56,7 @@ mod purity;
 mod query;
 mod recipes;
 mod records;
+mod root_causes;
 mod running;
 mod scene;
 mod strangers;

@@ -442,6 +442,18 @@ impl BuildFailure {
         }
     }
 
+    /// Whether `keep-failed` keeps the build directory of such a build.
+    pub fn leaves_a_directory(&self) -> bool {
+        matches!(
+            self.itself(),
+            Self::Builder { .. }
+                | Self::OutOfMemory { .. }
+                | Self::Overran { .. }
+                | Self::NetworkLost { .. }
+                | Self::NoOutput { .. }
+        )
+    }
+
     /// Whether the builder has run and what it did is the reason, so that there is something to be found out there.
     pub fn has_run(&self) -> bool {
         matches!(

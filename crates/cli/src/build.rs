@@ -18,14 +18,13 @@ use crate::config::Flag;
 use crate::duration;
 use crate::exit::{BuildFailures, Exit};
 use crate::interrupt::{Interrupt, Resizes};
-use crate::messages::Messages;
 use crate::on_fail::{self, Shells};
 use crate::out_link::link_path;
 use crate::outcome;
 use crate::session::Session;
 use crate::target;
 use crate::terminal::Controls;
-use crate::watch::{self, Json, MOST_BLOCKED, Watch};
+use crate::watch::{self, Json, Watch};
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
@@ -154,7 +153,7 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
         return dry_run(session, &store, &wanted);
     }
     let report = realise(session, &store, &wanted, args, json)?;
-    if let Some(exit) = exit_of(session.messages(), &report) {
+    if let Some(exit) = exit_of(&report) {
         build_results::print_failed(session, &store, &wanted, &report)?;
         return Ok(exit);
     }
@@ -232,25 +231,13 @@ fn realise(
     Ok(report)
 }
 
-/// Returns the exit code if not everything is there now, and sums up what is not.
-pub(crate) fn exit_of(messages: Messages, report: &Report) -> Option<Exit> {
+/// Returns the exit code if not everything is there now.
+pub(crate) fn exit_of(report: &Report) -> Option<Exit> {
     if report.stopped {
-        messages.error("interrupted; what was built before is kept");
         return Some(Exit::Interrupted);
     }
-    let failures =
-        report.failures.iter().map(|failure| outcome::exit(&failure.error)).reduce(BuildFailures::bitor)?;
-    if report.blocked.len() > MOST_BLOCKED {
-        let more = report.blocked.len() - MOST_BLOCKED;
-        messages.note(format_args!("not building {more} more that need what failed"));
-    }
-    let left = report.not_started.len();
-    if left > 0 {
-        messages.note(format_args!(
-            "{left} more were not started; `--keep-going` builds what does not need what failed"
-        ));
-    }
-    Some(Exit::Builds(failures))
+    let failures = report.failures.iter().map(|failure| outcome::exit(&failure.error));
+    failures.reduce(BuildFailures::bitor).map(Exit::Builds)
 }
 
 fn add_links(store: &LocalStore, base: &Path, realised: &[Realised]) -> Result<()> {

@@ -69,14 +69,32 @@ impl LogCommand {
     }
 }
 
-/// Returns the whole message: what failed and why, the end of its log, and what to do next.
+/// What is known of a failure besides what went wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Circumstances<'a> {
+    /// What its builder called what it was at.
+    pub(crate) phase: Option<&'a str>,
+    /// The derivations from one that was wanted to this one.
+    pub(crate) wanted_by: &'a [StorePath],
+    /// How many others will not be built for it.
+    pub(crate) blocked: usize,
+}
+
+/// As many derivations between what was wanted and what failed are named at both ends.
+const MOST_BETWEEN: usize = 3;
+
+/// Returns the whole message: what failed and why, the end of its log, why it was wanted, and what to do next.
 pub(crate) fn describe(
     style: Style,
     drv: &StorePath,
     failure: &BuildFailure,
+    circumstances: &Circumstances<'_>,
     log_command: &LogCommand,
 ) -> String {
     let mut text = in_short(failure);
+    if let Some(phase) = circumstances.phase {
+        text.push_str(&format!("\n  in its phase: {}", harmless(phase)));
+    }
     let tail = failure.log_tail();
     if !tail.is_empty() {
         let lines = if tail.len() == 1 { "line" } else { "lines" };
@@ -84,6 +102,7 @@ pub(crate) fn describe(
         tail.iter().for_each(|line| text.push_str(&format!("\n  > {}", printable(style, line.as_bytes()))));
         text.push_str(&format!("\n  the whole log: {}", log_command.log(drv)));
     }
+    text.push_str(&consequences(circumstances));
     if let Some(kept) = failure.kept() {
         text.push_str(&format!("\n  its build directory is kept in `{}`", kept.display()));
     }
@@ -102,10 +121,39 @@ pub(crate) fn describe(
     if log_command.explains && failure.may_be_a_lack() {
         text.push_str(&format!("\n  what it lacked: {}", explain::command(drv, log_command)));
     }
+    if failure.leaves_a_directory() && failure.kept().is_none() {
+        let again = log_command.in_same_sandbox("build", " --keep-failed", drv);
+        text.push_str(&format!("\n  to keep its build directory: {again}"));
+    }
     if log_command.has_sandboxes && failure.has_run() {
         text.push_str(&format!("\n  step into its sandbox: {}", log_command.enter(drv)));
     }
     text
+}
+
+/// Returns why it was wanted, and what will not be built for it.
+fn consequences(circumstances: &Circumstances<'_>) -> String {
+    let mut text = String::new();
+    if circumstances.wanted_by.len() > 1 {
+        text.push_str(&format!("\n  why it was wanted: {}", way(circumstances.wanted_by)));
+    }
+    match circumstances.blocked {
+        0 => {}
+        1 => text.push_str("\n  not built for it: 1 that needs it"),
+        count => text.push_str(&format!("\n  not built for it: {count} that need it")),
+    }
+    text
+}
+
+/// Returns the names on the way from what was wanted to what failed; of a long one, those at its ends.
+fn way(drvs: &[StorePath]) -> String {
+    let name = |drv: &StorePath| drv.name().as_str().trim_end_matches(".drv").to_owned();
+    let mut names: Vec<String> = drvs.iter().map(name).collect();
+    let between = names.len().saturating_sub(2 * MOST_BETWEEN);
+    if between > 1 {
+        names.splice(MOST_BETWEEN..MOST_BETWEEN + between, [format!("… {between} more …")]);
+    }
+    names.join(" ← ")
 }
 
 /// Returns what failed and why.
@@ -226,7 +274,7 @@ mod tests {
             has_sandboxes: true,
             explains: false,
         };
-        describe(Style::plain(), &drv, &error, &log_command)
+        describe(Style::plain(), &drv, &error, &Circumstances::default(), &log_command)
     }
 
     fn builder(log_tail: &[&str], kept: Option<&str>) -> BuildFailure {
@@ -274,6 +322,17 @@ mod tests {
     }
 
     #[test]
+    fn a_long_way_is_told_by_its_ends() {
+        let drvs = |count: usize| -> Vec<StorePath> {
+            let name = |number| format!("00000000000000000000000000000000-{number}.drv").parse().unwrap();
+            (0..count).map(name).collect()
+        };
+        assert_eq!(way(&drvs(3)), "0 ← 1 ← 2");
+        assert_eq!(way(&drvs(7)), "0 ← 1 ← 2 ← 3 ← 4 ← 5 ← 6");
+        assert_eq!(way(&drvs(9)), "0 ← 1 ← 2 ← … 3 more … ← 6 ← 7 ← 8");
+    }
+
+    #[test]
     fn a_name_that_a_builder_gave_does_not_steer_the_terminal() {
         let source = local_store::Error::Kind { path: "/s/\x1b[2J\x07".into() };
         let text = told(BuildFailure::Store { drv: DRV.parse().unwrap(), source }, None);
@@ -284,7 +343,7 @@ mod tests {
     fn a_silent_failure_has_no_log_to_show() {
         let text = told(builder(&[], None), None);
         let first =
-            "the builder of `00000000000000000000000000000000-it?s.drv` failed: it returned 2\n  step into";
+            "the builder of `00000000000000000000000000000000-it?s.drv` failed: it returned 2\n  to keep";
         assert!(text.starts_with(first) && !text.contains("store log"), "{text}");
     }
 }

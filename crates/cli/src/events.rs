@@ -27,6 +27,8 @@ const TYPES: &[(&str, &[&str])] = &[
     ("detail", &["drvPath", "level", "text"]),
     ("explained", &["drvPath", "findings", "lost"]),
     ("built", &["drvPath", "outputs", "durationMs", "userMs", "systemMs", "peakMemoryBytes", "writtenBytes"]),
+    ("again", &["drvPath", "number", "of"]),
+    ("checked", &["drvPath", "durationMs", "userMs", "systemMs", "peakMemoryBytes", "writtenBytes"]),
     (
         "failed",
         &[
@@ -36,16 +38,19 @@ const TYPES: &[(&str, &[&str])] = &[
             "exitCode",
             "signal",
             "limit",
+            "phase",
             "message",
             "logTail",
             "keptBuildDir",
+            "wantedBy",
+            "blocked",
             "durationMs",
         ],
     ),
     ("blocked", &["drvPath", "by"]),
     ("cancelled", &["drvPath", "durationMs"]),
     ("message", &["level", "text"]),
-    ("end", &["status", "built", "unchanged", "failed", "blocked", "notStarted", "error"]),
+    ("end", &["status", "built", "unchanged", "checked", "failed", "blocked", "notStarted", "error"]),
 ];
 
 /// One event. It is a type of [`TYPES`], and so are its fields.

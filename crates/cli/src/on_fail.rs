@@ -9,7 +9,7 @@ use local_store::LocalStore;
 use settings::{OnFail, Settings};
 use store_path::StorePath;
 
-use crate::build_failure::{self, LogCommand};
+use crate::build_failure::{self, Circumstances, LogCommand};
 use crate::messages::{self, Messages};
 use crate::terminal::{self, Controls};
 use crate::visit;
@@ -40,7 +40,10 @@ impl<'a> Shells<'a> {
             return;
         }
         let messages = self.controls.messages;
-        messages.error(build_failure::describe(messages.style(), inside.drv(), error, &self.log_command));
+        // The rest is told when all know of it.
+        let circumstances = Circumstances::default();
+        let (style, log_command) = (messages.style(), &self.log_command);
+        messages.error(build_failure::describe(style, inside.drv(), error, &circumstances, log_command));
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(inside.drv().clone());
         visit::tell_where(self.store, inside, messages);
         let held = messages::hold();

@@ -11,7 +11,7 @@ use sandbox::Launcher;
 use store_path::StorePath;
 
 use crate::build;
-use crate::build_failure::{self, LogCommand};
+use crate::build_failure::{self, Circumstances, LogCommand};
 use crate::derivers;
 use crate::exit::Exit;
 use crate::interrupt::{Interrupt, Resizes};
@@ -50,7 +50,9 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
     });
     let fail = |drv: &StorePath, error: &BuildFailure| {
         let log_command = LogCommand::of(session, &store);
-        messages.error(build_failure::describe(messages.style(), drv, error, &log_command));
+        let circumstances = Circumstances::default();
+        let style = messages.style();
+        messages.error(build_failure::describe(style, drv, error, &circumstances, &log_command));
         Exit::Failure
     };
     match entered? {
@@ -59,7 +61,10 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
             Some(failure) => Ok(fail(&drv, failure)),
             None => Err(error),
         },
-        Entered::NoInputs(report) => Ok(no_inputs(&store, &drv, messages, &report)),
+        Entered::NoInputs(report) => {
+            watch.ended(&report);
+            Ok(no_inputs(&store, &drv, messages, &report))
+        }
         // Nobody waits for it any more.
         Entered::NoSandbox(_) if interrupt.is_pending() => Ok(Exit::Interrupted),
         Entered::NoSandbox(failure) => Ok(fail(&failure.drv, &failure.error)),
@@ -67,7 +72,7 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
 }
 
 fn no_inputs(store: &LocalStore, drv: &StorePath, messages: Messages, report: &Report) -> Exit {
-    let exit = build::exit_of(messages, report).unwrap_or(Exit::Failure);
+    let exit = build::exit_of(report).unwrap_or(Exit::Failure);
     if !report.stopped {
         let drv = store.store_dir().print(drv);
         messages.error(format_args!("cannot step into the sandbox of `{drv}`: its inputs are not there"));

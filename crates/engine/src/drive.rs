@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::order::Task;
 use crate::plan::Plan;
 use crate::ready::Ready;
+use crate::reasons::Reasons;
 use crate::report::{Blocked, Event, Failure, Report};
 use crate::worker::{Job, Message, Work};
 
@@ -40,6 +41,7 @@ pub(crate) struct Run<'a> {
     twins: HashMap<StorePath, Vec<GoalId>>,
     /// Why what an output turned out to be is of no use, by the goal that stands for it.
     useless: HashMap<usize, Error>,
+    reasons: Reasons,
     report: Report,
     /// After so long without a message the caller is told that.
     tick: Option<Duration>,
@@ -57,8 +59,9 @@ impl<'a> Run<'a> {
     ) -> Self {
         let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
         let targets = plan.targets();
-        let report = Report::default();
-        let mut run = Self { store, plan, schedule, fates, targets, twins, useless, report, tick, on_event };
+        let (reasons, report) = (Reasons::default(), Report::default());
+        let mut run =
+            Self { store, plan, schedule, fates, targets, twins, useless, reasons, report, tick, on_event };
         run.schedule_new();
         for top in run.plan.tops() {
             run.schedule.want(GoalId::from_index(top));
@@ -131,8 +134,7 @@ impl<'a> Run<'a> {
         self.fates[place] = Fate::Failed;
         let source = Box::new(Error::Cycle { drv: drv.clone() });
         let error = BuildFailure::Unready { drv: drv.clone(), source };
-        self.fail(Failure { drv: drv.clone(), resolved: None, error });
-        self.block(&cancelled, &drv);
+        self.fail(goal, None, error, &cancelled);
     }
 
     /// Whether a goal is to compare, not to make anything.
@@ -140,9 +142,15 @@ impl<'a> Run<'a> {
         matches!(self.task(goal), Task::Check(_))
     }
 
-    fn fail(&mut self, failure: Failure) {
+    /// Tells of a failure, and of the goals that were given up for it.
+    fn fail(&mut self, goal: GoalId, resolved: Option<StorePath>, error: BuildFailure, cancelled: &[GoalId]) {
+        let drv = self.drv(goal);
+        let wanted_by = self.reasons.of(&self.plan, goal.index());
+        let blocked = cancelled.iter().filter(|goal| self.task(**goal).builds().is_some()).count();
+        let failure = Failure { drv: drv.clone(), resolved, error, wanted_by, blocked };
         (self.on_event)(Event::Failed(&failure));
         self.report.failures.push(failure);
+        self.block(cancelled, &drv);
     }
 
     fn hear(&mut self, message: Message) {
@@ -313,6 +321,8 @@ impl<'a> Run<'a> {
             Ok(needed) => {
                 let to_build = &self.plan.builds_from(before)[..];
                 (self.on_event)(Event::Found { file: &file, drv: &path, to_build, plan: &self.plan });
+                self.plan.goals.list[finder].inputs.extend(needed);
+                self.reasons = Reasons::default();
                 let needed: Vec<GoalId> = needed.into_iter().map(GoalId::from_index).collect();
                 let cancelled = self.schedule.also_needs(goal, &needed);
                 let by = needed.first().and_then(|needed| self.cause(needed.index()));
@@ -356,8 +366,7 @@ impl<'a> Run<'a> {
         self.fates[goal.index()] = Fate::Failed;
         let built = self.plan.graph.built_for(&drv);
         let resolved = (*built != drv && !matches!(self.task(goal), Task::Find(_))).then(|| built.clone());
-        self.fail(Failure { drv: drv.clone(), resolved, error });
-        self.block(&cancelled, &drv);
+        self.fail(goal, resolved, error, &cancelled);
     }
 
     fn block(&mut self, cancelled: &[GoalId], by: &StorePath) {

@@ -69,7 +69,13 @@ pub fn enter<R>(
     let entered = stoppable(context, || builder::enter(&builder, drv, derivation, tell, attend))?;
     Ok(match entered {
         Ok(left) => Entered::Left(left),
-        Err(error) => Entered::NoSandbox(Failure { drv: drv.clone(), resolved: None, error }),
+        Err(error) => Entered::NoSandbox(Failure {
+            wanted_by: vec![drv.clone()],
+            drv: drv.clone(),
+            resolved: None,
+            error,
+            blocked: 0,
+        }),
     })
 }
 

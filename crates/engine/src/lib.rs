@@ -52,6 +52,7 @@ mod order;
 mod plan;
 mod read;
 mod ready;
+mod reasons;
 mod report;
 mod run;
 mod settle;

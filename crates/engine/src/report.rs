@@ -137,6 +137,10 @@ pub struct Failure {
     pub resolved: Option<StorePath>,
     /// What went wrong, with the last lines of the log.
     pub error: BuildFailure,
+    /// Why it was to be built: the derivations from one that was wanted to this one, each needed by the one before.
+    pub wanted_by: Vec<StorePath>,
+    /// How many builds are known that need it, and will not be tried.
+    pub blocked: usize,
 }
 
 impl Failure {

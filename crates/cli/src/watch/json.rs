@@ -21,6 +21,7 @@ use crate::explain;
 use crate::log_line;
 use crate::messages::{Messages, Verbosity};
 use crate::outcome;
+use crate::watch::phases::Phases;
 
 /// Where events go.
 pub(crate) enum Sink {
@@ -58,6 +59,7 @@ pub(crate) struct Json {
     sink: Sink,
     store_dir: StoreDir,
     started: HashMap<StorePath, Instant>,
+    phases: Phases,
     has_ended: bool,
 }
 
@@ -70,7 +72,13 @@ impl Json {
             .with("pid", std::process::id())
             .with("storeDir", store_dir.as_str());
         sink.write(&line);
-        Self { sink, store_dir: store_dir.clone(), started: HashMap::new(), has_ended: false }
+        Self {
+            sink,
+            store_dir: store_dir.clone(),
+            started: HashMap::new(),
+            phases: Phases::default(),
+            has_ended: false,
+        }
     }
 
     /// Returns whether there is no room for text on stderr.
@@ -80,6 +88,7 @@ impl Json {
 
     /// Tells of one event.
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
+        self.phases.on_event(event);
         if let Event::Started { drv } = event {
             self.started.insert((*drv).clone(), Instant::now());
         }
@@ -200,9 +209,12 @@ impl Json {
             .with_some("exitCode", outcome::exit_code(error))
             .with_some("signal", outcome::signal(error))
             .with_some("limit", outcome::limit(error))
+            .with_some("phase", self.phases.last(&failure.drv))
             .with("message", build_failure::in_short(error))
             .with("logTail", error.log_tail().to_vec())
             .with_some("keptBuildDir", kept)
+            .with("wantedBy", self.paths(failure.wanted_by.iter()))
+            .with("blocked", failure.blocked)
             .with_some("durationMs", self.took(&failure.drv))
     }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "opens the file that events go to")]
 
 mod json;
+mod phases;
 mod plain;
 
 use std::fs::File;
@@ -21,7 +22,6 @@ use crate::session::Session;
 
 pub(crate) use json::Json;
 use json::Sink;
-pub(crate) use plain::MOST_BLOCKED;
 use plain::Plain;
 
 /// Tells everybody who listens.
@@ -65,6 +65,9 @@ impl<'a> Watch<'a> {
 
     /// Tells what became of everything.
     pub(crate) fn ended(&mut self, report: &Report) {
+        if let Some(plain) = &mut self.plain {
+            plain.ended(report);
+        }
         if let Some(json) = &mut self.json {
             json.ended(report);
         }

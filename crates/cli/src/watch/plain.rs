@@ -6,20 +6,22 @@ use std::time::Instant;
 
 use builder::{Again, Explanation};
 use derivation::Link;
-use engine::{Blocked, Event, Failure, Plan};
+use engine::{Blocked, Event, Failure, Plan, Report};
 use local_store::{Location, Wait};
 use sandbox::{Detail, Exit};
 use store_path::StorePath;
 
-use crate::build_failure::{self, LogCommand};
+use crate::build_failure::{self, Circumstances, LogCommand};
 use crate::duration;
 use crate::explain;
 use crate::log_line;
 use crate::messages::Messages;
 use crate::on_fail::Shells;
+use crate::outcome;
+use crate::watch::phases::Phases;
 
-/// One failure may block thousands; so many are named.
-pub(crate) const MOST_BLOCKED: usize = 10;
+/// So many failures are told once more at the end.
+const MOST_FAILURES: usize = 20;
 
 /// Turns events into lines on stderr.
 pub(crate) struct Plain<'a> {
@@ -34,8 +36,9 @@ pub(crate) struct Plain<'a> {
     shells: Option<&'a Shells<'a>>,
     /// What observed builds lacked, until it is told how they ended.
     explained: HashMap<StorePath, Explanation>,
-    /// How many goals can never run.
-    blocked: usize,
+    phases: Phases,
+    /// Whether the last thing that was told is a failure, with all that goes with it.
+    failure_is_last: bool,
 }
 
 impl<'a> Plain<'a> {
@@ -54,7 +57,8 @@ impl<'a> Plain<'a> {
             started: HashMap::new(),
             shells: None,
             explained: HashMap::new(),
-            blocked: 0,
+            phases: Phases::default(),
+            failure_is_last: false,
         }
     }
 
@@ -65,6 +69,8 @@ impl<'a> Plain<'a> {
 
     /// Tells of one event.
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
+        self.phases.on_event(event);
+        self.failure_is_last &= matches!(event, Event::Blocked(_) | Event::Tick);
         match event {
             Event::Planned(plan) => self.planned(plan),
             Event::Found { file, drv, to_build, .. } => self.found(file, drv, to_build),
@@ -129,6 +135,8 @@ impl<'a> Plain<'a> {
     }
 
     fn failed(&mut self, failure: &Failure) {
+        self.failure_is_last = true;
+        let phase = self.phases.last(&failure.drv);
         let explained = self.explained(&failure.drv);
         if self.shells.is_some_and(|shells| shells.has_told(failure)) {
             // What it said has been seen; what has come of it has not.
@@ -139,8 +147,14 @@ impl<'a> Plain<'a> {
             });
             return;
         }
-        let style = self.messages.style();
-        let told = build_failure::describe(style, failure.built(), &failure.error, &self.log_command);
+        let circumstances = Circumstances {
+            phase: phase.as_deref(),
+            wanted_by: &failure.wanted_by,
+            blocked: failure.blocked,
+        };
+        let (style, log_command) = (self.messages.style(), &self.log_command);
+        let told =
+            build_failure::describe(style, failure.built(), &failure.error, &circumstances, log_command);
         self.messages.error(told + &explained);
         let directories = [&self.location.real_store, &self.location.state_dir];
         if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
@@ -155,12 +169,50 @@ impl<'a> Plain<'a> {
         explanation.map_or(String::new(), |explanation| explain::show(&explanation, &self.log_command))
     }
 
-    fn blocked(&mut self, blocked: &Blocked) {
-        self.blocked += 1;
-        if self.blocked <= MOST_BLOCKED {
-            let (drv, by) = (self.full(&blocked.drv), self.full(&blocked.by));
-            self.messages.note(format_args!("not building {drv}: it needs {by}, which failed"));
+    /// Whatever failed has told how many there are.
+    fn blocked(&self, blocked: &Blocked) {
+        let (drv, by) = (self.full(&blocked.drv), self.full(&blocked.by));
+        self.messages.detail(format_args!("not building {drv}: it needs {by}, which failed"));
+    }
+
+    /// Tells what became of everything.
+    pub(crate) fn ended(&self, report: &Report) {
+        if report.stopped {
+            return self.messages.error("interrupted; what was built before is kept");
         }
+        if report.failures.is_empty() {
+            return;
+        }
+        if report.failures.len() > 1 || !self.failure_is_last {
+            self.messages.error(self.all_failures(report));
+        }
+        let left = report.not_started.len();
+        if left > 0 {
+            self.messages.note(format_args!(
+                "{left} more were not started; `--keep-going` builds what does not need what failed"
+            ));
+        }
+    }
+
+    /// Their root causes once more: by now other things stand between them.
+    fn all_failures(&self, report: &Report) -> String {
+        let builds = if report.failures.len() == 1 { "build" } else { "builds" };
+        let mut text = format!("{} {builds} failed", report.failures.len());
+        match report.blocked.len() {
+            0 => {}
+            1 => text.push_str(", and 1 that needs what failed was not tried"),
+            count => text.push_str(&format!(", and {count} that need what failed were not tried")),
+        }
+        text.push(':');
+        for failure in report.failures.iter().take(MOST_FAILURES) {
+            let (drv, status) = (self.full(failure.built()), outcome::status(&failure.error));
+            text.push_str(&format!("\n  {drv}: {}", self.messages.style().failed(status)));
+        }
+        match report.failures.len().saturating_sub(MOST_FAILURES) {
+            0 => {}
+            more => text.push_str(&format!("\n  and {more} more")),
+        }
+        text
     }
 
     fn planned(&self, plan: &Plan) {

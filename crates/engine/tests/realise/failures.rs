@@ -20,6 +20,8 @@ pub(crate) fn keep_going_builds_what_does_not_need_it() {
     let (report, told) = world.realise(&[&top, &other]);
     let failed: Vec<_> = report.failures.iter().map(|failure| &failure.drv).collect();
     assert_eq!(failed, [&broken]);
+    assert_eq!(report.failures[0].wanted_by, [top.clone(), above.clone(), broken.clone()]);
+    assert_eq!(report.failures[0].blocked, 2);
     let blocked: Vec<_> = report.blocked.iter().map(|blocked| (&blocked.drv, &blocked.by)).collect();
     assert_eq!(blocked, [(&above, &broken), (&top, &broken)]);
     assert_eq!(report.built, [other]);
