@@ -50,7 +50,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("blocked", &["drvPath", "by"]),
     ("cancelled", &["drvPath", "durationMs"]),
     ("message", &["level", "text"]),
-    ("end", &["status", "built", "unchanged", "checked", "failed", "blocked", "notStarted", "error"]),
+    ("end", &["status", "built", "checked", "unchanged", "failed", "blocked", "notStarted", "error"]),
 ];
 
 /// One event. It is a type of [`TYPES`], and so are its fields.
