@@ -1,6 +1,6 @@
 //! What runs is told by files, which are there as long as it does.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::processes::{Running, children, within};
-use crate::scene::{Scene, shell_derivation};
+use crate::scene::{Run, Scene, is_root, shell_derivation};
 
 /// Returns the files that tell of running builds.
 fn files(scene: &Scene) -> Vec<PathBuf> {
@@ -61,4 +61,63 @@ fn what_a_killed_process_has_left_is_swept() {
     assert_eq!(files(&scene).len(), 1);
     scene.ok(&["verify"]);
     assert!(files(&scene).is_empty());
+}
+
+#[test]
+fn ps_shows_what_runs() {
+    let scene = Scene::new();
+    assert_eq!(scene.ok(&["ps"]), "");
+    assert!(scene.run(&["ps"]).stderr.contains("no build is running"));
+    let (mut running, told) = start(&scene);
+    let id = told["id"].as_str().unwrap();
+    let table = scene.ok(&["ps"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("ID "), "{table}");
+    assert!(lines[1].starts_with(id) && lines[1].contains(" gated "), "{table}");
+    assert!(lines[1].ends_with(&format!("in process {}", running.id())), "{table}");
+    let shown: Value = serde_json::from_str(&scene.ok(&["ps", "--json"])).unwrap();
+    assert_eq!((&shown[0]["id"], &shown[0]["state"]), (&told["id"], &"building".into()));
+    assert_eq!(shown[0]["drvPath"], format!("/nix/store/{}", told["drv"].as_str().unwrap()));
+    assert!(shown[0]["memoryBytes"].as_u64().unwrap() > 0, "{shown}");
+    assert!(shown[0]["processes"].as_u64().unwrap() >= 1, "{shown}");
+    fs::write(scene.path("gate"), "\n").unwrap();
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(scene.ok(&["ps", "--json"]), "[]");
+}
+
+#[test]
+fn ps_shows_others_what_they_may_see() {
+    if !is_root() {
+        // The other one would have to be somebody else.
+        return;
+    }
+    let scene = Scene::new();
+    let (mut running, told) = start(&scene);
+    let store = scene.command(&["ps"]);
+    let mut stranger = Command::new("setpriv");
+    stranger.args(["--reuid=61000", "--regid=61000", "--clear-groups"]).arg(store.get_program());
+    stranger.env_clear().env("HOME", "/");
+    let shown: Run = stranger.args(store.get_args()).current_dir("/").output().unwrap().into();
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    assert!(shown.stdout.contains(told["id"].as_str().unwrap()), "{}", shown.stdout);
+    fs::write(scene.path("gate"), "\n").unwrap();
+    assert_eq!(running.wait().code, Some(0));
+}
+
+#[test]
+fn a_watcher_sees_them_come_and_go() {
+    let scene = Scene::new();
+    let (mut running, told) = start(&scene);
+    let seen = |word: &str| {
+        within(Duration::from_secs(20), || fs::read_to_string(scene.path("seen")).unwrap().contains(word))
+    };
+    let to = File::create(scene.path("seen")).unwrap();
+    let mut watch = scene.command(&["ps", "--watch"]);
+    let mut watcher = watch.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
+    assert!(seen(told["id"].as_str().unwrap()));
+    fs::write(scene.path("gate"), "\n").unwrap();
+    running.wait();
+    assert!(seen("no build is running"));
+    Command::new("kill").args(["-INT", &watcher.id().to_string()]).status().unwrap();
+    assert_eq!(watcher.wait().unwrap().code(), Some(0));
 }

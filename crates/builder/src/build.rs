@@ -138,7 +138,8 @@ pub(crate) fn begin(
         return Ok(lock);
     }
     let file = locks.first().map(|lock| format!("{lock}.lock")).unwrap_or_default();
-    tell(Message::Waiting(Wait::Lock { file, holder: None }));
+    let holder = context.store.holder(&file);
+    tell(Message::Waiting(Wait::Lock { file, holder }));
     context.store.lock(&locks).map_err(failed)
 }
 

@@ -32,6 +32,7 @@ pub(crate) enum Command {
     Narinfo(crate::narinfo::Args),
     Query(crate::query::Args),
     Log(crate::log::Args),
+    Ps(crate::ps::Args),
     /// Shows, converts, compares, draws and checks derivations, and adds them to the store.
     #[command(subcommand, after_help = "Example:\n  store derivation show /nix/store/…-hello.drv")]
     Derivation(Derivation),

@@ -53,6 +53,7 @@ mod out_link;
 mod outcome;
 mod path_info;
 mod plan_json;
+mod ps;
 mod query;
 mod realisation_show;
 mod recipe;
@@ -69,6 +70,7 @@ mod store_argument;
 mod style;
 mod target;
 mod terminal;
+mod user_name;
 mod verify;
 mod verify_isolated;
 mod visit;
@@ -163,6 +165,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Narinfo(args) => narinfo::run(session, args),
         Command::Query(args) => query::run(session, args),
         Command::Log(args) => log::run(session, args),
+        Command::Ps(args) => ps::run(session, args),
         Command::Derivation(Derivation::Show(args)) => derivation_show::run(session, args),
         Command::Derivation(Derivation::Diff(args)) => derivation_diff::run(session, args),
         Command::Derivation(Derivation::Graph(args)) => derivation_graph::run(session, args),

@@ -25,8 +25,10 @@ use crate::open_file::remove_file;
 use crate::store::LocalStore;
 
 mod file;
+mod holder;
 mod owner;
 
+pub use holder::Holder;
 pub use owner::Owner;
 
 /// Names a build while it runs: letters that are easy to type, and hardly any word.
@@ -77,8 +79,8 @@ pub enum Wait {
     Lock {
         /// The name of the lock's file in the store directory.
         file: String,
-        /// The process that holds it, as far as that could be found out.
-        holder: Option<u32>,
+        /// Who holds it, as far as that could be found out.
+        holder: Option<Holder>,
     },
     /// Other builds have all users of builds.
     User,
@@ -261,7 +263,14 @@ mod tests {
         let (_scratch, store) = scratch_store();
         let mut build = announce(&store);
         assert_eq!(running_builds(store.location()).unwrap(), []);
-        let wait = Wait::Lock { file: "x.lock".to_owned(), holder: Some(1) };
+        let holder = Holder {
+            process: 1,
+            command: Some("init".to_owned()),
+            build: Some(BuildId::new()),
+            since_millis: Some(12),
+            log: Some(PathBuf::from("/other")),
+        };
+        let wait = Wait::Lock { file: "x.lock".to_owned(), holder: Some(holder) };
         let building = |phase: Option<&str>| Stage::Building { process: 7, phase: phase.map(str::to_owned) };
         for stage in
             [Stage::Waiting(wait), Stage::Waiting(Wait::User), building(None), building(Some("install"))]

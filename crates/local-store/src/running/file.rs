@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildId, Owner, RunningBuild, Stage, Wait};
+use super::{BuildId, Holder, Owner, RunningBuild, Stage, Wait};
 
 /// Changes when a reader of it would misunderstand the new form.
 const VERSION: u32 = 1;
@@ -36,10 +36,20 @@ struct OwnerOf {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HolderOf {
+    process: u32,
+    command: Option<String>,
+    build: Option<String>,
+    since_millis: Option<i64>,
+    log: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(tag = "state")]
 enum StageOf {
     #[serde(rename = "waiting for lock")]
-    Lock { file: String, holder: Option<u32> },
+    Lock { file: String, holder: Option<HolderOf> },
     #[serde(rename = "waiting for user")]
     User,
     #[serde(rename = "building")]
@@ -62,7 +72,9 @@ pub(super) fn print(build: &RunningBuild) -> Vec<u8> {
         since_millis: build.since_millis,
         log: build.log.as_ref().map(|path| path.to_string_lossy().into_owned()),
         stage: match build.stage.clone() {
-            Stage::Waiting(Wait::Lock { file, holder }) => StageOf::Lock { file, holder },
+            Stage::Waiting(Wait::Lock { file, holder }) => {
+                StageOf::Lock { file, holder: holder.map(HolderOf::from) }
+            }
             Stage::Waiting(Wait::User) => StageOf::User,
             Stage::Building { process, phase } => StageOf::Building { process, phase },
             Stage::Keeping => StageOf::Keeping,
@@ -86,10 +98,29 @@ pub(super) fn parse(bytes: &[u8]) -> Option<RunningBuild> {
         since_millis: file.since_millis,
         log: file.log.map(PathBuf::from),
         stage: match file.stage {
-            StageOf::Lock { file, holder } => Stage::Waiting(Wait::Lock { file, holder }),
+            StageOf::Lock { file, holder } => {
+                Stage::Waiting(Wait::Lock { file, holder: holder.map(Holder::from) })
+            }
             StageOf::User => Stage::Waiting(Wait::User),
             StageOf::Building { process, phase } => Stage::Building { process, phase },
             StageOf::Keeping => Stage::Keeping,
         },
     })
+}
+
+impl From<Holder> for HolderOf {
+    fn from(holder: Holder) -> Self {
+        let Holder { process, command, build, since_millis, log } = holder;
+        let (build, log) =
+            (build.map(|id| id.to_string()), log.map(|path| path.to_string_lossy().into_owned()));
+        Self { process, command, build, since_millis, log }
+    }
+}
+
+impl From<HolderOf> for Holder {
+    fn from(holder: HolderOf) -> Self {
+        let HolderOf { process, command, build, since_millis, log } = holder;
+        let (build, log) = (build.and_then(|id| BuildId::parse(&id)), log.map(PathBuf::from));
+        Self { process, command, build, since_millis, log }
+    }
 }
