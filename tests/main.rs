@@ -38,6 +38,7 @@ mod hostile;
 mod impure;
 mod inside;
 mod isolation;
+mod job_server;
 mod kills;
 mod limits;
 mod locks;

@@ -17,6 +17,7 @@ use crate::failure::BuildFailure;
 use crate::host::Host;
 use crate::inside::{Inside, OnFailure};
 use crate::isolation::{self, Isolation};
+use crate::job_server::{JobServer, Seat};
 use crate::log::{Keep, Log};
 use crate::observe::{self, Teller, Turn};
 use crate::outputs::{self, Finished};
@@ -153,7 +154,8 @@ pub(crate) fn prepare<'a>(
     if request.is_isolated {
         canary::prove(context, request.drv, tell)?;
     }
-    Ok(Work::new(context, request, inputs))
+    let job_server = JobServer::of(context, request.drv)?;
+    Ok(Work::new(context, request, inputs).with_job_server(job_server))
 }
 
 /// Runs the builder, twice if it is to be found out what it lacked; outputs in `valid` keep the paths they have.
@@ -285,6 +287,7 @@ impl<'a> Build<'a> {
             memory: Vec::new(),
             observation: observed.observation(),
         };
+        let seat = self.work.job_server.as_ref().map(JobServer::join);
         let running = match launcher.run_with(plan, attached) {
             Ok(running) => running.within(limits::allowance(settings)),
             Err(error) => {
@@ -309,8 +312,12 @@ impl<'a> Build<'a> {
             exit => Ok(exit.map_err(sandbox)?),
         };
         let measured = stopwatch.stop();
+        if let Ok(Exit { status: ExitStatus::Code(_), .. }) = exit {
+            seat.into_iter().for_each(Seat::ended_well);
+        }
         observed.explain(self.work, plan, tell)?;
-        let isolation = Isolation::of(given, &self.prepared.plan, shown.finish());
+        let isolation =
+            Isolation::of(given, &self.prepared.plan, shown.finish(), self.work.job_server.is_some());
         Ok(Ended { exit, log_tail: log.finish(), memory, isolation, measured })
     }
 

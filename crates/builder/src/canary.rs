@@ -204,6 +204,7 @@ fn plan(context: &Context<'_>, places: &Places<'_>, user: Option<Outside<'_>>) -
         user,
         ids: Ids::One,
         network: Network::Loopback,
+        job_server: None,
         program,
     })
 }

@@ -21,6 +21,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cores: usize,
     /// The caller's variables that a fixed-output or an impure build asks for.
     pub(crate) impure: Variables,
+    /// The fifo of the job server as the builder sees it, if there is one.
+    pub(crate) job_server: Option<&'a Path>,
 }
 
 /// The environment, and the files in the build directory that some of its variables name.
@@ -73,7 +75,7 @@ pub(crate) fn structured(
 
 fn defaults(surroundings: &Surroundings<'_>) -> Variables {
     let cores = surroundings.cores.to_string();
-    [
+    let mut variables: Variables = [
         ("PATH", "/path-not-set"),
         ("HOME", "/homeless-shelter"),
         ("NIX_STORE", surroundings.store_dir),
@@ -81,7 +83,12 @@ fn defaults(surroundings: &Surroundings<'_>) -> Variables {
     ]
     .into_iter()
     .map(|(name, value)| (name.into(), value.into()))
-    .collect()
+    .collect();
+    if let Some(fifo) = surroundings.job_server {
+        let value = [b"--jobserver-auth=fifo:", fifo.as_os_str().as_bytes()].concat();
+        variables.insert("MAKEFLAGS".into(), value);
+    }
+    variables
 }
 
 fn finish(variables: &mut Variables, derivation: &Derivation, surroundings: &Surroundings<'_>) {

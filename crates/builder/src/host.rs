@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use sandbox::{Access, BuildUsers, Closed, HostFile, Op, Subordinate, Unlimited, Uplink, UserChoice};
 use settings::{ChrootDir, FodNetwork, Isolation, SandboxShell, Settings};
 
+use crate::job_server::JobServer;
 use crate::limits;
 use crate::shown::HostFiles;
 
@@ -37,6 +38,8 @@ pub struct Host {
     pub(crate) cores: usize,
     /// What was found not to hold in sandboxes, once somebody has looked.
     pub(crate) broken: Mutex<Option<Vec<String>>>,
+    /// What builds share their processors by, once one of them wants it.
+    pub(crate) job_server: Mutex<Option<Arc<JobServer>>>,
 }
 
 /// Why the settings ask for something that the host cannot give.
@@ -125,7 +128,7 @@ impl Host {
             && settings.build_isolation == Isolation::Namespaces
             && settings.fod_network == FodNetwork::Private;
         let uplink = is_private.then(|| sandbox::find_uplink(settings.network_helper.as_deref()));
-        let broken = Mutex::default();
+        let (broken, job_server) = (Mutex::default(), Mutex::default());
         Ok(Self {
             binds,
             files,
@@ -138,6 +141,7 @@ impl Host {
             cores,
             unlimited,
             broken,
+            job_server,
         })
     }
 }

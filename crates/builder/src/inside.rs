@@ -12,6 +12,7 @@ use crate::build_dir;
 use crate::builtin;
 use crate::canary;
 use crate::failure::BuildFailure;
+use crate::job_server::JobServer;
 use crate::prepare::Prepared;
 use crate::request;
 use crate::stand_in::{self, Runs};
@@ -61,8 +62,11 @@ pub fn enter<R>(
     }
     let inputs = request::input_closure(&request, context.store)?;
     canary::prove(context, drv, tell)?;
-    let work = Work::new(context, &request, inputs);
+    let job_server = JobServer::of(context, drv)?;
+    let work = Work::new(context, &request, inputs).with_job_server(job_server);
     let prepared = Prepared::beside(&work, tell)?;
+    // Whoever looks around has a processor, too.
+    let _seat = work.job_server.as_ref().map(JobServer::join);
     Ok(attend(&Inside::new(&work, &prepared, Vec::new())))
 }
 

@@ -27,6 +27,9 @@ pub struct Isolation {
     /// What it was shown of the host.
     #[serde(default)]
     pub shown: Vec<Shown>,
+    /// Whether it shared a job server with the builds beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub job_server: bool,
 }
 
 /// What is known of the isolation in which a valid path was made.
@@ -51,11 +54,11 @@ pub enum Isolated {
 
 impl Isolation {
     /// What a build has that was started from `plan`.
-    pub(crate) fn of(given: Given, plan: &Plan, shown: Vec<Shown>) -> Self {
+    pub(crate) fn of(given: Given, plan: &Plan, shown: Vec<Shown>, job_server: bool) -> Self {
         let uid = given.outer.map_or_else(|| nix::unistd::geteuid().as_raw(), |(uid, _)| uid);
         let nested_user_namespaces =
             matches!(plan.filter, None | Some(Filter { nested_user_namespaces: true, .. }));
-        Self { given, uid, nested_user_namespaces, shown }
+        Self { given, uid, nested_user_namespaces, shown, job_server }
     }
 
     /// What is less than full isolation, a sentence each.
@@ -65,6 +68,9 @@ impl Isolation {
         let mut found = self.given.shortfalls();
         if self.nested_user_namespaces && self.given.filter.is_some() {
             found.push("it could make user namespaces of its own".to_owned());
+        }
+        if self.job_server {
+            found.push("it shared a job server with the builds beside it".to_owned());
         }
         for Shown { target, source, setting, file, sha256 } in &self.shown {
             if setting == DIRS || setting == HOST_DEPS {
@@ -155,6 +161,7 @@ mod tests {
             uid: 30001,
             nested_user_namespaces: false,
             shown: vec![shown("/bin/sh", SHELL, Some("00"))],
+            job_server: false,
         }
     }
 

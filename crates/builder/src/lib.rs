@@ -47,6 +47,7 @@ mod host;
 mod host_deps;
 mod inside;
 mod isolation;
+mod job_server;
 mod kept_log;
 mod limits;
 mod log;

@@ -10,6 +10,7 @@ use settings::Settings;
 use store_path::StorePath;
 
 use crate::host::Host;
+use crate::job_server::INSIDE;
 use crate::limits;
 
 /// The user that every builder is, as it sees itself.
@@ -48,6 +49,8 @@ pub(crate) struct View<'a> {
     pub(crate) ids: Ids,
     /// Whether the build shares the host's network.
     pub(crate) network: Network,
+    /// The fifo of the job server, if there is one.
+    pub(crate) job_server: Option<&'a Path>,
     /// What runs; its directory and path are those inside.
     pub(crate) program: Exec,
 }
@@ -82,6 +85,9 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
             .filter(|op| matches!(op, Op::Bind { target, .. } if !is_listed(&view, target)))
             .cloned(),
     );
+    // What is read and written there is in no file, so it is read-only as everything else of the host.
+    let job_server = view.job_server.map(|fifo| bind(fifo, Path::new(INSIDE), Access::ReadOnly));
+    ops.extend(job_server);
     // After the last entry: a user may bind something below it.
     ops.extend(root_ops(&view));
     ops.push(Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() });
@@ -314,6 +320,7 @@ mod tests {
             cores: 2,
             unlimited: Vec::new(),
             broken: std::sync::Mutex::default(),
+            job_server: std::sync::Mutex::default(),
         }
     }
 
@@ -355,6 +362,7 @@ mod tests {
             user,
             ids,
             network,
+            job_server: None,
             program,
         };
         isolated(view).to_string()

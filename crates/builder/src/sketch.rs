@@ -40,9 +40,10 @@ pub fn sketch(
     let absent: BTreeSet<StorePath> = inputs.difference(&valid).cloned().collect();
     let mut seen = store.closure(&valid).map_err(failed)?;
     seen.extend(absent.iter().cloned());
-    let work = Work::new(context, &request, seen);
     let scratch = store.location().real_store.join(format!("{drv}.chroot"));
     let top = settings.build_dir.clone().unwrap_or_else(|| store.location().builds()).join("nix-NEW");
+    let fifo = settings.build_job_server.then(|| top.with_file_name("nix-JOBS").join("jobs"));
+    let work = Work::new(context, &request, seen).with_fifo(fifo);
     // What it would be handed may be secret, and nobody runs it.
     let builtin =
         builtin::name(derivation).map(|name| Program::Function { name: name.to_owned(), input: Vec::new() });

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sandbox::{Exec, Ids, Network, Op, Plan, Program};
 use settings::{FodNetwork, Isolation};
@@ -11,6 +12,7 @@ use store_path::StorePath;
 use crate::build::Context;
 use crate::environment::{self, Environment, Surroundings};
 use crate::failure::BuildFailure;
+use crate::job_server::{self, JobServer};
 use crate::plan::{self, Outside, View};
 use crate::request::Request;
 use crate::rewrite::Rewrites;
@@ -28,6 +30,10 @@ pub(crate) struct Work<'a> {
     pub(crate) shares: bool,
     /// Whether what is made is only compared with what is there.
     pub(crate) is_again: bool,
+    /// Where on the host the fifo of the job server is, if there is one.
+    pub(crate) fifo: Option<PathBuf>,
+    /// Counts its tokens.
+    pub(crate) job_server: Option<Arc<JobServer>>,
 }
 
 /// Where on the host a builder's directories are.
@@ -62,9 +68,29 @@ impl<'a> Work<'a> {
             true => host_deps::binds(&request.options.impure_host_deps),
             false => Vec::new(),
         };
-        let mut work = Self { context, request, inputs, rewrites, host_deps, shares: false, is_again: false };
+        let mut work = Self {
+            context,
+            request,
+            inputs,
+            rewrites,
+            host_deps,
+            shares: false,
+            is_again: false,
+            fifo: None,
+            job_server: None,
+        };
         work.shares = work.may_share();
         work
+    }
+
+    /// The same, with a job server, if there is one.
+    pub(crate) fn with_job_server(self, server: Option<Arc<JobServer>>) -> Self {
+        Self { fifo: server.as_ref().map(|server| server.path().to_owned()), job_server: server, ..self }
+    }
+
+    /// The same, with a fifo that a job server would have.
+    pub(crate) fn with_fifo(self, fifo: Option<PathBuf>) -> Self {
+        Self { fifo, ..self }
     }
 
     pub(crate) fn is_isolated(&self) -> bool {
@@ -106,6 +132,7 @@ impl<'a> Work<'a> {
             user,
             ids: self.request.ids(),
             network: self.network(),
+            job_server: self.fifo.as_deref(),
             program,
         })
     }
@@ -219,6 +246,10 @@ impl<'a> Work<'a> {
             build_dir: inside,
             cores: host.cores,
             impure: impure.collect(),
+            job_server: self.fifo.as_deref().map(|fifo| match self.is_isolated() {
+                true => Path::new(job_server::INSIDE),
+                false => fifo,
+            }),
         }
     }
 

@@ -107,7 +107,7 @@ impl Table {
     }
 
     fn isolation(&mut self, isolation: &Isolation) {
-        let Isolation { given, uid, nested_user_namespaces, shown } = isolation;
+        let Isolation { given, uid, nested_user_namespaces, shown, job_server: _ } = isolation;
         self.row("scheme", scheme(given.scheme));
         let own: Vec<String> = given.namespaces.iter().map(ToString::to_string).collect();
         if !own.is_empty() {

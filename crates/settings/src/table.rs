@@ -42,6 +42,8 @@ pub struct Settings {
     pub cores: usize,
     /// `max-jobs`
     pub max_jobs: MaxJobs,
+    /// `build-job-server`
+    pub build_job_server: bool,
     /// `memory-for-builds`
     pub memory_for_builds: MemoryForBuilds,
     /// `keep-going`
@@ -134,6 +136,7 @@ impl Default for Settings {
             build_dir: None,
             cores: 0,
             max_jobs: MaxJobs::default(),
+            build_job_server: false,
             memory_for_builds: MemoryForBuilds::default(),
             keep_going: false,
             keep_failed: false,
@@ -345,6 +348,12 @@ const TABLE: &[Entry] = &[
         aliases: &["build-max-jobs"],
         help: "how many builds run at the same time",
         field: |settings| &mut settings.max_jobs,
+    },
+    Entry {
+        key: "build-job-server",
+        aliases: &[],
+        help: "let builds at the same time share the processors by a job server of `make` 4.4, which they see in MAKEFLAGS: less isolated",
+        field: |settings| &mut settings.build_job_server,
     },
     Entry {
         key: "memory-for-builds",
