@@ -11,7 +11,7 @@ fn failures(scene: &Scene, most: &str) -> Vec<Value> {
     serde_json::from_str::<Value>(&printed).unwrap().as_array().unwrap().clone()
 }
 
-fn script(scene: &Scene, name: &str, script: &str) -> String {
+pub(crate) fn script(scene: &Scene, name: &str, script: &str) -> String {
     scene.write(&format!("{name}.json"), shell_derivation(name, script))
 }
 
@@ -27,7 +27,7 @@ fn the_last_failures_are_told_with_their_reasons() {
     let empty = script(&scene, "empty", ":");
     scene.fails(100, &["build", "--no-link", &empty]);
     let told = failures(&scene, "--failed");
-    let kinds: Vec<_> = told.iter().map(|failure| failure["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> = told.iter().map(|failure| failure["status"].as_str().unwrap()).collect();
     assert_eq!(
         kinds,
         ["no-output", "timed-out", "failed"],
@@ -58,7 +58,7 @@ fn a_wrong_hash_is_a_failure_of_its_own_and_steers_no_terminal() {
     let said = scene.fails(102, &["build", "--no-link", &file]);
     assert!(said.contains("another hash"), "{said}");
     let told = failures(&scene, "--failed");
-    assert_eq!(told[0]["kind"], "hash-mismatch");
+    assert_eq!(told[0]["status"], "hash-mismatch");
     let lines = scene.ok(&["log", "--failed"]);
     assert!(lines.lines().count() > 2 && lines.contains("specified: "), "{lines}");
 }
@@ -73,7 +73,7 @@ fn a_store_without_builds_has_no_failures_and_makes_no_database() {
 }
 
 /// A script that takes so many tenths of a second, or as much more as the machine wants, and writes down from when to when.
-fn takes(tenths: u32) -> String {
+pub(crate) fn takes(tenths: u32) -> String {
     format!(
         "now() {{ read -r up idle < /proc/uptime; up=${{up%%.*}}${{up#*.}}; }}; now; start=$up; end=$((up + {})); \
          while [ $up -lt $end ]; do now; done; echo $start $up > $out",
@@ -82,7 +82,7 @@ fn takes(tenths: u32) -> String {
 }
 
 /// Returns the names of builds in the order in which they began, each with how many ran at that moment, itself among them.
-fn begun(said: &str) -> Vec<(String, usize)> {
+pub(crate) fn begun(said: &str) -> Vec<(String, usize)> {
     let name = |path: &str| path.split(' ').next().unwrap()["/nix/store/".len() + 33..].replace(".drv", "");
     let (mut begun, mut running) = (Vec::new(), 0);
     for line in said.lines() {
@@ -116,6 +116,14 @@ fn what_took_long_goes_first_the_next_time() {
         said.contains("3 derivations will be built (about ") && said.contains("earlier builds"),
         "{said}"
     );
+    let [long, new] = ["b-long-3", "new"].map(|name| script(&scene, name, "echo > $out"));
+    let said = scene.run(&["build", "--no-link", "--json", &long, &new]).stderr;
+    let planned = said.lines().find(|line| line.contains(r#""type":"planned""#)).unwrap();
+    let planned: Value = serde_json::from_str(planned).unwrap();
+    let expected = planned["expectedMs"].as_array().unwrap();
+    assert!(expected[0].as_u64().unwrap() >= 800 && expected[1].is_null(), "{planned}");
+    // Of the other it is taken for granted that it takes as long.
+    assert!(planned["estimateMs"].as_u64().unwrap() >= 1600, "{planned}");
     let file = script(&scene, "b-long-2", "echo > $out");
     let said = scene.run(&["build", "--dry-run", &file]).stderr;
     assert!(said.contains("1 derivation would be built (about "), "{said}");
@@ -149,7 +157,7 @@ fn builds_that_took_much_memory_take_turns() {
 }
 
 /// Returns from when to when a script of [`takes`] ran.
-fn times(scene: &Scene, path: &str) -> (u64, u64) {
+pub(crate) fn times(scene: &Scene, path: &str) -> (u64, u64) {
     let written = fs::read_to_string(scene.real(path)).unwrap();
     let (start, end) = written.trim().split_once(' ').unwrap();
     (start.parse().unwrap(), end.parse().unwrap())

@@ -39,6 +39,7 @@ mod impure;
 mod inside;
 mod isolation;
 mod job_server;
+mod jobs;
 mod kills;
 mod limits;
 mod locks;

@@ -52,7 +52,7 @@ impl BuildFailure {
         matches!(self, Self::Sandbox { source: sandbox::Error::LauncherGone, .. })
     }
 
-    /// What kind of failure it is, as a word for programs that never changes.
+    /// What kind of failure it is, as a word for programs that never changes (see `EVENTS.md` of cli).
     pub fn kind(&self) -> &'static str {
         match self.itself() {
             failure if failure.is_cancelled() => "cancelled",
@@ -65,13 +65,12 @@ impl BuildFailure {
             Self::NetworkLost { .. } => "network-lost",
             Self::Hash { .. } => "hash-mismatch",
             Self::NotDeterministic { .. } => "not-deterministic",
+            Self::Rejected { .. } => "rejected",
             Self::Writable { .. }
             | Self::NotFlat { .. }
             | Self::Unaddressable { .. }
             | Self::OutputCycle { .. }
-            | Self::FixedReference { .. }
-            | Self::Rejected { .. } => "rejected",
-            Self::Record { .. } | Self::Store { .. } => "not-kept",
+            | Self::FixedReference { .. } => "bad-output",
             Self::System { .. }
             | Self::Feature { .. }
             | Self::NoFilter { .. }
@@ -81,20 +80,9 @@ impl BuildFailure {
             | Self::Open { .. }
             | Self::UidRange { .. }
             | Self::KeepsGroups { .. }
-            | Self::ChrootNeedsRoot
-            | Self::NothingToCompare { .. }
             | Self::NotComparable { .. }
-            | Self::NothingToEnter { .. }
-            | Self::NoShell { .. }
-            | Self::NoCommand { .. } => "refused",
-            Self::Input { .. }
-            | Self::BuildDir { .. }
-            | Self::File { .. }
-            | Self::Sandbox { .. }
-            | Self::Broken { .. }
-            | Self::Unready { .. }
-            | Self::Prepare { .. }
-            | Self::Withheld { .. } => "not-started",
+            | Self::ChrootNeedsRoot => "impossible",
+            _ => "error",
         }
     }
 }

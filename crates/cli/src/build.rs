@@ -38,8 +38,12 @@ pub(crate) struct Args {
     /// What to build: a recipe; a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of
     /// which those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
     /// outputs; in `x.drv^out^dev`, the output `out` is a derivation itself, which is built to have its `dev`.
-    #[arg(required = true, value_name = "FILE|PATH")]
+    #[arg(required_unless_present = "first", value_name = "FILE|PATH")]
     targets: Vec<String>,
+
+    /// Builds this as well, and before all that is not named so, with everything that it needs; can be given several times.
+    #[arg(long, value_name = "FILE|PATH")]
+    first: Vec<String>,
 
     /// How many builds run at the same time, or `auto`.
     #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true)]
@@ -146,13 +150,17 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     }
     let store = session.open_store()?;
     let mut wanted = Vec::new();
+    for target in &args.first {
+        wanted.extend(target::wanted(session, &store, target)?);
+    }
+    let first = wanted.len();
     for target in &args.targets {
         wanted.extend(target::wanted(session, &store, target)?);
     }
     if args.dry_run {
         return dry_run(session, &store, &wanted);
     }
-    let report = realise(session, &store, &wanted, args, json)?;
+    let report = realise(session, &store, &wanted, first, args, json)?;
     if let Some(exit) = exit_of(&report) {
         build_results::print_failed(session, &store, &wanted, &report)?;
         return Ok(exit);
@@ -198,6 +206,7 @@ fn realise(
     session: &Session,
     store: &LocalStore,
     wanted: &[Wanted],
+    first: usize,
     args: &Args,
     json: Option<&mut Json>,
 ) -> Result<Report> {
@@ -222,6 +231,7 @@ fn realise(
         stop: Some(interrupt.descriptor()),
         on_failure: shells.map(|_| OnFailure(&attend)),
         tick: None,
+        first,
     };
     let watch = Watch::new(session.messages(), store.location(), log_command, args.print_build_logs);
     let mut watch = watch.after(shells).and(json);

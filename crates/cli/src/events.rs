@@ -14,7 +14,7 @@ pub(crate) const VERSION: u32 = 1;
 /// Every type of event, with the fields it may have besides `type` and `timeMs`.
 const TYPES: &[(&str, &[&str])] = &[
     ("begin", &["version", "program", "pid", "storeDir"]),
-    ("planned", &["toBuild"]),
+    ("planned", &["toBuild", "expectedMs", "estimateMs"]),
     ("found", &["output", "drvPath", "toBuild"]),
     ("resolved", &["drvPath", "resolvedPath"]),
     ("unchanged", &["drvPath", "resolvedPath"]),

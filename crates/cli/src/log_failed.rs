@@ -34,7 +34,7 @@ fn in_json(store: &LocalStore, failure: &FailedBuild) -> Value {
         "derivation": store.store_dir().print(&failure.drv),
         "started": failure.started_millis as f64 / 1000.0,
         "wallSeconds": failure.wall_time.as_secs_f64(),
-        "kind": failure.kind,
+        "status": failure.kind,
         "why": failure.why,
     })
 }

@@ -7,35 +7,7 @@ use crate::exit::BuildFailures;
 
 /// Returns the word for a failure, in events and in `--json`.
 pub(crate) fn status(failure: &BuildFailure) -> &'static str {
-    match failure.itself() {
-        BuildFailure::Builder { .. } => "failed",
-        BuildFailure::Overran { overrun: Overrun::Time, .. } => "timed-out",
-        BuildFailure::Overran { overrun: Overrun::Silence, .. } => "silent",
-        BuildFailure::Overran { overrun: Overrun::Output, .. } => "log-limit",
-        BuildFailure::OutOfMemory { .. } => "out-of-memory",
-        BuildFailure::NetworkLost { .. } => "network-lost",
-        BuildFailure::NoOutput { .. } => "no-output",
-        BuildFailure::Hash { .. } => "hash-mismatch",
-        BuildFailure::NotDeterministic { .. } => "not-deterministic",
-        BuildFailure::Rejected { .. } => "rejected",
-        BuildFailure::Writable { .. }
-        | BuildFailure::NotFlat { .. }
-        | BuildFailure::Unaddressable { .. }
-        | BuildFailure::OutputCycle { .. }
-        | BuildFailure::FixedReference { .. } => "bad-output",
-        BuildFailure::System { .. }
-        | BuildFailure::Feature { .. }
-        | BuildFailure::NoFilter { .. }
-        | BuildFailure::Builtin { .. }
-        | BuildFailure::Unsupported { .. }
-        | BuildFailure::Attribute { .. }
-        | BuildFailure::Open { .. }
-        | BuildFailure::UidRange { .. }
-        | BuildFailure::KeepsGroups { .. }
-        | BuildFailure::NotComparable { .. }
-        | BuildFailure::ChrootNeedsRoot => "impossible",
-        _ => "error",
-    }
+    failure.kind()
 }
 
 /// Returns what a failure adds to the exit code.

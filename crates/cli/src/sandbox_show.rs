@@ -58,6 +58,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         stop: None,
         on_failure: None,
         tick: None,
+        first: 0,
     };
     let known = &mut |drv: &StorePath| match found.derivations.get(drv) {
         Some(derivation) => Ok(derivation.clone()),

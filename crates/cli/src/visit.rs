@@ -38,6 +38,7 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
         stop,
         on_failure: None,
         tick: None,
+        first: 0,
     };
     let messages = session.messages();
     let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages };

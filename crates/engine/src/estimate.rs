@@ -7,7 +7,6 @@ use local_store::LocalStore;
 use scheduler::{Demand, Slot};
 use store_path::{Expected, StorePath};
 
-use crate::order::Task;
 use crate::plan::Plan;
 
 /// What is to be expected of the goals of a plan, as far as anything like them was built here.
@@ -38,6 +37,13 @@ impl Plan {
         self
     }
 
+    /// Returns the plan in which so many of what is wanted, and what they need, go before everything else.
+    pub(crate) fn with_first(mut self, count: usize) -> Self {
+        let tops = self.wanted.iter().take(count).filter_map(|wanted| self.top(wanted));
+        self.first = tops.filter_map(|top| self.goals.place(&top)).collect();
+        self
+    }
+
     /// Returns how long it will take at least, if builds go as they did before: as long as the longest chain of them, or as
     /// all of them shared out. None if nothing is known of any.
     ///
@@ -63,12 +69,11 @@ impl Plan {
     pub(crate) fn expect(&mut self, store: &LocalStore) {
         let known = self.expectations.list.len();
         let new = &self.goals.list[known..];
-        let build = |task: &Task| matches!(task, Task::Build(_));
-        let drvs: Vec<&StorePath> =
-            new.iter().filter(|goal| build(&goal.task)).map(|goal| goal.task.drv()).collect();
+        let drvs: Vec<&StorePath> = new.iter().filter_map(|goal| goal.task.builds()).collect();
         let found = store.expected(&drvs).unwrap_or_else(|_| vec![None; drvs.len()]);
         let mut found = found.into_iter();
-        let list = new.iter().map(|goal| build(&goal.task).then(|| found.next().flatten()).flatten());
+        let list =
+            new.iter().map(|goal| goal.task.builds().is_some().then(|| found.next().flatten()).flatten());
         self.expectations.list.extend(list);
         let times = || self.expectations.list.iter().flatten().map(|expected| expected.wall_time);
         let count = u32::try_from(times().count()).unwrap_or(u32::MAX);
@@ -77,12 +82,13 @@ impl Plan {
 
     /// Returns what the schedule has to know of a goal.
     pub(crate) fn demand(&self, place: usize) -> Demand {
+        let usual = Demand { priority: i32::from(self.first.contains(&place)), ..Demand::default() };
         let memory = self.expectations.list[place].map_or(0, |expected| expected.peak_memory_bytes);
         match self.expectations.usual {
-            Some(_) => Demand { millis: self.millis(place), memory, ..Demand::default() },
-            None if self.is_build(place) => Demand::default(),
             // Over as soon as it is handed out.
-            None => Demand { slot: Slot::None, millis: 0, ..Demand::default() },
+            _ if !self.is_build(place) => Demand { slot: Slot::None, millis: 0, ..usual },
+            Some(_) => Demand { millis: self.millis(place), memory, ..usual },
+            None => usual,
         }
     }
 
@@ -91,6 +97,6 @@ impl Plan {
     }
 
     fn is_build(&self, place: usize) -> bool {
-        matches!(self.goals.list[place].task, Task::Build(_))
+        self.goals.list[place].task.builds().is_some()
     }
 }

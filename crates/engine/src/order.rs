@@ -108,7 +108,7 @@ impl Task {
     }
 
     /// Returns the derivation that it runs a builder for, if it does.
-    pub(crate) fn builds(&self) -> Option<&StorePath> {
+    pub fn builds(&self) -> Option<&StorePath> {
         match self {
             Self::Build(drv) | Self::Check(drv) => Some(drv),
             Self::Find(_) => None,

@@ -1,6 +1,7 @@
 //! What has to be built, before anything is.
 
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
 use derivation::Link;
@@ -24,7 +25,9 @@ pub struct Plan {
     pub(crate) expectations: Expectations,
     /// How many builds run at the same time, if that is known.
     pub(crate) slots: Option<NonZeroUsize>,
-    wanted: Vec<Wanted>,
+    /// The goals that go before others, by place.
+    pub(crate) first: HashSet<usize>,
+    pub(crate) wanted: Vec<Wanted>,
     /// Whether what is wanted is there, and is built once more.
     is_check: bool,
 }
@@ -78,7 +81,7 @@ impl Plan {
     }
 
     /// Returns what makes that valid; nothing if it is. In a check, it is.
-    fn top(&self, wanted: &Wanted) -> Option<Task> {
+    pub(crate) fn top(&self, wanted: &Wanted) -> Option<Task> {
         if self.is_check {
             return self.checked(wanted).map(Task::Check);
         }

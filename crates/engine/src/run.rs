@@ -56,6 +56,8 @@ pub struct Context<'a> {
     pub on_failure: Option<OnFailure<'a>>,
     /// After so long without any other event the caller is told [`Event::Tick`]; with `None` never.
     pub tick: Option<Duration>,
+    /// So many of what is wanted, and what they need, go before all the rest.
+    pub first: usize,
 }
 
 /// Makes everything in `wanted` valid, and tells what happens.
@@ -86,7 +88,7 @@ fn carry_out(
     plan: Plan,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let plan = plan.in_slots(slots(context.settings));
+    let plan = plan.in_slots(slots(context.settings)).with_first(context.first);
     on_event(Event::Planned(&plan));
     // Looking at the host takes longer than finding that nothing is to be done.
     let Some(first) = plan.goals.list.first() else {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use builder::{Explanation, Finding};
 use data_encoding::BASE64;
-use engine::{Event, Failure, Report};
+use engine::{Event, Failure, Plan, Report};
 use local_store::Wait;
 use sandbox::{Detail, Exit};
 use serde_json::{Map, Value, json};
@@ -112,7 +112,9 @@ impl Json {
 
     fn line(&mut self, event: &Event<'_>) -> Option<Line> {
         Some(match event {
-            Event::Planned(plan) => Line::new("planned").with("toBuild", self.paths(plan.to_build())),
+            Event::Planned(plan) => {
+                expected(Line::new("planned").with("toBuild", self.paths(plan.to_build())), plan)
+            }
             Event::Found { file, drv, to_build, .. } => self
                 .about("found", drv)
                 .with("output", format!("{}/{file}", self.store_dir))
@@ -248,8 +250,18 @@ impl Json {
     }
 }
 
+/// Adds what past builds say, if any of them says something.
+fn expected(line: Line, plan: &Plan) -> Line {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let of_builds = plan.tasks().zip(plan.expected()).filter(|((task, _), _)| task.builds().is_some());
+    let each = of_builds.map(|(_, expected)| expected.map(|expected| millis(expected.wall_time)).into());
+    let estimate = plan.estimate().map(millis);
+    line.with_some("expectedMs", estimate.is_some().then(|| each.collect::<Vec<Value>>()))
+        .with_some("estimateMs", estimate)
+}
+
 fn with_usage(line: Line, usage: Option<&Exit>) -> Line {
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     line.with_some("userMs", usage.map(|usage| millis(usage.user_time)))
         .with_some("systemMs", usage.map(|usage| millis(usage.system_time)))
         .with_some("peakMemoryBytes", usage.map(|usage| usage.peak_memory_bytes))

@@ -81,6 +81,7 @@ impl World {
             stop: None,
             on_failure: None,
             tick: None,
+            first: 0,
         }
     }
 
