@@ -1,4 +1,4 @@
-//! Chores that cargo cannot express: `cargo xtask test | check | bless | bench | dist`.
+//! Chores that cargo cannot express: `cargo xtask test | check | bless | bench | simulate | dist`.
 //!
 //! Outside the floors: nothing depends on it, and it may read, write, run and print.
 
@@ -11,6 +11,7 @@ mod cargo;
 mod check;
 mod dist;
 mod readme;
+mod simulate;
 mod test;
 
 use std::env;
@@ -26,6 +27,7 @@ usage: cargo xtask CHORE
   bless                       accepts what the tests print now as what they expect
   bench [--rows NAME…] [--runs N]
                               times `store` beside Nix and beside the machine
+  simulate [--help]           runs the schedule against up to a million made-up goals
   dist                        one static binary; prints its path";
 
 fn main() -> ExitCode {
@@ -49,6 +51,8 @@ fn run(arguments: &[String]) -> Result<()> {
         ("dist", []) => dist::run(),
         ("bench", rest) => bench::run(rest),
         (bench::PART, rest) => bench::part(rest),
+        ("simulate", rest) => simulate::run(rest),
+        (simulate::PART, rest) => simulate::part(rest),
         _ => bail!("{USAGE}"),
     }
 }

@@ -1,7 +1,7 @@
 //! The goals that are ready, in the order in which they go.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use crate::goal::GoalId;
 
@@ -24,6 +24,8 @@ pub(crate) struct Turn {
 pub(crate) struct Queue {
     /// By the memory that they take. It is rounded, so there are few of these heaps, however many goals there are.
     by_memory: BTreeMap<u64, BinaryHeap<Turn>>,
+    /// The head of each heap, with the memory that it takes.
+    heads: BTreeSet<(Turn, u64)>,
 }
 
 /// Who is next.
@@ -31,29 +33,52 @@ pub(crate) struct Queue {
 pub(crate) struct Next {
     /// Whose turn it is.
     pub(crate) first: Turn,
-    /// The first one of those that fit.
+    /// The first one of those that fit, which is in the queue no more.
     pub(crate) fitting: Option<Turn>,
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, memory: u64, turn: Turn) {
-        self.by_memory.entry(memory).or_default().push(turn);
+        let heap = self.by_memory.entry(memory).or_default();
+        let head = heap.peek().copied();
+        heap.push(turn);
+        if head.is_none_or(|head| head < turn) {
+            if let Some(head) = head {
+                self.heads.remove(&(head, memory));
+            }
+            self.heads.insert((turn, memory));
+        }
     }
 
-    /// Returns who is next, and who is if nobody may take more memory than `room`.
+    /// Returns who is next, and takes out who is if nobody may take more memory than `room`.
     pub(crate) fn next(&mut self, room: u64, is_current: impl Fn(&Turn) -> bool) -> Option<Next> {
-        let (mut first, mut fitting) = (None, None);
-        self.by_memory.retain(|&memory, heap| {
-            while heap.peek().is_some_and(|turn| !is_current(turn)) {
-                heap.pop();
+        let mut first = None;
+        loop {
+            let mut heads = self.heads.iter().rev().copied();
+            let Some((turn, memory)) = heads.find(|(_, memory)| first.is_none() || *memory <= room) else {
+                return first.map(|first| Next { first, fitting: None });
+            };
+            if memory > room && is_current(&turn) {
+                first = Some(turn);
+                continue;
             }
-            let head = heap.peek().copied();
-            first = first.max(head);
-            if memory <= room {
-                fitting = fitting.max(head);
+            self.pop(memory);
+            if is_current(&turn) {
+                return Some(Next { first: first.unwrap_or(turn), fitting: Some(turn) });
             }
-            head.is_some()
-        });
-        first.map(|first| Next { first, fitting })
+        }
+    }
+
+    /// Takes out the head of a heap.
+    fn pop(&mut self, memory: u64) {
+        let Some(heap) = self.by_memory.get_mut(&memory) else { return };
+        if let Some(head) = heap.pop() {
+            self.heads.remove(&(head, memory));
+        }
+        if let Some(&next) = heap.peek() {
+            self.heads.insert((next, memory));
+        } else {
+            self.by_memory.remove(&memory);
+        }
     }
 }
