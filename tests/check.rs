@@ -154,3 +154,187 @@ fn exit_codes_are_those_of_nix() {
         assert_eq!(both("built"), Some(if name == "same" { 0 } else { 104 }));
     }
 }
+
+/// Builds, builds once more, and returns what is told of the difference.
+fn differs(scene: &Scene, name: &str, script: &str, options: &[&str]) -> String {
+    let drv = add(scene, name, script, "{}", &[]);
+    scene.ok(&[&["build", "--no-link", &drv], options].concat());
+    check(scene, 104, &[options, &[&drv]].concat())
+}
+
+#[test]
+fn what_differs_is_shown_and_classified() {
+    let scene = Scene::new();
+    let clock = scene.c_program(
+        "clock",
+        "#include <stdio.h>\n#include <time.h>\nint main(void) { struct timespec now; clock_gettime(CLOCK_REALTIME, &now);\
+         printf(\"%lld.%09ld\\n\", (long long)now.tv_sec, now.tv_nsec); }",
+    );
+    let dirs = format!("/dev /proc /clock={clock}");
+    let programs = ["--option", "build-chroot-dirs", &dirs];
+    let said = differs(&scene, "clock", "echo built at $(/clock) > $out", &programs);
+    assert!(said.contains("-clock: 1 difference: time (1)"), "{said}");
+    assert!(said.contains("\n  - itself differs from byte ") && said.contains("|built at "), "{said}");
+    let uuid =
+        "read id < /proc/sys/kernel/random/uuid; mkdir $out; echo id=$id > $out/file; echo x > $out/$id";
+    let said = differs(&scene, "uuid", uuid, &[]);
+    assert!(said.contains("-uuid: 3 differences: random identifier (3)"), "{said}");
+    assert!(
+        said.contains("\n  - `file` differs from byte 3 on (random identifier)")
+            && said.contains("` is new, a file"),
+        "{said}"
+    );
+    let order = "if test -e /flag; then echo a; echo b; else echo b; echo a; fi > $out";
+    let drv = add(&scene, "order", order, "{}", &[]);
+    build(&scene, &[&drv]);
+    let [option, flag] = flag(&scene);
+    let (key, value) = flag.split_once('=').unwrap();
+    let said = check(&scene, 104, &[&option, key, value, &drv]);
+    assert!(said.contains("-order: 1 difference: order (1)"), "{said}");
+    assert!(said.contains("`--keep-failed` keeps what came out"), "{said}");
+}
+
+#[test]
+fn names_of_files_do_not_steer_the_terminal() {
+    let scene = Scene::new();
+    let script = "read id < /proc/sys/kernel/random/uuid; e=$(printf '\\033'); mkdir $out; \
+                  echo $id > \"$out/${e}[2Jx\"; echo \"${e}[31m$id\" > $out/y";
+    let said = differs(&scene, "hostile", script, &[]);
+    assert!(!said.contains('\u{1b}') && said.contains(r"`\u{1b}[2Jx`"), "{said}");
+}
+
+#[test]
+fn programs_are_told_what_differs() {
+    let scene = Scene::new();
+    let drv = add(&scene, "uuid", "read id < /proc/sys/kernel/random/uuid; echo $id > $out", "{}", &[]);
+    let out = build(&scene, &[&drv]).remove(0);
+    let run = scene.run(&["build", "--no-link", "--check", "--json", &drv]);
+    assert_eq!(run.code, Some(104), "{}", run.stderr);
+    let results: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(results[0]["status"], "not-deterministic");
+    let output = &results[0]["divergence"]["outputs"]["out"];
+    assert_eq!((&output["path"], &output["causes"]["random"]), (&out.into(), &1.into()), "{results}");
+    let failed = run.stderr.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let failed = failed.into_iter().find(|event| event["type"] == "failed").unwrap();
+    assert_eq!(
+        (&failed["status"], &failed["divergence"]),
+        (&"not-deterministic".into(), &results[0]["divergence"])
+    );
+}
+
+#[test]
+fn what_came_out_is_kept_on_request() {
+    let scene = Scene::new();
+    let drv =
+        add(&scene, "uptime", "mkdir $out; read line < /proc/uptime; echo $line > $out/file", "{}", &[]);
+    let out = build(&scene, &[&drv]).remove(0);
+    let said = check(&scene, 104, &["--keep-failed", &drv]);
+    let kept = scene.real(&out).with_file_name(format!("{}.check", &out["/nix/store/".len()..]));
+    assert!(said.contains(&format!("what came out is kept in `{}`", kept.display())), "{said}");
+    let (valid, other) = (scene.real(&out).join("file"), kept.join("file"));
+    assert_ne!(fs::read(valid).unwrap(), fs::read(&other).unwrap());
+    // The next one takes its place.
+    let before = fs::read(&other).unwrap();
+    check(&scene, 104, &["-K", &drv]);
+    assert_ne!(fs::read(&other).unwrap(), before);
+}
+
+#[test]
+fn what_differs_between_rounds_is_not_kept() {
+    let scene = Scene::new();
+    let same = add(&scene, "same", "echo text > $out", "{}", &[]);
+    let run = scene.run(&["build", "--no-link", "--rounds", "3", &same]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains(" once more (3 of 3)"), "{}", run.stderr);
+    let floating = add(&scene, "floating", "echo $out > $out", FLOATING, &[]);
+    scene.ok(&["build", "--no-link", "--rounds", "2", &floating]);
+    for (name, output) in [("uptime", "{}"), ("other", FLOATING)] {
+        let drv = add(&scene, name, UPTIME, output, &[]);
+        let said = scene.fails(104, &["build", "--no-link", "--rounds", "2", "--keep-failed", &drv]);
+        assert!(said.contains("is not deterministic") && said.contains("the first is kept in"), "{said}");
+        assert!(check(&scene, 1, &[&drv]).contains("is not valid"), "nothing was registered");
+        // As a warning, the first one is kept.
+        let run = scene.run(&[
+            "build",
+            "--no-link",
+            "--rounds",
+            "2",
+            "--option",
+            "enforce-determinism",
+            "false",
+            &drv,
+        ]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("store: warning: ") && run.stderr.contains("is not deterministic"),
+            "{}",
+            run.stderr
+        );
+    }
+    scene.ok(&["verify", "--contents"]);
+    scene.fails(2, &["build", "--rounds", "0", &same]);
+    scene.fails(2, &["build", "--vary", &same]);
+}
+
+#[test]
+fn what_ought_not_to_matter_is_changed_on_purpose() {
+    let scene = Scene::new();
+    let release = scene.c_program(
+        "release",
+        "#include <stdio.h>\n#include <sys/utsname.h>\nint main(void) { struct utsname name; uname(&name); puts(name.release); }",
+    );
+    let dirs = format!("/dev /proc /release={release}");
+    let programs = ["--option", "build-chroot-dirs", &dirs];
+    for (variation, cause, script) in [
+        ("hostname", "host name", "read name < /proc/sys/kernel/hostname; echo by root@$name > $out"),
+        ("cores", "number of cores", "echo $NIX_BUILD_CORES > $out"),
+        ("uid", "user", "read uid rest < /proc/self/uid_map; echo uid $uid > $out"),
+        ("build-path", "build path", "echo made in $PWD/x > $out"),
+        ("locale", "locale", "echo $LANG > $out"),
+        ("kernel", "kernel", "echo $(/release) > $out"),
+    ] {
+        let drv = add(&scene, variation, script, "{}", &[]);
+        let build = |code: i32, options: &[&str]| {
+            let run = scene.run(&[&["build", "--no-link"], &programs[..], options, &[&drv]].concat());
+            assert_eq!(run.code, Some(code), "{variation}: {}", run.stderr);
+            run.stderr
+        };
+        build(0, &[]);
+        build(0, &["--check"]);
+        let said = build(104, &["--check", &format!("--vary={variation}")]);
+        assert!(said.contains(&format!(": 1 difference: {cause} (1)")), "{said}");
+        assert!(said.contains("makes the difference"), "{said}");
+        // Of all, the guilty one is found.
+        let said = build(104, &["--check", "--vary"]);
+        let names = [
+            ("hostname", "another host name"),
+            ("cores", "another number of cores"),
+            ("uid", "another user"),
+            ("build-path", "another build directory"),
+            ("locale", "another locale and time zone"),
+            ("kernel", "another version of the kernel"),
+        ];
+        let name = names.iter().find(|(word, _)| *word == variation).unwrap().1;
+        assert!(said.contains(&format!("it is {name} that makes the difference")), "{said}");
+        assert!(said.contains("not varied: time: "), "{said}");
+    }
+}
+
+#[test]
+fn what_differs_anyway_is_not_blamed_on_a_change() {
+    let scene = Scene::new();
+    let drv = add(&scene, "uptime", UPTIME, "{}", &[]);
+    build(&scene, &[&drv]);
+    assert!(check(&scene, 104, &["--vary=hostname", &drv]).contains("it differs without any change, too"));
+    let script = "read name < /proc/sys/kernel/hostname; if test $name$NIX_BUILD_CORES = elsewhere1; then echo other; \
+                  else echo same; fi > $out";
+    let drv = add(&scene, "together", script, "{}", &[]);
+    let options = ["--cores", "2", &drv];
+    scene.ok(&[&["build", "--no-link"], &options[..]].concat());
+    let said = check(&scene, 104, &[&["--vary=hostname,cores"], &options[..]].concat());
+    assert!(said.contains("none of the changes makes a difference by itself"), "{said}");
+    // What does not depend on any of it passes.
+    let drv = add(&scene, "same", "echo text > $out", "{}", &[]);
+    build(&scene, &[&drv]);
+    scene.ok(&["build", "--no-link", "--check", "--vary", &drv]);
+}

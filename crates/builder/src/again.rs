@@ -1,36 +1,59 @@
 //! Building once more, to compare what comes out with what is there.
+//!
+//! ```text
+//! check      what is valid ─────────────────────┐
+//!                                                compare ─► nothing, or a Divergence
+//! repeated   what the first round left behind ──┘   ▲            │ kept, shown to the diff-hook
+//!                                                   │            │ and, if things were changed on purpose:
+//!            each other build, in a sandbox of its own ◄─────────┘ which of them matter, one by one
+//! ```
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use derivation::OutputName;
 use local_store::{BuildId, LocalStore};
-use store_path::{Hash, StorePath};
+use settings::{Variation, Variations};
+use store_path::{Digest, Hash, StorePath};
 
 use crate::build::{Built, Context, Message, Order, attempt, begin, prepare};
-use crate::divergence::{Diverged, Divergence};
+use crate::compare;
+use crate::divergence::{Blame, Diverged, Divergence};
 use crate::failure::BuildFailure;
 use crate::observe::Teller;
-use crate::outputs::{Finished, Kept};
+use crate::outputs::{self, Finished, Kept};
 use crate::request::{self, Kind, Request};
+use crate::vary::{self, NotVaried};
 use crate::work::Work;
 use crate::{announce, history};
 
-/// A build that is run to be compared, not to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A build that is run to be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Again {
     /// Which one it is, from 1 on.
     pub number: usize,
-    /// How many there are at most.
+    /// How many there are at most; 0 where one is run to find out what makes a difference.
     pub of: usize,
+    /// What is changed on purpose.
+    pub varied: Vec<Variation>,
+    /// What was to be changed, and cannot be.
+    pub not_varied: Vec<NotVaried>,
 }
 
 /// What others are compared with.
-struct Reference(BTreeMap<OutputName, Known>);
+struct Reference {
+    outputs: BTreeMap<OutputName, Known>,
+    /// Whether it is in the store.
+    is_valid: bool,
+}
 
 /// One output of it.
 struct Known {
     path: StorePath,
     nar_hash: Hash,
+    tree: PathBuf,
+    /// When it was made, in seconds since 1970.
+    time: i64,
 }
 
 /// Builds a derivation whose inputs are valid though its outputs are there, and compares. What is there is not touched,
@@ -54,13 +77,53 @@ pub fn check(
         let reference = Reference::valid(context.store, &request, &valid)?;
         let exit = history::remembering(context.store, order.drv, tell, |tell| {
             let mut work = prepare(context, &request, tell)?;
-            work.is_again = true;
-            let finished = run(&work, Again { number: 1, of: 1 }, id, tell)?;
-            compare(&work, &reference, &finished)?;
-            Ok(finished.exit)
+            let mut last = None;
+            let of = context.settings.repeat + 1;
+            for number in 1..=of {
+                last = Some(compared(&mut work, &reference, (number, of), id, tell)?.exit);
+            }
+            Ok(last)
         })?;
-        Built::new(context, &request, valid, Some(exit))
+        Built::new(context, &request, valid, exit)
     })
+}
+
+/// How often a derivation is built for each time that it is wanted. What is promised, or meant to differ, is built once.
+pub(crate) fn rounds(work: &Work<'_>) -> usize {
+    match work.request.derivation.is_fixed() || work.request.kind == Kind::Impure {
+        true => 1,
+        false => work.context.settings.repeat + 1,
+    }
+}
+
+/// Builds so many times, and returns what came out first.
+///
+/// # Errors
+/// [`BuildFailure::NotDeterministic`] if something else came out later, unless that is to be a warning.
+pub(crate) fn repeated(
+    work: &mut Work<'_>,
+    valid: &BTreeMap<OutputName, StorePath>,
+    id: &BuildId,
+    tell: &mut Teller<'_>,
+) -> Result<Finished, BuildFailure> {
+    refuse_open(work.request)?;
+    let mut first = attempt(work, valid, id, &mut |message| pass_on(message, tell))?;
+    // Others are to have it meanwhile, the next round among them.
+    first.prepared.user = None;
+    let reference = Reference::of(&first, valid);
+    let of = rounds(work);
+    for number in 2..=of {
+        match compared(work, &reference, (number, of), id, tell) {
+            Ok(_) => {}
+            Err(failure @ BuildFailure::NotDeterministic { .. })
+                if !work.context.settings.enforce_determinism =>
+            {
+                tell(Message::Warning(request::chain(&failure)));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(first)
 }
 
 /// What is made without isolation is made where what is valid lies.
@@ -71,16 +134,82 @@ fn refuse_open(request: &Request<'_>) -> Result<(), BuildFailure> {
     }
 }
 
-/// Runs the builder in a sandbox of its own. The slot of the build is needed until all is compared.
-fn run(work: &Work<'_>, again: Again, id: &BuildId, tell: &mut Teller<'_>) -> Result<Finished, BuildFailure> {
-    if again.of > 1 {
+/// Builds once more, and returns what came out if it is the same.
+fn compared(
+    work: &mut Work<'_>,
+    reference: &Reference,
+    (number, of): (usize, usize),
+    id: &BuildId,
+    tell: &mut Teller<'_>,
+) -> Result<Finished, BuildFailure> {
+    let (varied, not_varied) = vary::possible(work, &work.context.settings.vary);
+    let again = Again { number, of, varied: varied.iter().collect(), not_varied };
+    if of > 1 || !work.context.settings.vary.is_empty() {
         tell(Message::Again(again));
     }
-    let mut tell = |message: Message<'_>| match message {
-        Message::Ran => {}
-        message => tell(message),
+    let finished = run(work, varied.clone(), id, tell)?;
+    if reference.agrees(work.request.kind, &finished) {
+        return Ok(finished);
+    }
+    work.varied = varied.clone();
+    let mut divergence = divergence(work, reference, &finished)?;
+    work.varied = Variations::default();
+    drop(finished);
+    divergence.blame = blame(work, reference, &varied, id, tell)?;
+    let (drv, divergence) = (work.request.drv.clone(), Box::new(divergence));
+    Err(BuildFailure::NotDeterministic { drv, divergence })
+}
+
+/// Runs the builder in a sandbox of its own, with something changed.
+fn run(
+    work: &mut Work<'_>,
+    varied: Variations,
+    id: &BuildId,
+    tell: &mut Teller<'_>,
+) -> Result<Finished, BuildFailure> {
+    (work.is_again, work.varied) = (true, varied);
+    let finished = attempt(work, &BTreeMap::new(), id, &mut |message| pass_on(message, tell));
+    (work.is_again, work.varied) = (false, Variations::default());
+    finished
+}
+
+/// The slot of the build is needed until all is compared.
+fn pass_on(message: Message<'_>, tell: &mut Teller<'_>) {
+    if !matches!(message, Message::Ran) {
+        tell(message);
+    }
+}
+
+/// Finds out which of the changes make a difference, by making one at a time.
+fn blame(
+    work: &mut Work<'_>,
+    reference: &Reference,
+    varied: &Variations,
+    id: &BuildId,
+    tell: &mut Teller<'_>,
+) -> Result<Option<Blame>, BuildFailure> {
+    if varied.is_empty() {
+        return Ok(None);
+    }
+    let mut differs = |varied: Variations, tell: &mut Teller<'_>| {
+        tell(Message::Again(Again { varied: varied.iter().collect(), ..Again::default() }));
+        let finished = run(work, varied, id, tell)?;
+        Ok(!reference.agrees(work.request.kind, &finished))
     };
-    attempt(work, &BTreeMap::new(), id, &mut tell)
+    if differs(Variations::default(), tell)? {
+        return Ok(Some(Blame::Itself));
+    }
+    let mut these: Vec<Variation> = varied.iter().collect();
+    if these.len() > 1 {
+        let mut guilty = Vec::new();
+        for variation in these {
+            if differs(Variations::only(variation), tell)? {
+                guilty.push(variation);
+            }
+        }
+        these = guilty;
+    }
+    Ok(Some(if these.is_empty() { Blame::Together } else { Blame::These(these) }))
 }
 
 impl Reference {
@@ -97,10 +226,25 @@ impl Reference {
             .path_infos(&valid.values().cloned().collect())
             .map_err(|source| request.not_prepared(source))?;
         let known = valid.iter().filter_map(|(name, path)| {
-            let nar_hash = infos.get(path)?.nar_hash;
-            Some((name.clone(), Known { path: path.clone(), nar_hash }))
+            let info = infos.get(path)?;
+            let (tree, time) = (store.real_path(path), info.registration_time);
+            Some((name.clone(), Known { path: path.clone(), nar_hash: info.nar_hash, tree, time }))
         });
-        Ok(Self(known.collect()))
+        Ok(Self { outputs: known.collect(), is_valid: true })
+    }
+
+    /// What has been made and is not registered.
+    fn of(first: &Finished, valid: &BTreeMap<OutputName, StorePath>) -> Self {
+        let new = first.outputs.iter().filter(|(name, _)| !valid.contains_key(*name));
+        let known = new.map(|(name, Kept { info, tree })| {
+            let (path, nar_hash, time) = (info.path.clone(), info.nar_hash, info.registration_time);
+            (name.clone(), Known { path, nar_hash, tree: tree.clone(), time })
+        });
+        Self { outputs: known.collect(), is_valid: false }
+    }
+
+    fn agrees(&self, kind: Kind, finished: &Finished) -> bool {
+        self.outputs.iter().all(|(name, known)| known.agrees(kind, &finished.outputs[name]))
     }
 }
 
@@ -114,18 +258,62 @@ impl Known {
     }
 }
 
-/// Holds what has been made against the reference.
-fn compare(work: &Work<'_>, reference: &Reference, finished: &Finished) -> Result<(), BuildFailure> {
-    let request = work.request;
-    let mut diverged = Vec::new();
-    for (name, known) in &reference.0 {
-        if !known.agrees(request.kind, &finished.outputs[name]) {
-            diverged.push(Diverged { output: name.clone(), path: known.path.clone() });
+/// Looks at what differs, and keeps it if somebody wants to look at it, too.
+fn divergence(
+    work: &Work<'_>,
+    reference: &Reference,
+    finished: &Finished,
+) -> Result<Divergence, BuildFailure> {
+    let mut outputs = Vec::new();
+    for (name, known) in &reference.outputs {
+        let made = &finished.outputs[name];
+        if !known.agrees(work.request.kind, made) {
+            outputs.push(diverged(work, reference, finished, (name, known, made))?);
         }
     }
-    if diverged.is_empty() {
-        return Ok(());
+    Ok(Divergence { outputs, blame: None })
+}
+
+fn diverged(
+    work: &Work<'_>,
+    reference: &Reference,
+    finished: &Finished,
+    (name, known, made): (&OutputName, &Known, &Kept),
+) -> Result<Diverged, BuildFailure> {
+    let store = work.context.store;
+    let tree = with_paths_of(reference, finished, made);
+    let clues = vary::clues(work, [known.time, outputs::now()]);
+    let comparison = compare::compare(&known.tree, &tree, &clues)?;
+    let keep = |tree: &PathBuf, suffix: &str| {
+        let kept = store.keep_beside(tree, &known.path, suffix);
+        kept.map(Some).map_err(|source| BuildFailure::Store { drv: work.request.drv.clone(), source })
+    };
+    let (mut kept_first, mut kept) = (None, None);
+    if work.context.settings.keeps_failed() {
+        kept = keep(&tree, ".check")?;
+        // Nobody else keeps what it was compared with, unless that becomes valid.
+        if !reference.is_valid && work.context.settings.enforce_determinism {
+            kept_first = keep(&known.tree, ".check-first")?;
+        }
     }
-    let divergence = Box::new(Divergence { outputs: diverged });
-    Err(BuildFailure::NotDeterministic { drv: request.drv.clone(), divergence })
+    Ok(Diverged { output: name.clone(), path: known.path.clone(), comparison, kept_first, kept })
+}
+
+/// Returns what has been made with the paths in it that the reference has, where those follow from what is in them: they
+/// differ in any case, wherever they stand.
+fn with_paths_of(reference: &Reference, finished: &Finished, made: &Kept) -> PathBuf {
+    let path_of = |(name, known): (&OutputName, &Known)| -> (Digest, Digest) {
+        (*finished.outputs[name].info.path.digest(), *known.path.digest())
+    };
+    let rewrites: Vec<(Digest, Digest)> =
+        reference.outputs.iter().map(path_of).filter(|(from, to)| from != to).collect();
+    if rewrites.is_empty() {
+        return made.tree.clone();
+    }
+    let target = finished.prepared.made().aside.join(format!("{}.compared", made.info.path));
+    match local_store::rewrite_tree(&made.tree, &target, &rewrites) {
+        Ok(_) => target,
+        // Rewritten names may have to be in another order. They are shown as they are then.
+        Err(_) => made.tree.clone(),
+    }
 }

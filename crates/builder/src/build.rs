@@ -11,7 +11,7 @@ use sandbox::{Attached, Exit, ExitStatus, Launcher, Notice, Streams};
 use settings::Settings;
 use store_path::{BuildRecord, PathInfo, StorePath};
 
-use crate::again::Again;
+use crate::again::{self, Again};
 use crate::explain::Explanation;
 use crate::failure::BuildFailure;
 use crate::host::Host;
@@ -116,8 +116,11 @@ pub fn build(
         // Not after hours of building.
         context.store.check_records().map_err(failed)?;
         let (exit, made) = history::remembering(context.store, order.drv, tell, |tell| {
-            let work = prepare(context, &request, tell)?;
-            let finished = attempt(&work, &valid, id, tell)?;
+            let mut work = prepare(context, &request, tell)?;
+            let finished = match again::rounds(&work) {
+                1 => attempt(&work, &valid, id, tell)?,
+                _ => again::repeated(&mut work, &valid, id, tell)?,
+            };
             Ok((finished.exit, finished.keep(&work)?))
         })?;
         Built::new(context, &request, made, Some(exit))

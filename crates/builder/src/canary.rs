@@ -188,9 +188,12 @@ fn plan(context: &Context<'_>, places: &Places<'_>, user: Option<Outside<'_>>) -
         env: Vec::new(),
         directory: settings.sandbox_build_dir.clone(),
         personality_32: false,
+        old_kernel: false,
     };
     plan::isolated(View {
         settings,
+        varied: &settings::Variations::default(),
+        inside: settings.sandbox_build_dir.clone(),
         store_dir: store.store_dir().as_str(),
         real_store: places.store,
         inputs: &BTreeSet::from([input_path()]),

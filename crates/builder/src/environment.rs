@@ -19,6 +19,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) build_dir: &'a Path,
     /// How many processors the builder may use.
     pub(crate) cores: usize,
+    /// Variables of language and time zone, for builds that are to see others than builds usually do.
+    pub(crate) locale: &'a [(&'a str, &'a str)],
     /// The caller's variables that a fixed-output or an impure build asks for.
     pub(crate) impure: Variables,
     /// The fifo of the job server as the builder sees it, if there is one.
@@ -82,6 +84,7 @@ fn defaults(surroundings: &Surroundings<'_>) -> Variables {
         ("NIX_BUILD_CORES", cores.as_str()),
     ]
     .into_iter()
+    .chain(surroundings.locale.iter().copied())
     .map(|(name, value)| (name.into(), value.into()))
     .collect();
     if let Some(fifo) = surroundings.job_server {

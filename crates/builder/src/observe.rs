@@ -50,7 +50,7 @@ impl Observed {
     pub(crate) fn new(work: &Work<'_>, turn: Turn) -> Result<Self, sandbox::Error> {
         let settings = work.context.settings;
         let is_wanted = settings.explain == Explain::Always || turn == Turn::Second;
-        let scope = || explain::scope(work.context.store.store_dir(), &settings.sandbox_build_dir);
+        let scope = || explain::scope(work.context.store.store_dir(), &work.inside());
         (is_wanted && work.is_isolated()).then(|| Observation::new(scope())).transpose().map(Self)
     }
 

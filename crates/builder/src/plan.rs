@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use sandbox::{
     Access, Exec, Filter, Identity, Ids, Isolation, Network, Op, Plan, Program, Resource, Subordinate, Uplink,
 };
-use settings::Settings;
+use settings::{Settings, Variation, Variations};
 use store_path::StorePath;
 
 use crate::host::Host;
 use crate::job_server::INSIDE;
-use crate::limits;
+use crate::{limits, vary};
 
 /// The user that every builder is, as it sees itself.
 const UID: u32 = 1000;
@@ -24,6 +24,10 @@ const DEVICES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
 /// What a build may see, and where that is on the host.
 pub(crate) struct View<'a> {
     pub(crate) settings: &'a Settings,
+    /// What is to be different from other builds.
+    pub(crate) varied: &'a Variations,
+    /// Where the build directory is seen.
+    pub(crate) inside: PathBuf,
     /// The logical store directory.
     pub(crate) store_dir: &'a str,
     /// The directory that holds the store's files.
@@ -90,7 +94,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
     ops.extend(job_server);
     // After the last entry: a user may bind something below it.
     ops.extend(root_ops(&view));
-    ops.push(Op::HostName { host: "localhost".to_owned(), domain: "(none)".to_owned() });
+    ops.push(Op::HostName { host: host_name(view.varied).to_owned(), domain: "(none)".to_owned() });
     if view.network != Network::Host {
         ops.push(Op::Loopback);
     }
@@ -138,11 +142,20 @@ pub(crate) fn running(plan: Plan, builtin: Option<Program>) -> Plan {
     Plan { program, ..plan }
 }
 
+/// The host name that the builder sees.
+pub(crate) fn host_name(varied: &Variations) -> &'static str {
+    if varied.has(Variation::HostName) { vary::HOST_NAME } else { "localhost" }
+}
+
+/// The user and the group that the builder is in its sandbox.
+pub(crate) const IDS: (u32, u32) = (UID, GID);
+
 /// Without a user namespace, the builder sees the ids that it has on the host.
 fn identity(view: &View<'_>) -> Identity {
     let outer = view.user.map(|user| user.ids);
     let (uid, gid) = match (view.settings.build_isolation, outer) {
         (settings::Isolation::Chroot, Some(ids)) => ids,
+        _ if view.varied.has(Variation::Uid) => vary::IDS,
         _ => (UID, GID),
     };
     let groups = view.user.map(|user| user.groups.to_vec()).unwrap_or_default();
@@ -185,7 +198,7 @@ fn root_ops(view: &View<'_>) -> Vec<Op> {
 
 /// Where the build works; its directory comes after `/tmp`, below which it may be.
 fn work_ops(view: &View<'_>) -> [Op; 2] {
-    let (tmp, target) = (PathBuf::from("/tmp"), view.settings.sandbox_build_dir.clone());
+    let (tmp, target) = (PathBuf::from("/tmp"), view.inside.clone());
     match view.settings.max_build_dir_size {
         0 => [bind(view.tmp, &tmp, Access::ReadWrite), bind(view.build_dir, &target, Access::ReadWrite)],
         size => [
@@ -236,7 +249,7 @@ fn device_ops(settings: &Settings) -> Vec<Op> {
 }
 
 fn etc_ops(view: &View<'_>, Identity { uid, gid, .. }: &Identity) -> Vec<Op> {
-    let home = view.settings.sandbox_build_dir.display();
+    let home = view.inside.display();
     let passwd = format!(
         "root:x:0:0:Nix build user:{home}:/noshell\n\
          nixbld:x:{uid}:{gid}:Nix build user:{home}:/noshell\n\
@@ -257,7 +270,12 @@ fn etc_ops(view: &View<'_>, Identity { uid, gid, .. }: &Identity) -> Vec<Op> {
 /// A private network has the host's list of services, which is the same everywhere, but not its names: those may be of
 /// its loopback.
 fn network_ops(view: &View<'_>) -> Vec<Op> {
-    let hosts = etc_file("hosts", "127.0.0.1 localhost\n::1 localhost\n");
+    let own = if view.varied.has(Variation::HostName) {
+        format!("127.0.0.1 {}\n", vary::HOST_NAME)
+    } else {
+        String::new()
+    };
+    let hosts = etc_file("hosts", &format!("127.0.0.1 localhost\n::1 localhost\n{own}"));
     let switch = etc_file("nsswitch.conf", "hosts: files dns\nservices: files\n");
     let files = view.host.network_files.iter().cloned();
     match (view.network, &view.host.uplink) {
@@ -346,9 +364,12 @@ mod tests {
             env: vec![(b"out".to_vec(), b"/nix/store/22222222222222222222222222222222-hello".to_vec())],
             directory: settings.sandbox_build_dir.clone(),
             personality_32: false,
+            old_kernel: false,
         };
         let view = View {
             settings,
+            varied: &Variations::default(),
+            inside: settings.sandbox_build_dir.clone(),
             store_dir: "/nix/store",
             real_store: Path::new("/srv/nix/store"),
             inputs: &inputs.iter().map(|path| path.parse().unwrap()).collect(),

@@ -65,7 +65,7 @@ impl Prepared {
         if work.is_chroot() {
             build_dir::make_dir(&places.root, 0o755, None)?;
         }
-        let started = work.program(&work.context.settings.sandbox_build_dir)?;
+        let started = work.program(&work.inside())?;
         write_files(&started.files, &places.build_dir, ids)?;
         let outside = user.as_ref().map(|user| Outside { ids: user.ids(), groups: user.groups() });
         let exec = started.exec.clone();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sandbox::{Exec, Ids, Network, Op, Plan, Program};
-use settings::{FodNetwork, Isolation};
+use settings::{FodNetwork, Isolation, Variation, Variations};
 use store_path::StorePath;
 
 use crate::build::Context;
@@ -16,7 +16,7 @@ use crate::job_server::{self, JobServer};
 use crate::plan::{self, Outside, View};
 use crate::request::Request;
 use crate::rewrite::Rewrites;
-use crate::{attributes, builtin, graph, host_deps};
+use crate::{attributes, builtin, graph, host_deps, vary};
 
 /// A derivation that can be built here, and the closure of its inputs.
 pub(crate) struct Work<'a> {
@@ -34,6 +34,8 @@ pub(crate) struct Work<'a> {
     pub(crate) fifo: Option<PathBuf>,
     /// Counts its tokens.
     pub(crate) job_server: Option<Arc<JobServer>>,
+    /// What is changed on purpose for that.
+    pub(crate) varied: Variations,
 }
 
 /// Where on the host a builder's directories are.
@@ -78,6 +80,7 @@ impl<'a> Work<'a> {
             is_again: false,
             fifo: None,
             job_server: None,
+            varied: Variations::default(),
         };
         work.shares = work.may_share();
         work
@@ -114,11 +117,19 @@ impl<'a> Work<'a> {
             && store.can_be_mounted(&self.inputs)
     }
 
+    /// Where the builder sees its build directory.
+    pub(crate) fn inside(&self) -> PathBuf {
+        let usual = &self.context.settings.sandbox_build_dir;
+        if self.varied.has(Variation::BuildPath) { vary::build_dir(usual) } else { usual.clone() }
+    }
+
     /// The plan of its sandbox.
     pub(crate) fn isolated(&self, places: &Places, user: Option<Outside<'_>>, program: Exec) -> Plan {
         let Context { store, settings, host, .. } = *self.context;
         plan::isolated(View {
             settings,
+            varied: &self.varied,
+            inside: self.inside(),
             store_dir: store.store_dir().as_str(),
             real_store: &store.location().real_store,
             inputs: &self.inputs,
@@ -206,6 +217,7 @@ impl<'a> Work<'a> {
             env: variables.into_iter().collect(),
             directory: inside.to_owned(),
             personality_32: is_32_bit(&derivation.system),
+            old_kernel: self.varied.has(Variation::Kernel),
         }
     }
 
@@ -236,6 +248,7 @@ impl<'a> Work<'a> {
     /// What its environment depends on beside the derivation.
     fn surroundings<'s>(&'s self, inside: &'s Path) -> Surroundings<'s> {
         let host = self.context.host;
+        let is_varied = |variation| self.varied.has(variation);
         let asked = self.request.options.impure_env_vars.iter().filter(|_| self.request.is_connected());
         let impure = asked.map(|name| {
             let value = host.environment.get(name).cloned().unwrap_or_default();
@@ -244,7 +257,8 @@ impl<'a> Work<'a> {
         Surroundings {
             store_dir: self.context.store.store_dir().as_str(),
             build_dir: inside,
-            cores: host.cores,
+            cores: if is_varied(Variation::Cores) { vary::cores(host.cores) } else { host.cores },
+            locale: if is_varied(Variation::Locale) { vary::LOCALE } else { &[] },
             impure: impure.collect(),
             job_server: self.fifo.as_deref().map(|fifo| match self.is_isolated() {
                 true => Path::new(job_server::INSIDE),

@@ -28,9 +28,10 @@ use crate::watch::{self, Json, Watch};
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
+#[command(group(clap::ArgGroup::new("again").args(["check", "rounds"]).multiple(true)))]
 #[command(after_help = "Examples:\n  store build hello.json\n  store build ./hello.drv^out,dev\n  \
                         store build --keep-going --max-jobs 4 packages.json\n  store build --explain=retry hello.json\n  \
-                        store build --check hello.json\n\n\
+                        store build --check --vary hello.json\n  store build --rounds 3 --vary=hostname,cores hello.json\n\n\
                         Exit code: 100 when a build failed, 101 when one ran or was silent for too long, 102 when a\n\
                         fixed output has another hash than promised, 104 when a build gave something else than the\n\
                         one before (or-ed together under --keep-going), 130 when interrupted, 1 otherwise.")]
@@ -102,6 +103,18 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
 
+    /// Builds N times in all and compares; with `--check`, builds once more N times. If something else comes out, nothing
+    /// is kept.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+
+    /// Changes on purpose, where something is built once more, what ought not to matter: all, or a list of hostname,
+    /// cores, time, order, uid, build-path, locale and kernel. If that makes a difference, finds out which of them do, by
+    /// building once more for each.
+    #[arg(long, value_name = "LIST", num_args = 0..=1, require_equals = true, default_missing_value = "all",
+          requires = "again")]
+    vary: Option<String>,
+
     /// Builds nothing; prints which derivations would be built.
     #[arg(long)]
     dry_run: bool,
@@ -122,6 +135,8 @@ impl Args {
             ("on-fail", self.on_fail.clone()),
             ("keep-going", when(self.keep_going)),
             ("explain", self.explain.clone()),
+            ("repeat", self.rounds.map(|rounds| (rounds - 1).to_string())),
+            ("vary", self.vary.clone()),
             ("timeout", self.timeout.clone()),
             ("max-silent-time", self.max_silent_time.clone()),
         ];

@@ -11,6 +11,7 @@ use settings::Explain;
 use store_path::{StoreDir, StorePath};
 
 use crate::advice;
+use crate::divergence;
 use crate::explain;
 use crate::log_line::printable;
 use crate::session::Session;
@@ -114,6 +115,9 @@ pub(crate) fn describe(
     {
         // Nothing has that hash: the recipe left it empty to be told.
         text.push_str(&format!("\n  write into the recipe: \"hash\": \"{}\"", got.to_sri()));
+    }
+    if let BuildFailure::NotDeterministic { divergence, .. } = failure.itself() {
+        text.push_str(&divergence::show(divergence, &log_command.store_dir));
     }
     if let BuildFailure::Withheld { lack, .. } = failure {
         text.push_str(&format!("\n  to give it a network: {}", lack.remedy));

@@ -46,9 +46,18 @@ pub(crate) fn print_failed(
         return Ok(());
     }
     let mut realised = report.realised.iter();
-    let entry = |(place, wanted): (usize, &Wanted)| match report.not_realised.contains(&place) {
-        true => Some(failed_to_json(store, wanted, report)),
-        false => realised.next().map(|realised| to_json(store, realised)),
+    // What is there may have come out otherwise when it was built once more.
+    let is_open = |drv: &StorePath| {
+        report.failures.iter().any(|failure| failure.drv == *drv)
+            || report.blocked.iter().any(|blocked| blocked.drv == *drv)
+            || report.not_started.contains(drv)
+    };
+    let entry = |(place, wanted): (usize, &Wanted)| {
+        let there = if report.not_realised.contains(&place) { None } else { Some(realised.next()?) };
+        Some(match there.filter(|_| !is_open(wanted.start())) {
+            Some(realised) => to_json(store, realised),
+            None => failed_to_json(store, wanted, report),
+        })
     };
     let list: Value = wanted.iter().enumerate().filter_map(entry).collect();
     Ok(session.results().json(&list)?)
@@ -67,6 +76,9 @@ fn failed_to_json(store: &LocalStore, wanted: &Wanted, report: &Report) -> Value
     if let Some(failure) = failure_of(drv) {
         entry["status"] = outcome::status(&failure.error).into();
         entry["message"] = build_failure::in_short(&failure.error).into();
+        if let Some(divergence) = outcome::divergence(&failure.error, store.store_dir()) {
+            entry["divergence"] = divergence;
+        }
     } else if let Some(blocked) = blocked {
         entry["status"] = "blocked".into();
         let status = failure_of(&blocked.by).map(|failure| outcome::status(&failure.error));

@@ -28,6 +28,7 @@ mod derivation_outputs;
 mod derivation_show;
 mod derivations_at_hand;
 mod derivers;
+mod divergence;
 mod doctor;
 mod dump;
 mod duration;

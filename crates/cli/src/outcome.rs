@@ -2,7 +2,10 @@
 
 use builder::BuildFailure;
 use sandbox::{ExitStatus, Overrun};
+use serde_json::Value;
+use store_path::StoreDir;
 
+use crate::divergence;
 use crate::exit::BuildFailures;
 
 /// Returns the word for a failure, in events and in `--json`.
@@ -18,6 +21,14 @@ pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
         BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,
+    }
+}
+
+/// Returns what differs, where something else came out of a build that was run once more.
+pub(crate) fn divergence(failure: &BuildFailure, store_dir: &StoreDir) -> Option<Value> {
+    match failure.itself() {
+        BuildFailure::NotDeterministic { divergence, .. } => Some(divergence::to_json(divergence, store_dir)),
+        _ => None,
     }
 }
 

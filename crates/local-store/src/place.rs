@@ -3,7 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use store_path::StorePath;
 
@@ -20,8 +20,18 @@ impl LocalStore {
         rename(from, &place)
     }
 
+    /// Keeps the tree at `from`, on the same file system, beside the place of `path`, for people to look at; returns where.
+    ///
+    /// It replaces what was kept there before. It is not valid, and collectors take it away.
+    pub fn keep_beside(&self, from: &Path, path: &StorePath, suffix: &str) -> Result<PathBuf, Error> {
+        let place = self.location().real_store.join(format!("{path}{suffix}"));
+        remove_tree(&place)?;
+        rename(from, &place)?;
+        Ok(place)
+    }
+
     /// Deletes what is at the place of `path`, which is not valid, and returns the place.
-    pub(crate) fn clear(&self, path: &StorePath) -> Result<std::path::PathBuf, Error> {
+    pub(crate) fn clear(&self, path: &StorePath) -> Result<PathBuf, Error> {
         if self.is_valid(path)? {
             return Err(Error::AlreadyValid { path: path.clone() });
         }

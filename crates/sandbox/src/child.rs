@@ -267,7 +267,8 @@ fn prepare(exec: &Exec) -> Result<(), Failure> {
     rustix::process::chdir(&exec.directory)
         .map_err(|errno| Failure::new(Step::ChangeDirectory, &exec.directory, errno))?;
     program_file::refuse_magic_links(&exec.path)?;
-    sys::set_personality(exec.personality_32).map_err(|errno| Failure::new(Step::Execute, &exec.path, errno))
+    sys::set_personality(exec.personality_32, exec.old_kernel)
+        .map_err(|errno| Failure::new(Step::Execute, &exec.path, errno))
 }
 
 /// Replaces this process by the program.

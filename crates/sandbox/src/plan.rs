@@ -303,6 +303,8 @@ pub struct Exec {
     pub directory: PathBuf,
     /// The kernel personality to run under: true for a 32-bit `uname`.
     pub personality_32: bool,
+    /// Whether the kernel tells an old version of itself, a 2.6.
+    pub old_kernel: bool,
 }
 
 impl Plan {
@@ -445,6 +447,9 @@ impl fmt::Display for Program {
                 write!(f, "exec {path} in {}", exec.directory.display())?;
                 if exec.personality_32 {
                     f.write_str(" as 32-bit")?;
+                }
+                if exec.old_kernel {
+                    f.write_str(" with the version of an old kernel")?;
                 }
                 for argument in &exec.args {
                     write!(f, "\n  arg \"{}\"", argument.escape_ascii())?;

@@ -373,11 +373,12 @@ pub(crate) fn dup_to(fd: impl AsFd, number: i32) -> rustix::io::Result<()> {
     if result >= 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// Sets the personality: fixed addresses, and a 32-bit `uname` when `linux32`.
-pub(crate) fn set_personality(linux32: bool) -> rustix::io::Result<()> {
+/// Sets the personality: fixed addresses, a 32-bit `uname` when `linux32`, and the version of an old kernel when `old`.
+pub(crate) fn set_personality(linux32: bool, old: bool) -> rustix::io::Result<()> {
     /// From `linux/personality.h`; the libc crate has only the flags beside it.
     const PER_LINUX32: libc::c_int = 8;
-    let persona = libc::ADDR_NO_RANDOMIZE | if linux32 { PER_LINUX32 } else { 0 };
+    let persona =
+        libc::ADDR_NO_RANDOMIZE | if linux32 { PER_LINUX32 } else { 0 } | if old { libc::UNAME26 } else { 0 };
     // SAFETY: the call takes an integer only.
     let result = unsafe { libc::personality(persona as libc::c_ulong) };
     if result >= 0 { Ok(()) } else { Err(last_errno()) }

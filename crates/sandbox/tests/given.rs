@@ -104,6 +104,7 @@ fn plan(isolation: Isolation, network: Network) -> Plan {
             env: Vec::new(),
             directory: "/".into(),
             personality_32: false,
+            old_kernel: false,
         }),
     }
 }

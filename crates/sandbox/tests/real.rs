@@ -57,6 +57,7 @@ fn on_host(script: &str, patience: Duration) -> HostProgram {
         env: vec![(b"WORD".to_vec(), b"hello".to_vec())],
         directory: "/".into(),
         personality_32: false,
+        old_kernel: false,
     };
     HostProgram { exec, patience, takes_all_along: true }
 }
@@ -235,6 +236,7 @@ fn plan(script: &str) -> Plan {
             env: vec![(b"A".to_vec(), b"1".to_vec())],
             directory: path("/"),
             personality_32: false,
+            old_kernel: false,
         }),
     }
 }

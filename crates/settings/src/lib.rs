@@ -31,6 +31,7 @@ mod nearest;
 mod on_fail;
 mod table;
 mod value;
+mod variation;
 
 pub use choices::{
     CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
@@ -41,3 +42,4 @@ pub use error::{Error, ValueError};
 pub use layer::{Line, Origin, Source, parse};
 pub use on_fail::OnFail;
 pub use table::{Described, Settings, entries, entry};
+pub use variation::{Variation, Variations};

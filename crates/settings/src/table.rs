@@ -12,6 +12,7 @@ use crate::layer::Origin;
 use crate::nearest::nearest;
 use crate::on_fail::OnFail;
 use crate::value::Value;
+use crate::variation::Variations;
 
 /// The value of every setting. The table in this file says what each is for and how it is spelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,16 @@ pub struct Settings {
     pub keep_failed: bool,
     /// `on-fail`
     pub on_fail: OnFail,
+    /// `repeat`
+    pub repeat: usize,
+    /// `enforce-determinism`
+    pub enforce_determinism: bool,
+    /// `vary`
+    pub vary: Variations,
+    /// `diff-hook`
+    pub diff_hook: Option<PathBuf>,
+    /// `run-diff-hook`
+    pub run_diff_hook: bool,
     /// `log-lines`
     pub log_lines: usize,
     /// `keep-build-log`
@@ -141,6 +152,11 @@ impl Default for Settings {
             keep_going: false,
             keep_failed: false,
             on_fail: OnFail::default(),
+            repeat: 0,
+            enforce_determinism: true,
+            vary: Variations::default(),
+            diff_hook: None,
+            run_diff_hook: false,
             log_lines: 25,
             keep_build_log: true,
             compress_build_log: true,
@@ -378,6 +394,36 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "open a shell in the sandbox of a build that fails (without a terminal: keep), keep its build directory, or neither",
         field: |settings| &mut settings.on_fail,
+    },
+    Entry {
+        key: "repeat",
+        aliases: &["build-repeat"],
+        help: "how often each build is run once more to be compared; nothing is kept if something else comes out",
+        field: |settings| &mut settings.repeat,
+    },
+    Entry {
+        key: "enforce-determinism",
+        aliases: &[],
+        help: "whether it is a failure, not a warning, that something else came out of a build that was run once more",
+        field: |settings| &mut settings.enforce_determinism,
+    },
+    Entry {
+        key: "vary",
+        aliases: &[],
+        help: "what is changed on purpose where a build is run once more to be compared, as it ought not to matter",
+        field: |settings| &mut settings.vary,
+    },
+    Entry {
+        key: "diff-hook",
+        aliases: &[],
+        help: "a program that is run with two outputs that should be the same, the derivation and the build directory",
+        field: |settings| &mut settings.diff_hook,
+    },
+    Entry {
+        key: "run-diff-hook",
+        aliases: &[],
+        help: "whether it is run",
+        field: |settings| &mut settings.run_diff_hook,
     },
     Entry {
         key: "log-lines",

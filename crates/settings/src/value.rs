@@ -9,6 +9,7 @@ use crate::choices::{
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
 use crate::on_fail::OnFail;
+use crate::variation::Variations;
 
 /// A field of the settings that text can be put into. What `show` prints, `set` takes back.
 pub(crate) trait Value {
@@ -269,4 +270,5 @@ value! {
     TmpfsSize: "size",
     UseCgroups: "auto, true or false",
     CpuWeight: "0 to 10000",
+    Variations: "list of words, or all",
 }

@@ -77,7 +77,9 @@ mod tests {
 
     #[test]
     fn words_and_counters_are_not() {
-        for word in ["hello", "12345678", "libfoo-1.2.3.so", "CamelCaseName", "facade", "x86_64", "", "deadbeef"] {
+        for word in
+            ["hello", "12345678", "libfoo-1.2.3.so", "CamelCaseName", "facade", "x86_64", "", "deadbeef"]
+        {
             assert!(!is_by_chance(word.as_bytes()), "{word}");
         }
     }

@@ -9,6 +9,8 @@ pub(crate) struct Clues {
     pub(crate) pairs: Vec<(Cause, Vec<u8>, Vec<u8>)>,
     /// When each was built, in seconds since 1970, as far as is known.
     pub(crate) times: [i64; 2],
+    /// Whether the kernel told the second one that it is a 2.6.
+    pub(crate) old_kernel: bool,
 }
 
 /// As far from when it was built, a number may be a time: clocks have been wrong by less, and builds take hours.
@@ -18,15 +20,17 @@ impl Clues {
     /// Whether two numbers of seconds may be when each was built.
     pub(super) fn are_times(&self, before: i64, now: i64) -> bool {
         let is_near = |time: i64, built: i64| time.abs_diff(built) <= NEAR_SECS as u64;
-        before != now && is_near(before, self.times[0]) && is_near(now, self.times[1])
+        is_near(before, self.times[0]) && is_near(now, self.times[1])
     }
 
     /// Returns what a text is about that one build had where the other had another one.
     pub(super) fn about(&self, before: &[u8], now: &[u8]) -> Option<Cause> {
-        let pair = self.pairs.iter().find(|(_, from, to)| {
-            before != now && !from.is_empty() && replace_words(before, from, to) == now
+        let pair = self.pairs.iter().find(|(_, from, to)| match from.is_empty() {
+            true => before.is_empty() && now == to.as_slice(),
+            false => before != now && replace_words(before, from, to) == now,
         });
-        pair.map(|(cause, ..)| *cause)
+        let is_kernel = || self.old_kernel && now.starts_with(b"2.6.") && !before.starts_with(b"2.6.");
+        pair.map(|(cause, ..)| *cause).or_else(|| is_kernel().then_some(Cause::Kernel))
     }
 }
 
@@ -67,9 +71,11 @@ mod tests {
                 (Cause::Cores, b"2".to_vec(), b"3".to_vec()),
             ],
             times: [0, 0],
+            old_kernel: true,
         };
         assert_eq!(clues.about(b"root@localhost", b"root@elsewhere"), Some(Cause::HostName));
         assert_eq!(clues.about(b"2", b"3"), Some(Cause::Cores));
         assert_eq!(clues.about(b"12", b"13"), None);
+        assert_eq!(clues.about(b"6.1.0-13", b"2.6.61-13"), Some(Cause::Kernel));
     }
 }

@@ -139,7 +139,8 @@ fn of_text(
             return Ok(BTreeSet::from([Cause::Order]));
         }
     }
-    let piece = |source, side: usize| read(source, region.start, region.ends[side].min(region.start + MOST_TEXT));
+    let piece =
+        |source, side: usize| read(source, region.start, region.ends[side].min(region.start + MOST_TEXT));
     Ok(text::lines(&piece(before, 0)?, &piece(now, 1)?, clues))
 }
 
@@ -264,7 +265,7 @@ mod tests {
     }
 
     fn clues() -> Clues {
-        Clues { pairs: Vec::new(), times: [1_796_000_000, 1_796_086_400] }
+        Clues { pairs: Vec::new(), times: [1_796_000_000, 1_796_086_400], old_kernel: false }
     }
 
     fn causes(before: &[u8], now: &[u8]) -> Vec<Cause> {

@@ -75,9 +75,8 @@ fn word(before: &[u8], now: &[u8], line_before: &[u8], line_now: &[u8], clues: &
     if let Some(cause) = single(before, now, line_before, line_now, clues) {
         return BTreeSet::from([cause]);
     }
-    let split = |word: &'_ [u8]| {
-        word.split(|byte| !is_of_name(*byte)).map(<[u8]>::to_vec).collect::<Vec<_>>()
-    };
+    let split =
+        |word: &'_ [u8]| word.split(|byte| !is_of_name(*byte)).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let (parts_before, parts_now) = (split(before), split(now));
     if is_reordered(&parts_before, &parts_now) {
         return BTreeSet::from([Cause::Order]);
@@ -93,13 +92,7 @@ fn word(before: &[u8], now: &[u8], line_before: &[u8], line_now: &[u8], clues: &
 }
 
 /// Why two names, numbers or paths differ, if that can be told.
-fn single(
-    before: &[u8],
-    now: &[u8],
-    line_before: &[u8],
-    line_now: &[u8],
-    clues: &Clues,
-) -> Option<Cause> {
+fn single(before: &[u8], now: &[u8], line_before: &[u8], line_now: &[u8], clues: &Clues) -> Option<Cause> {
     if let Some(cause) = clues.about(before, now) {
         return Some(cause);
     }
@@ -115,15 +108,13 @@ fn single(
 
 /// What is part of a name, a number, a date or a path.
 fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b':' | b'+' | b'@') || byte >= 0x80
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'_' | b'-' | b'.' | b'/' | b':' | b'+' | b'@')
+        || byte >= 0x80
 }
 
 /// Of two texts, what is between their common beginning and their common end, with the whole names that it is part of.
-fn differing<'a>(
-    before: &'a [u8],
-    now: &'a [u8],
-    is_of_name: impl Fn(u8) -> bool,
-) -> (&'a [u8], &'a [u8]) {
+fn differing<'a>(before: &'a [u8], now: &'a [u8], is_of_name: impl Fn(u8) -> bool) -> (&'a [u8], &'a [u8]) {
     let most = before.len().min(now.len());
     let mut start = before.iter().zip(now).take_while(|(one, other)| one == other).count();
     let ends = before.iter().rev().zip(now.iter().rev());
@@ -151,6 +142,7 @@ mod tests {
                 pair(Cause::Cores, "2", "3"),
             ],
             times: [1_796_000_000, 1_796_086_400],
+            old_kernel: false,
         }
     }
 
@@ -170,8 +162,14 @@ mod tests {
         assert_eq!(causes("id=deadbeef01", "id=0123cafe99"), [Cause::Chance]);
         assert_eq!(causes("make -j2", "make -j3"), [Cause::Unclassified]);
         assert_eq!(causes("jobs: 2", "jobs: 3"), [Cause::Cores]);
-        assert_eq!(causes("host=localhost,cores=2", "host=other-host,cores=3"), [Cause::HostName, Cause::Cores]);
-        assert_eq!(causes("localhost\n/build/x", "other-host\n/elsewhere/x"), [Cause::BuildPath, Cause::HostName]);
+        assert_eq!(
+            causes("host=localhost,cores=2", "host=other-host,cores=3"),
+            [Cause::HostName, Cause::Cores]
+        );
+        assert_eq!(
+            causes("localhost\n/build/x", "other-host\n/elsewhere/x"),
+            [Cause::BuildPath, Cause::HostName]
+        );
         assert_eq!(causes("apple", "pear"), [Cause::Unclassified]);
         assert_eq!(causes("a\n", "a\nb\n"), [Cause::Unclassified]);
         // What is the same in both is no reason.

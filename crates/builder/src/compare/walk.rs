@@ -1,7 +1,5 @@
 //! Two trees, side by side.
 
-#![expect(clippy::disallowed_methods, reason = "reads the outputs of builds")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -78,11 +76,7 @@ impl Walk<'_> {
     }
 
     /// Compares what two names stand for.
-    fn things(
-        &mut self,
-        before: (BorrowedFd<'_>, &CStr),
-        now: (BorrowedFd<'_>, &CStr),
-    ) -> io::Result<()> {
+    fn things(&mut self, before: (BorrowedFd<'_>, &CStr), now: (BorrowedFd<'_>, &CStr)) -> io::Result<()> {
         let (one, other) = (Thing::at(before.0, before.1)?, Thing::at(now.0, now.1)?);
         match (one.kind(), other.kind()) {
             (Kind::Directory, Kind::Directory) => self.directories(before, now),
@@ -142,11 +136,7 @@ impl Walk<'_> {
         causes.collect()
     }
 
-    fn files(
-        &mut self,
-        before: (BorrowedFd<'_>, &CStr),
-        now: (BorrowedFd<'_>, &CStr),
-    ) -> io::Result<()> {
+    fn files(&mut self, before: (BorrowedFd<'_>, &CStr), now: (BorrowedFd<'_>, &CStr)) -> io::Result<()> {
         let (before, now) = (OpenFile::at(before)?, OpenFile::at(now)?);
         if let Some((first, causes)) = content::compare(&before, &now, self.clues)? {
             let (size_before, size_now) = (before.size(), now.size());
@@ -155,11 +145,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn symlinks(
-        &mut self,
-        before: (BorrowedFd<'_>, &CStr),
-        now: (BorrowedFd<'_>, &CStr),
-    ) -> io::Result<()> {
+    fn symlinks(&mut self, before: (BorrowedFd<'_>, &CStr), now: (BorrowedFd<'_>, &CStr)) -> io::Result<()> {
         let (before, now) = (readlinkat(before.0, before.1)?, readlinkat(now.0, now.1)?);
         if before != now {
             let causes = text::line(before.as_bytes(), now.as_bytes(), self.clues);
@@ -224,7 +210,8 @@ mod tests {
             let top = scratch.join(side);
             fs::create_dir_all(top.join("same/deep")).unwrap();
             fs::write(top.join("same/deep/file"), "same").unwrap();
-            fs::write(top.join("content"), if is_now { "built 2026-11-30" } else { "built 2026-11-29" }).unwrap();
+            fs::write(top.join("content"), if is_now { "built 2026-11-30" } else { "built 2026-11-29" })
+                .unwrap();
             fs::write(top.join("tool"), "x").unwrap();
             let mode = if is_now { 0o755 } else { 0o644 };
             fs::set_permissions(top.join("tool"), fs::Permissions::from_mode(mode)).unwrap();
@@ -236,8 +223,11 @@ mod tests {
             }
         }
         let compared = compare(&scratch.join("before"), &scratch.join("now"), &Clues::default()).unwrap();
-        let told: Vec<(String, Change)> =
-            compared.differences.iter().map(|one| (one.path.display().to_string(), one.change.clone())).collect();
+        let told: Vec<(String, Change)> = compared
+            .differences
+            .iter()
+            .map(|one| (one.path.display().to_string(), one.change.clone()))
+            .collect();
         let [content, kind, link, new, gone, tool] = told.as_slice() else { panic!("{told:?}") };
         assert!(matches!(&content.1, Change::Content { first, .. } if first.offset == 14));
         assert_eq!(kind.1, Change::Kind { before: Kind::File, now: Kind::Directory });

@@ -126,10 +126,6 @@ impl Json {
                 self.about("unchanged", drv).with("resolvedPath", self.full(resolved))
             }
             Event::Started { drv } => self.about("started", drv),
-            Event::Waiting { drv, wait } => self.waiting(drv, wait),
-            Event::Running { drv, id, process } => {
-                self.about("running", drv).with("id", id.to_string()).with("pid", *process)
-            }
             Event::Log { drv, line } => self.log(drv, line),
             Event::Warning { drv, text } => self.about("warning", drv).with("text", *text),
             Event::Detail { drv, detail } => {
@@ -146,7 +142,11 @@ impl Json {
                 with_usage(line.with_some("durationMs", self.took(drv)), usage.as_ref())
             }
             Event::Again { drv, again } => {
-                self.about("again", drv).with("number", again.number).with("of", again.of)
+                let varied: Value = again.varied.iter().map(|variation| variation.word()).collect();
+                self.about("again", drv)
+                    .with("number", again.number)
+                    .with("of", again.of)
+                    .with("varied", varied)
             }
             Event::Checked { drv, usage, .. } => {
                 let line = self.about("checked", drv).with_some("durationMs", self.took(drv));
@@ -177,16 +177,6 @@ impl Json {
         u64::try_from(started.elapsed().as_millis()).ok()
     }
 
-    fn waiting(&self, drv: &StorePath, wait: &Wait) -> Line {
-        let line = self.about("waiting", drv);
-        match wait {
-            Wait::Lock { file, holder } => {
-                line.with("for", "lock").with("lock", file.as_str()).with_some("holder", *holder)
-            }
-            Wait::User => line.with("for", "user"),
-        }
-    }
-
     /// Bytes that are not text are there twice: as well as that can be shown, and exactly.
     fn log(&self, drv: &StorePath, line: &[u8]) -> Line {
         if let Some(message) = log_line::message(line) {
@@ -214,6 +204,7 @@ impl Json {
             .with_some("phase", self.phases.last(&failure.drv))
             .with("message", build_failure::in_short(error))
             .with("logTail", error.log_tail().to_vec())
+            .with_some("divergence", outcome::divergence(error, &self.store_dir))
             .with_some("keptBuildDir", kept)
             .with("wantedBy", self.paths(failure.wanted_by.iter()))
             .with("blocked", failure.blocked)

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use builder::{Again, Explanation};
+use builder::{Again, Explanation, NotVaried};
 use derivation::Link;
 use engine::{Blocked, Event, Failure, Plan, Report};
 use local_store::{Location, Wait};
@@ -12,6 +12,7 @@ use sandbox::{Detail, Exit};
 use store_path::StorePath;
 
 use crate::build_failure::{self, Circumstances, LogCommand};
+use crate::divergence;
 use crate::duration;
 use crate::explain;
 use crate::log_line;
@@ -244,9 +245,13 @@ impl<'a> Plain<'a> {
     }
 
     fn again(&self, drv: &StorePath, again: &Again) {
-        let Again { number, of } = again;
+        let Again { number, of, not_varied, .. } = again;
         let count = if *of > 1 { format!(" ({number} of {of})") } else { String::new() };
-        self.messages.note(format_args!("building {} once more to compare{count}", self.full(drv)));
+        let changed = divergence::told_again(again);
+        self.messages.note(format_args!("building {} once more{changed}{count}", self.full(drv)));
+        for NotVaried { variation, why } in not_varied {
+            self.messages.note(format_args!("  not varied: {}: {why}", variation.word()));
+        }
     }
 
     fn built(&mut self, drv: &StorePath, what: &str, how: &str, usage: Option<&Exit>) {
