@@ -24,7 +24,7 @@ use crate::outcome;
 use crate::session::Session;
 use crate::target;
 use crate::terminal::Controls;
-use crate::watch::{self, Json, Watch};
+use crate::watch::{self, Json, Progress, Watch};
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
@@ -79,6 +79,17 @@ pub(crate) struct Args {
     /// Shows what builds print, each line with the name of its build.
     #[arg(short = 'L', long)]
     print_build_logs: bool,
+
+    /// Shows progress as a live tree of builds at the bottom of the terminal (`live`), as a line for each thing that
+    /// happens (`plain`), or as a tree where there is a terminal that can, without `--quiet` and `-v` (`auto`).
+    #[arg(
+        long,
+        value_name = "auto|live|plain",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    progress: Progress,
 
     /// Ends a build whose builder has run for so many seconds; 0 for no limit.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
@@ -238,6 +249,8 @@ fn realise(
     let attend = |failure: &BuildFailure, inside: &Inside<'_>| {
         shells.into_iter().for_each(|shells| shells.attend(failure, inside));
     };
+    let watch = Watch::new(session.messages(), store.location(), log_command, args.print_build_logs);
+    let mut watch = watch.after(shells).and(json).drawn(args.progress, session, &interrupt);
     let context = Context {
         store,
         launcher: &launcher,
@@ -245,11 +258,9 @@ fn realise(
         environment: session.variables(),
         stop: Some(interrupt.descriptor()),
         on_failure: shells.map(|_| OnFailure(&attend)),
-        tick: None,
         first,
+        tick: watch.tick(),
     };
-    let watch = Watch::new(session.messages(), store.location(), log_command, args.print_build_logs);
-    let mut watch = watch.after(shells).and(json);
     let make = if args.check { engine::check } else { engine::realise };
     let report = make(&context, wanted, &mut |event| watch.on_event(&event))?;
     watch.ended(&report);

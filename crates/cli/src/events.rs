@@ -19,6 +19,8 @@ const TYPES: &[(&str, &[&str])] = &[
     ("resolved", &["drvPath", "resolvedPath"]),
     ("unchanged", &["drvPath", "resolvedPath"]),
     ("started", &["drvPath"]),
+    ("waiting", &["drvPath", "for", "lock", "holder"]),
+    ("running", &["drvPath", "id", "pid"]),
     ("log", &["drvPath", "text", "base64"]),
     ("progress", &["drvPath", "message"]),
     ("warning", &["drvPath", "text"]),

@@ -12,12 +12,7 @@ pub(crate) fn prefixed(style: Style, drv: &StorePath, line: &[u8]) -> String {
     format!("{} {}", style.dim(format_args!("{name}>")), printable(style, line))
 }
 
-/// Returns whether a line is an event for programs that show progress, in the form of Nix, rather than for people.
-pub(crate) fn is_event(line: &[u8]) -> bool {
-    line.starts_with(b"@nix {")
-}
-
-/// Returns what an event of a builder says ([`is_event`]), if it can be read.
+/// Returns what an event of a builder says, if it can be read.
 pub(crate) fn message(line: &[u8]) -> Option<Value> {
     let value: Value = serde_json::from_slice(line.strip_prefix(b"@nix ")?).ok()?;
     value.is_object().then_some(value)

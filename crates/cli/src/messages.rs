@@ -1,11 +1,10 @@
 //! What is said on stderr.
 
 use std::fmt::Display;
-use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::build_failure::harmless;
 use crate::events::Line;
+use crate::outlet;
 use crate::style::Style;
 
 /// How much is said on stderr.
@@ -19,52 +18,6 @@ pub(crate) enum Verbosity {
     Verbose,
     /// Each step of it.
     Steps,
-}
-
-/// What is said while somebody else has the terminal; `None` while nobody has. There is one stderr, so there is one.
-static HELD: Mutex<Option<Held>> = Mutex::new(None);
-
-/// As many bytes are held back; the logs of builds are kept elsewhere.
-const MOST_HELD: usize = 1 << 20;
-
-#[derive(Default)]
-struct Held {
-    text: String,
-    /// Lines for which there was no room.
-    lost: usize,
-}
-
-impl Held {
-    fn push(&mut self, line: String) {
-        match self.text.len() + line.len() <= MOST_HELD {
-            true => self.text += &line,
-            false => self.lost += 1,
-        }
-    }
-}
-
-fn held() -> MutexGuard<'static, Option<Held>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Holds back everything that is said, until it is dropped.
-#[must_use = "dropping it says what was held back"]
-pub(crate) struct Hold(());
-
-/// Begins to hold back what is said.
-pub(crate) fn hold() -> Hold {
-    *held() = Some(Held::default());
-    Hold(())
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let Some(Held { mut text, lost }) = held().take() else { return };
-        if lost > 0 {
-            text += &format!("({lost} more lines were printed meanwhile; `store log` has them)\n");
-        }
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
 }
 
 /// The way to stderr.
@@ -134,7 +87,7 @@ impl Messages {
 
     /// Says an event, where events are said.
     pub(crate) fn event(&self, event: &Line) {
-        write(format!("{event}\n"));
+        outlet::say(&format!("{event}\n"));
     }
 
     fn say(&self, level: Verbosity, word: &str, prefix: &str, text: impl Display) {
@@ -142,20 +95,10 @@ impl Messages {
             return;
         }
         match self.form {
-            Form::Text => write(format!("{prefix}{text}\n")),
+            Form::Text => outlet::say(&format!("{prefix}{text}\n")),
             Form::Events => {
                 self.event(&Line::new("message").with("level", word).with("text", text.to_string()));
             }
         }
-    }
-}
-
-/// Writes in one piece, so that it does not mix with what other processes say on the same terminal.
-///
-/// A closed stderr is no reason to stop working, so what cannot be said is left unsaid.
-fn write(line: String) {
-    match &mut *held() {
-        Some(held) => held.push(line),
-        None => drop(io::stderr().write_all(line.as_bytes())),
     }
 }

@@ -10,7 +10,8 @@ use settings::{OnFail, Settings};
 use store_path::StorePath;
 
 use crate::build_failure::{self, Circumstances, LogCommand};
-use crate::messages::{self, Messages};
+use crate::messages::Messages;
+use crate::outlet;
 use crate::terminal::{self, Controls};
 use crate::visit;
 
@@ -46,7 +47,7 @@ impl<'a> Shells<'a> {
         messages.error(build_failure::describe(style, inside.drv(), error, &circumstances, log_command));
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(inside.drv().clone());
         visit::tell_where(self.store, inside, messages);
-        let held = messages::hold();
+        let held = outlet::hold();
         let left = terminal::attend(inside, &Runs::Shell(None), self.controls);
         drop(held);
         if let Err(error) = left {

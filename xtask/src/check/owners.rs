@@ -39,12 +39,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("strsim", &["recipe"]),
     ("tar", &["builtins"]),
     ("tempfile", &["test-support", "xtask"]),
+    ("unicode-width", &["cli"]),
     ("ureq", &["builtins"]),
 ];
 const EVERYBODYS: &str = "thiserror";
 /// What tests of every crate may use.
 const FOR_TESTS: &[&str] =
-    &["proptest", "tempfile", "nix", "serde_json", "libtest-mimic", "jsonschema", "rustls"];
+    &["avt", "proptest", "tempfile", "nix", "serde_json", "libtest-mimic", "jsonschema", "rustls"];
 
 /// Complains of outside packages in crates that do not own them, and of owners that have no use for theirs.
 pub(super) fn complaints(metadata: &Metadata) -> Vec<String> {

@@ -126,6 +126,10 @@ impl Json {
                 self.about("unchanged", drv).with("resolvedPath", self.full(resolved))
             }
             Event::Started { drv } => self.about("started", drv),
+            Event::Waiting { drv, wait } => self.waiting(drv, wait),
+            Event::Running { drv, id, process } => {
+                self.about("running", drv).with("id", id.to_string()).with("pid", *process)
+            }
             Event::Log { drv, line } => self.log(drv, line),
             Event::Warning { drv, text } => self.about("warning", drv).with("text", *text),
             Event::Detail { drv, detail } => {
@@ -175,6 +179,17 @@ impl Json {
     fn took(&mut self, drv: &StorePath) -> Option<u64> {
         let started = self.started.remove(drv)?;
         u64::try_from(started.elapsed().as_millis()).ok()
+    }
+
+    fn waiting(&self, drv: &StorePath, wait: &Wait) -> Line {
+        let line = self.about("waiting", drv);
+        match wait {
+            Wait::Lock { file, holder } => line
+                .with("for", "lock")
+                .with("lock", file.as_str())
+                .with_some("holder", holder.as_ref().map(|holder| holder.process)),
+            Wait::User => line.with("for", "user"),
+        }
     }
 
     /// Bytes that are not text are there twice: as well as that can be shown, and exactly.

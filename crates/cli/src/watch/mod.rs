@@ -5,29 +5,36 @@
 #![expect(clippy::disallowed_methods, reason = "opens the file that events go to")]
 
 mod json;
+mod live;
 mod phases;
 mod plain;
+mod progress;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use engine::{Event, Report};
 use local_store::Location;
 
 use crate::build_failure::LogCommand;
+use crate::interrupt::Interrupt;
 use crate::messages::Messages;
 use crate::on_fail::Shells;
 use crate::session::Session;
 
 pub(crate) use json::Json;
 use json::Sink;
+use live::Live;
 use plain::Plain;
+pub(crate) use progress::Progress;
 
 /// Tells everybody who listens.
 pub(crate) struct Watch<'a> {
     /// Unless stderr has something else.
     plain: Option<Plain<'a>>,
+    live: Option<Live<'a>>,
     json: Option<&'a mut Json>,
 }
 
@@ -39,7 +46,7 @@ impl<'a> Watch<'a> {
         log_command: LogCommand,
         shows_logs: bool,
     ) -> Self {
-        Self { plain: Some(Plain::new(messages, location, log_command, shows_logs)), json: None }
+        Self { plain: Some(Plain::new(messages, location, log_command, shows_logs)), live: None, json: None }
     }
 
     /// Tells of those failures shortly that were told of before a shell was opened.
@@ -50,13 +57,38 @@ impl<'a> Watch<'a> {
     /// Tells programs, too.
     pub(crate) fn and(self, json: Option<&'a mut Json>) -> Self {
         let plain = self.plain.filter(|_| !json.as_ref().is_some_and(|json| json.is_on_stderr()));
-        Self { plain, json }
+        Self { plain, json, ..self }
+    }
+
+    /// Draws a live picture, too, if that is how progress is to be shown here, until the user has enough.
+    pub(crate) fn drawn(self, progress: Progress, session: &Session, interrupt: &'a Interrupt) -> Self {
+        let (variables, messages) = (session.variables(), session.messages());
+        // Where there are no lines for people, there is no picture for them.
+        let Some(plain) = self.plain else { return self };
+        if !progress.is_live(variables, messages.verbosity()) {
+            if progress == Progress::Live {
+                messages.note(
+                    "`--progress live` needs a terminal as standard error; each thing is told on a line",
+                );
+            }
+            return Self { plain: Some(plain), ..self };
+        }
+        let live = Live::new(interrupt, progress::reflow(variables), messages.style().is_coloured());
+        Self { live: Some(live), plain: Some(plain.beside_picture()), ..self }
+    }
+
+    /// Returns after how long it wants to hear that nothing has happened.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        self.live.as_ref().map(|_| live::TICK)
     }
 
     /// Tells of one event.
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
         if let Some(plain) = &mut self.plain {
             plain.on_event(event);
+        }
+        if let Some(live) = &mut self.live {
+            live.on_event(event);
         }
         if let Some(json) = &mut self.json {
             json.on_event(event);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use engine::Event;
 use store_path::StorePath;
 
-use crate::log_line;
+use crate::nix_message::{self, NixMessage};
 
 /// As many characters of a name are remembered: it is a builder's word.
 const LONGEST: usize = 60;
@@ -41,12 +41,10 @@ fn named(line: &[u8]) -> Option<String> {
     if let Some(phase) = line.strip_prefix(HEADING) {
         return Some(String::from_utf8_lossy(phase.trim_ascii()).into_owned());
     }
-    if !log_line::is_event(line) {
-        return None;
+    match nix_message::parse(line)? {
+        NixMessage::Phase(phase) => Some(phase),
+        _ => None,
     }
-    let message = log_line::message(line)?;
-    let is_phase = message.get("action").is_some_and(|action| action == "setPhase");
-    message.get("phase").filter(|_| is_phase)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::duration;
 use crate::explain;
 use crate::log_line;
 use crate::messages::Messages;
+use crate::nix_message::{self, NixMessage};
 use crate::on_fail::Shells;
 use crate::outcome;
 use crate::watch::phases::Phases;
@@ -32,6 +33,8 @@ pub(crate) struct Plain<'a> {
     log_command: LogCommand,
     /// Whether the lines that builds print are shown.
     shows_logs: bool,
+    /// Whether it is told that a build begins; a picture shows what runs.
+    shows_starts: bool,
     started: HashMap<StorePath, Instant>,
     /// Who has told of some failures before.
     shells: Option<&'a Shells<'a>>,
@@ -55,6 +58,7 @@ impl<'a> Plain<'a> {
             location,
             log_command,
             shows_logs,
+            shows_starts: true,
             started: HashMap::new(),
             shells: None,
             explained: HashMap::new(),
@@ -66,6 +70,11 @@ impl<'a> Plain<'a> {
     /// Tells of those failures shortly that were told of before a shell was opened.
     pub(crate) fn after(self, shells: Option<&'a Shells<'a>>) -> Self {
         Self { shells, ..self }
+    }
+
+    /// Leaves out what is seen in a live picture.
+    pub(crate) fn beside_picture(self) -> Self {
+        Self { shows_starts: false, ..self }
     }
 
     /// Tells of one event.
@@ -88,10 +97,7 @@ impl<'a> Plain<'a> {
             Event::Running { drv, id, .. } => {
                 self.messages.detail(format_args!("the builder of {} runs, as {id}", self.full(drv)));
             }
-            Event::Log { line, .. } if log_line::is_event(line) => {}
-            Event::Log { drv, line } if self.shows_logs => {
-                self.messages.note(log_line::prefixed(self.messages.style(), drv, line))
-            }
+            Event::Log { drv, line } if self.shows_logs => self.log(drv, line),
             Event::Log { .. } => {}
             Event::Warning { text, .. } => self.messages.warn(text),
             Event::Detail { drv, detail } => self.detail(drv, detail),
@@ -121,6 +127,17 @@ impl<'a> Plain<'a> {
             Wait::User => {
                 self.messages.warn("every user for builders is in use; waiting until a build ends");
             }
+        }
+    }
+
+    /// What is for programs that show progress is shown if it is a text for people.
+    fn log(&self, drv: &StorePath, line: &[u8]) {
+        match nix_message::parse(line) {
+            None => self.messages.note(log_line::prefixed(self.messages.style(), drv, line)),
+            Some(NixMessage::Text(text)) => {
+                self.messages.note(log_line::prefixed(self.messages.style(), drv, text.as_bytes()))
+            }
+            Some(_) => {}
         }
     }
 
@@ -241,7 +258,9 @@ impl<'a> Plain<'a> {
 
     fn building(&mut self, drv: &StorePath) {
         self.started.insert(drv.clone(), Instant::now());
-        self.messages.note(format_args!("building {}", self.full(drv)));
+        if self.shows_starts {
+            self.messages.note(format_args!("building {}", self.full(drv)));
+        }
     }
 
     fn again(&self, drv: &StorePath, again: &Again) {
