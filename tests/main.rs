@@ -42,6 +42,7 @@ mod job_server;
 mod jobs;
 mod kills;
 mod limits;
+mod live;
 mod locks;
 mod log;
 mod nar;

@@ -24,12 +24,22 @@ pub(crate) struct Person {
     before: Termios,
     program: Child,
     seen: String,
+    /// The beginning of a character whose end did not come yet.
+    rest: Vec<u8>,
+    screen: avt::Terminal,
+    /// All that was written to the terminal.
+    written: String,
 }
 
 impl Person {
     /// Starts a program at a new terminal.
     pub(crate) fn with(scene: &Scene, command: &Command) -> Self {
-        let size = Winsize { ws_row: 30, ws_col: 90, ws_xpixel: 0, ws_ypixel: 0 };
+        Self::at(scene, command, 30, 90)
+    }
+
+    /// Starts a program at a terminal of that size.
+    pub(crate) fn at(scene: &Scene, command: &Command, rows: u16, columns: u16) -> Self {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let terminal = openpty(&size, None).unwrap();
         let before = tcgetattr(&terminal.slave).unwrap();
         let source = fs::read_to_string(fixture("programs/terminal.c")).unwrap();
@@ -38,7 +48,9 @@ impl Person {
         let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
         login.env_clear().envs(environment).current_dir(scene.path(""));
         let program = login.stdin(Stdio::null()).spawn().unwrap();
-        Self { terminal, before, program, seen: String::new() }
+        let screen = avt::Terminal::with_scrollback(columns.into(), rows.into(), None).unwrap();
+        let (seen, written) = (String::new(), String::new());
+        Self { terminal, before, program, seen, rest: Vec::new(), screen, written }
     }
 
     /// Types a line.
@@ -71,8 +83,48 @@ impl Person {
         if poll(&mut polled, PollTimeout::from(100u8)).unwrap() > 0 {
             let mut buffer = [0; 4096];
             let length = File::from(self.terminal.master.try_clone().unwrap()).read(&mut buffer).unwrap();
-            self.seen += &String::from_utf8_lossy(&buffer[..length]);
+            self.rest.extend_from_slice(&buffer[..length]);
+            let whole = match std::str::from_utf8(&self.rest) {
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                _ => self.rest.len(),
+            };
+            let text = String::from_utf8_lossy(&self.rest[..whole]).into_owned();
+            self.rest.drain(..whole);
+            self.screen.feed(text.as_str());
+            self.seen += &text;
+            self.written += &text;
         }
+    }
+
+    /// Waits until the lines on the screen are such, and returns them.
+    pub(crate) fn looks(&mut self, is_such: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let start = Instant::now();
+        loop {
+            let lines = trimmed(self.screen.primary_screen().visible_lines());
+            if is_such(&lines) {
+                return lines;
+            }
+            assert!(start.elapsed() < PATIENCE, "it does not come to look so: {lines:#?}");
+            self.read();
+        }
+    }
+
+    /// Reads for a while.
+    pub(crate) fn watches(&mut self, time: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < time {
+            self.read();
+        }
+    }
+
+    /// Returns the lines on the screen and above it, without empty ones at the end.
+    pub(crate) fn screen(&self) -> Vec<String> {
+        trimmed(self.screen.primary_screen().all_lines())
+    }
+
+    /// Returns all that was written to the terminal.
+    pub(crate) fn written(&self) -> &str {
+        &self.written
     }
 
     /// Returns the number of the program.
@@ -87,6 +139,12 @@ impl Person {
 
     /// Waits for the end of the program; returns its code and the rest of what it said.
     pub(crate) fn leaves(mut self) -> (Option<i32>, String) {
+        let code = self.stays();
+        (code, std::mem::take(&mut self.seen))
+    }
+
+    /// Waits for the end of the program, and returns its code; the screen stays.
+    pub(crate) fn stays(&mut self) -> Option<i32> {
         let start = Instant::now();
         let status = loop {
             self.read();
@@ -101,11 +159,12 @@ impl Person {
             polled = [PollFd::new(self.terminal.master.as_fd(), PollFlags::POLLIN)];
         }
         assert_eq!(tcgetattr(&self.terminal.slave).unwrap(), self.before, "the terminal is what it was");
-        (status.code(), std::mem::take(&mut self.seen))
+        status.code()
     }
 
     /// Makes the terminal that large.
-    pub(crate) fn resizes(&self, rows: u16, columns: u16) {
+    pub(crate) fn resizes(&mut self, rows: u16, columns: u16) {
+        self.screen.resize(columns.into(), rows.into());
         let stty = Command::new("stty")
             .args(["rows", &rows.to_string(), "columns", &columns.to_string()])
             .stdin(self.terminal.slave.try_clone().unwrap())
@@ -117,6 +176,15 @@ impl Person {
     pub(crate) fn is_raw(&self) -> bool {
         tcgetattr(&self.terminal.slave).unwrap() != self.before
     }
+}
+
+/// The text of lines, without empty ones at the end.
+fn trimmed<'a>(lines: impl Iterator<Item = &'a avt::Line>) -> Vec<String> {
+    let mut lines: Vec<String> = lines.map(|line| line.text().trim_end().to_owned()).collect();
+    while lines.last().is_some_and(String::is_empty) {
+        lines.pop();
+    }
+    lines
 }
 
 /// Compiles what the tests run inside, and returns the options that show it to builds as `/inside`.

@@ -167,11 +167,11 @@ fn hidden(running: usize, waiting: usize, canvas: Canvas) -> Option<Line> {
 fn sum(model: &Model, now: Duration, left: Option<Duration>, canvas: Canvas) -> Line {
     let mut parts = vec![
         (9, Paint::Good, format!("{}/{} built", model.done_count, model.builds_count)),
-        (4, Paint::Running, format!("{} running", model.running.len())),
-        (5, Paint::Bad, format!("{} failed", model.failed.len())),
-        (3, Paint::Bad, format!("{} cannot be built", model.blocked_count)),
-        (8, Paint::Plain, clock(now)),
-        (6, Paint::Dim, left.map_or(String::new(), |left| format!("{} left", about(left)))),
+        (5, Paint::Running, format!("{} running", model.running.len())),
+        (8, Paint::Bad, format!("{} failed", model.failed.len())),
+        (4, Paint::Bad, format!("{} cannot be built", model.blocked_count)),
+        (6, Paint::Plain, clock(now)),
+        (7, Paint::Dim, left.map_or(String::new(), |left| format!("{} left", about(left)))),
     ];
     parts.retain(|(_, _, text)| !text.is_empty() && !text.starts_with("0 "));
     const DOT: &str = " · ";

@@ -18,4 +18,7 @@ mod text;
 mod tree;
 mod watch;
 
+#[cfg(test)]
+mod pictures;
+
 pub(crate) use watch::{Live, TICK};

@@ -112,7 +112,9 @@ mod tests {
 
     fn model(builds: &[(&str, &[usize])], running: &[usize]) -> Model {
         let mut model = Model::default();
-        builds.iter().for_each(|(name, inputs)| drop(model.add(Kind::Build, name, inputs)));
+        for (name, inputs) in builds {
+            model.add(Kind::Build, name, inputs);
+        }
         running.iter().for_each(|place| model.start(*place, Duration::ZERO));
         model
     }
