@@ -8,6 +8,7 @@
 mod add;
 mod attributes;
 mod build;
+mod build_hook;
 mod builtins;
 mod canary;
 mod check;

@@ -273,12 +273,8 @@ impl<'a> Build<'a> {
     /// Runs the builder to its end.
     fn execute(&self, id: &BuildId, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
         let Work { context, request, .. } = self.work;
-        let Context { store, settings, launcher, .. } = **context;
-        let mut log = Log::new(Keep {
-            path: settings.keep_build_log.then(|| store.location().log_path(request.drv)),
-            compress: settings.compress_build_log,
-            lines: settings.log_lines,
-        });
+        let Context { settings, launcher, .. } = **context;
+        let mut log = Log::new(Keep::of(context, request.drv));
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
         let shown = context.host.files.look(&self.prepared.plan.ops, &self.work.host_deps);
         let stopwatch = Stopwatch::start();

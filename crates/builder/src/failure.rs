@@ -179,6 +179,26 @@ pub enum BuildFailure {
         /// What does not hold; each completes the sentence "it does not hold that".
         broken: Vec<String>,
     },
+    /// It was to be built elsewhere, and was not.
+    #[error("the build hook could not have `{drv}` built")]
+    Elsewhere {
+        /// The derivation.
+        drv: StorePath,
+        /// What the hook returned, if it took the derivation and failed.
+        code: Option<i32>,
+        /// The last lines that its builder printed.
+        log_tail: Vec<String>,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It cannot be built here, and the build hook did not want it.
+    #[error("the build hook has declined it{}", said.iter().map(|line| format!("\n  {line}\n")).collect::<String>())]
+    Declined {
+        /// What the hook said.
+        said: Vec<String>,
+        /// Why it cannot be built here.
+        source: Box<BuildFailure>,
+    },
     /// The builder ended in vain.
     #[error("the builder of `{drv}` failed: {}", told(*status))]
     Builder {
@@ -415,6 +435,7 @@ impl BuildFailure {
             | Self::OutOfMemory { log_tail, .. }
             | Self::Overran { log_tail, .. }
             | Self::NetworkLost { log_tail, .. }
+            | Self::Elsewhere { log_tail, .. }
             | Self::NoOutput { log_tail, .. } => log_tail,
             Self::Withheld { source, .. } => source.log_tail(),
             _ => &[],
@@ -424,7 +445,7 @@ impl BuildFailure {
     /// The failure itself, where this says something of its circumstances only.
     pub fn itself(&self) -> &Self {
         match self {
-            Self::Withheld { source, .. } => source,
+            Self::Withheld { source, .. } | Self::Declined { source, .. } => source,
             failure => failure,
         }
     }

@@ -56,7 +56,9 @@ impl BuildFailure {
     pub fn kind(&self) -> &'static str {
         match self.itself() {
             failure if failure.is_cancelled() => "cancelled",
-            Self::Builder { .. } => "failed",
+            Self::Elsewhere { code: Some(101), .. } => "timed-out",
+            Self::Elsewhere { code: Some(102), .. } => "hash-mismatch",
+            Self::Builder { .. } | Self::Elsewhere { .. } => "failed",
             Self::NoOutput { .. } => "no-output",
             Self::Overran { overrun: Overrun::Time, .. } => "timed-out",
             Self::Overran { overrun: Overrun::Silence, .. } => "silent",
@@ -72,6 +74,7 @@ impl BuildFailure {
             | Self::OutputCycle { .. }
             | Self::FixedReference { .. } => "bad-output",
             Self::System { .. }
+            | Self::Declined { .. }
             | Self::Feature { .. }
             | Self::NoFilter { .. }
             | Self::Builtin { .. }

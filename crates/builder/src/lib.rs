@@ -78,6 +78,7 @@ pub use host::{Host, HostError};
 pub use inside::{Inside, OnFailure, enter};
 pub use isolation::{Isolated, Isolation, isolated};
 pub use kept_log::open_log;
+pub use log::{Keep, Log};
 pub use shown::Shown;
 pub use sketch::{Sketch, sketch};
 pub use stand_in::Runs;

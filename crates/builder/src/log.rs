@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 
 use bzip2::Compression;
 use bzip2::write::BzEncoder;
+use store_path::StorePath;
+
+use crate::build::Context;
 
 /// Lines longer than this are remembered cut: the tail is for people.
 const LONGEST_LINE: usize = 4096;
 
-/// Follows what a build prints.
-pub(crate) struct Log {
+/// Follows what a build prints, and keeps it.
+pub struct Log {
     keep: Keep,
     /// Made when there is something to hold: most builds of a large graph print nothing.
     file: Option<File>,
@@ -24,7 +27,7 @@ pub(crate) struct Log {
 }
 
 /// What to keep of a log.
-pub(crate) struct Keep {
+pub struct Keep {
     /// Where, without the ending of a compressed one; `None` to keep none.
     pub(crate) path: Option<PathBuf>,
     /// Whether the finished file is compressed.
@@ -33,14 +36,27 @@ pub(crate) struct Keep {
     pub(crate) lines: usize,
 }
 
+impl Keep {
+    /// What the settings say of a build of `drv`.
+    pub fn of(context: &Context<'_>, drv: &StorePath) -> Self {
+        let Context { store, settings, .. } = context;
+        Self {
+            path: settings.keep_build_log.then(|| store.location().log_path(drv)),
+            compress: settings.compress_build_log,
+            lines: settings.log_lines,
+        }
+    }
+}
+
 impl Log {
-    pub(crate) fn new(keep: Keep) -> Self {
+    /// Starts with nothing printed.
+    pub fn new(keep: Keep) -> Self {
         let tail = Tail::new(keep.lines);
         Self { keep, file: None, given_up: false, tail }
     }
 
     /// Adds what the build printed.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+    pub fn write(&mut self, bytes: &[u8]) {
         self.tail.push(bytes);
         let Some(path) = self.keep.path.as_ref().filter(|_| !self.given_up) else { return };
         let written = match &mut self.file {
@@ -53,7 +69,7 @@ impl Log {
     /// Ends the log and returns its last lines.
     ///
     /// A log that cannot be completed stays as far as it came: the outputs are worth more.
-    pub(crate) fn finish(self) -> Vec<String> {
+    pub fn finish(self) -> Vec<String> {
         if let Some(path) = &self.keep.path {
             let _ = match self.file {
                 _ if self.given_up => Ok(()),

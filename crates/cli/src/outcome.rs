@@ -20,6 +20,9 @@ pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
         BuildFailure::NotDeterministic { .. } => BuildFailures::NOT_DETERMINISTIC,
         BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
+        // As the hook says it, in the same numbers.
+        BuildFailure::Elsewhere { code: Some(101), .. } => BuildFailures::TIMED_OUT,
+        BuildFailure::Elsewhere { code: Some(102), .. } => BuildFailures::HASH_MISMATCH,
         _ => BuildFailures::FAILED,
     }
 }

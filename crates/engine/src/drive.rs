@@ -8,9 +8,10 @@ use std::time::Duration;
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
 use local_store::LocalStore;
-use scheduler::{GoalId, Outcome, Schedule};
+use scheduler::{GoalId, Outcome, Schedule, Slot};
 use store_path::StorePath;
 
+use crate::elsewhere::{Elsewhere, Offer, Offered};
 use crate::error::Error;
 use crate::order::Task;
 use crate::plan::Plan;
@@ -42,6 +43,7 @@ pub(crate) struct Run<'a> {
     /// Why what an output turned out to be is of no use, by the goal that stands for it.
     useless: HashMap<usize, Error>,
     reasons: Reasons,
+    elsewhere: Elsewhere,
     report: Report,
     /// After so long without a message the caller is told that.
     tick: Option<Duration>,
@@ -54,14 +56,27 @@ impl<'a> Run<'a> {
         store: &'a LocalStore,
         plan: Plan,
         schedule: Schedule,
+        elsewhere: Elsewhere,
         tick: Option<Duration>,
         on_event: &'a mut dyn FnMut(Event<'_>),
     ) -> Self {
         let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
         let targets = plan.targets();
         let (reasons, report) = (Reasons::default(), Report::default());
-        let mut run =
-            Self { store, plan, schedule, fates, targets, twins, useless, reasons, report, tick, on_event };
+        let mut run = Self {
+            store,
+            plan,
+            schedule,
+            fates,
+            targets,
+            twins,
+            useless,
+            reasons,
+            elsewhere,
+            report,
+            tick,
+            on_event,
+        };
         run.schedule_new();
         for top in run.plan.tops() {
             run.schedule.want(GoalId::from_index(top));
@@ -73,7 +88,12 @@ impl<'a> Run<'a> {
     fn schedule_new(&mut self) {
         for (place, goal) in self.plan.goals.list.iter().enumerate().skip(self.fates.len()) {
             let inputs: Vec<GoalId> = goal.inputs.iter().map(|place| GoalId::from_index(*place)).collect();
-            self.schedule.add(&inputs, self.plan.demand(place));
+            let mut demand = self.plan.demand(place);
+            // What is compared is this machine's.
+            if !matches!(goal.task, Task::Check(_)) {
+                demand = self.elsewhere.demand(GoalId::from_index(place), demand);
+            }
+            self.schedule.add(&inputs, demand);
             self.fates.push(Fate::NotStarted);
         }
     }
@@ -88,13 +108,13 @@ impl<'a> Run<'a> {
     }
 
     /// Hands out jobs and takes back results until nothing is left to do. Dropping `jobs` ends the workers,
-    /// and dropping `messages` keeps them from waiting for somebody to listen.
-    pub(crate) fn drive(&mut self, jobs: Sender<Job>, messages: Receiver<Message>) {
+    /// and dropping `messages` keeps them from waiting for somebody to listen. Where there is a build hook, `offer` has it
+    /// asked.
+    pub(crate) fn drive(&mut self, jobs: Sender<Job>, messages: Receiver<Message>, offer: Option<Offer<'_>>) {
         loop {
             while let Some(goal) = self.schedule.take() {
-                if let Some(job) = self.begin(goal) {
-                    jobs.send(job).expect("the queue outlives the workers");
-                }
+                let job = self.elsewhere.take(goal).or_else(|| self.begin(goal));
+                job.into_iter().for_each(|job| self.hand_out(job, &jobs, offer));
             }
             if self.schedule.is_finished() {
                 return;
@@ -104,18 +124,71 @@ impl<'a> Run<'a> {
                 continue;
             }
             let message = self.wait(&messages);
-            self.hear(message);
+            let has_changed = matches!(message, Some(Message::Ran(_) | Message::Ended(..)));
+            message.into_iter().for_each(|message| self.hear(message));
+            if self.elsewhere.is_time(has_changed) {
+                self.schedule.resume();
+            }
         }
     }
 
-    /// Waits for a message. Time goes on for whoever watches meanwhile.
-    fn wait(&mut self, messages: &Receiver<Message>) -> Message {
+    /// Waits for a message, or until what was postponed is to be offered again. Time goes on for whoever watches meanwhile.
+    fn wait(&mut self, messages: &Receiver<Message>) -> Option<Message> {
         const ANSWER: &str = "a worker answers for every job";
-        let Some(tick) = self.tick else { return messages.recv().expect(ANSWER) };
         loop {
-            match messages.recv_timeout(tick) {
-                Err(RecvTimeoutError::Timeout) => (self.on_event)(Event::Tick),
-                message => return message.expect(ANSWER),
+            let patience = self.elsewhere.patience();
+            let Some(timeout) = self.tick.into_iter().chain(patience).min() else {
+                return Some(messages.recv().expect(ANSWER));
+            };
+            match messages.recv_timeout(timeout) {
+                Err(RecvTimeoutError::Timeout) if self.tick == Some(timeout) => (self.on_event)(Event::Tick),
+                Err(RecvTimeoutError::Timeout) => return None,
+                message => return Some(message.expect(ANSWER)),
+            }
+        }
+    }
+
+    /// Gives a build to a worker, or has it offered to the build hook first.
+    fn hand_out(&mut self, job: Job, jobs: &Sender<Job>, offer: Option<Offer<'_>>) {
+        let goal = job.goal;
+        match offer.filter(|_| self.elsewhere.is_open(goal)) {
+            None => {
+                (self.on_event)(Event::Started { drv: &job.drv });
+                jobs.send(job).expect("the queue outlives the workers");
+            }
+            Some(_) if self.elsewhere.is_over() => {
+                self.elsewhere.keep(job);
+                self.elsewhere.bring_home(goal);
+                self.schedule.retry(goal, &[], self.plan.demand(goal.index()));
+            }
+            Some(offer) => {
+                let willing = self.schedule.has_slot(Slot::Build);
+                self.elsewhere.keep(job.clone());
+                if let Err(error) = offer(job, willing) {
+                    let said = vec![format!("no thread could be started to ask it: {error}")];
+                    self.offered(goal, Offered::Declined { said, permanently: false });
+                }
+            }
+        }
+    }
+
+    /// Takes in what became of an offer.
+    fn offered(&mut self, goal: GoalId, offered: Offered) {
+        match offered {
+            Offered::Accepted(machine) => {
+                self.elsewhere.take(goal);
+                self.schedule.free_slot(goal);
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Started { drv });
+                (self.on_event)(Event::Elsewhere { drv, machine: &machine });
+            }
+            Offered::Declined { said, permanently } => {
+                self.elsewhere.declined(goal, said, permanently);
+                self.schedule.retry(goal, &[], self.plan.demand(goal.index()));
+            }
+            Offered::Postponed => {
+                self.elsewhere.postpone();
+                self.schedule.put_off(goal);
             }
         }
     }
@@ -181,6 +254,7 @@ impl<'a> Run<'a> {
                 (self.on_event)(Event::Again { drv, again: &again });
             }
             Message::Ran(goal) => self.schedule.free_slot(goal),
+            Message::Offered(goal, offered) => self.offered(goal, offered),
             Message::Stop => self.stop(),
             Message::Ended(goal, result) => {
                 self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
@@ -216,7 +290,6 @@ impl<'a> Run<'a> {
             return None;
         }
         self.twins.insert(self.plan.graph.built_for(&drv).clone(), Vec::new());
-        (self.on_event)(Event::Started { drv: &drv });
         let target = self.plan.goals.list[self.targets[goal.index()]].task.drv().clone();
         Some(Job { goal, drv, target, work, is_check: self.is_check(goal) })
     }
@@ -240,6 +313,10 @@ impl<'a> Run<'a> {
     }
 
     fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
+        // Somebody else has made it before the hook could answer.
+        if let Some(job) = self.elsewhere.take(goal) {
+            (self.on_event)(Event::Started { drv: &job.drv });
+        }
         match result {
             Ok(built) => self.built(goal, &built),
             // It was killed, which is no failure of its own.
@@ -250,7 +327,10 @@ impl<'a> Run<'a> {
                     self.schedule.finish(goal, Outcome::Cancelled);
                 }
             }
-            Err(failure) => self.failed(goal, failure),
+            Err(failure) => {
+                let failure = self.elsewhere.explain(goal, failure);
+                self.failed(goal, failure);
+            }
         }
     }
 

@@ -40,6 +40,7 @@
 
 mod closure;
 mod drive;
+mod elsewhere;
 mod enter;
 mod error;
 mod estimate;

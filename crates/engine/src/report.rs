@@ -62,6 +62,13 @@ pub enum Event<'a> {
         /// The first process of the builder, or its keeper.
         process: u32,
     },
+    /// A build that was started is done elsewhere.
+    Elsewhere {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// The machine, as the build hook calls it.
+        machine: &'a str,
+    },
     /// A build printed a line.
     Log {
         /// The derivation.

@@ -20,11 +20,13 @@ use std::time::Duration;
 
 use builder::{Host, OnFailure};
 use local_store::LocalStore;
+use remote_builder::RemoteBuilder;
 use sandbox::Launcher;
 use scheduler::{Limits, Policy, Schedule};
 use settings::{MaxJobs, MemoryForBuilds, Settings};
 
 use crate::drive::Run;
+use crate::elsewhere::{self, Elsewhere, Offer};
 use crate::error::Error;
 use crate::plan::{Plan, plan, plan_check};
 use crate::report::{Event, Report};
@@ -100,14 +102,17 @@ fn carry_out(
     host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
     let Context { store, launcher, settings, stop, on_failure, tick, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
+    let remote = RemoteBuilder::new(store, launcher, settings, context.environment);
+    let remote = remote.as_ref();
     match stop {
-        None => run(&builder, None, plan, tick, on_event),
-        Some(stop) => run(&builder, Some(&StopWatch::new(stop)?), plan, tick, on_event),
+        None => run(&builder, remote, None, plan, tick, on_event),
+        Some(stop) => run(&builder, remote, Some(&StopWatch::new(stop)?), plan, tick, on_event),
     }
 }
 
 fn run(
     context: &builder::Context<'_>,
+    remote: Option<&RemoteBuilder<'_>>,
     stop: Option<&StopWatch<'_>>,
     plan: Plan,
     tick: Option<Duration>,
@@ -120,7 +125,8 @@ fn run(
     let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
     let limits = Limits { builds: slots, substitutions: slots, memory: memory(context.settings) };
     let schedule = Schedule::new(limits, policy);
-    let mut run = Run::new(context.store, plan, schedule, tick, on_event);
+    let elsewhere = Elsewhere::new(remote.is_some());
+    let mut run = Run::new(context.store, plan, schedule, elsewhere, tick, on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
     let queue = Mutex::new(queue);
@@ -143,8 +149,20 @@ fn run(
                 Err(_) => break,
             }
         }
-        drop(sender);
-        run.drive(jobs, messages);
+        match remote {
+            None => {
+                drop(sender);
+                run.drive(jobs, messages, None);
+            }
+            Some(remote) => {
+                let offer: Offer<'_> = &|job, willing| {
+                    let sender = sender.clone();
+                    let offer = move || elsewhere::offer(remote, context, &job, willing, &sender);
+                    thread::Builder::new().spawn_scoped(scope, offer).map(drop)
+                };
+                run.drive(jobs, messages, Some(offer));
+            }
+        }
         Ok(())
     })
     .map_err(|source| Error::Threads { source })?;

@@ -11,10 +11,12 @@ use local_store::{BuildId, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
 
+use crate::elsewhere::Offered;
 use crate::lines::Lines;
 use crate::ready;
 
 /// One build, handed to a worker.
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) goal: GoalId,
     pub(crate) drv: StorePath,
@@ -26,6 +28,7 @@ pub(crate) struct Job {
 }
 
 /// What is to be built.
+#[derive(Clone, Debug)]
 pub(crate) enum Work {
     /// The derivation as it is.
     AsItIs(Arc<Derivation>),
@@ -49,6 +52,8 @@ pub(crate) enum Message {
     Explained(GoalId, Explanation),
     /// A build runs once more, to be compared.
     Again(GoalId, Again),
+    /// What became of the offer of a build.
+    Offered(GoalId, Offered),
     /// Everything has to stop.
     Stop,
     /// The builder has ended, and the rest of the build needs no slot.

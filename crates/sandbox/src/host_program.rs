@@ -21,12 +21,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
 use rustix::net::Shutdown;
 use serde::{Deserialize, Serialize};
 
+use crate::allowance::{Allowance, Meter};
 use crate::error::Error;
 use crate::launcher::{ExitStatus, receive_packet, send, seqpacket_pair};
 use crate::plan::Exec;
@@ -44,6 +47,19 @@ pub struct HostProgram {
     pub patience: Duration,
     /// What else it has started, and has not taken out of its process group, is killed when it has ended.
     pub takes_all_along: bool,
+    /// Whom it runs as; none for the caller.
+    pub user: Option<HostUser>,
+}
+
+/// Whom a program of the host runs as. Only root may say so.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostUser {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its further groups.
+    pub groups: Vec<u32>,
 }
 
 /// What the minder is told, beside the descriptors: that of the program's description, and then the program's own.
@@ -141,6 +157,64 @@ impl HostProcess {
         end(&self.control);
     }
 
+    /// Passes on what comes out of these pipes, by their place among them, until it has ended; what it has left running may
+    /// hold them open for ever. If it uses up its allowance it is ended, of which it may have something to say.
+    ///
+    /// # Errors
+    /// As [`HostProcess::wait`].
+    pub fn follow(
+        self,
+        pipes: Vec<OwnedFd>,
+        allowance: Allowance,
+        on_output: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<ExitStatus, Error> {
+        let talk = |errno: Errno| Error::Talk { source: errno.into() };
+        let mut pipes: Vec<(usize, OwnedFd)> = pipes.into_iter().enumerate().collect();
+        let mut meter = Meter::new(allowance, Instant::now());
+        let (mut overran, mut buffer) = (None, vec![0; 64 * 1024]);
+        loop {
+            let left = if overran.is_none() { meter.left(Instant::now()) } else { None };
+            let ready = self.ready(&pipes, left).map_err(talk)?;
+            let mut outputs = ready.pipes.into_iter();
+            let mut has_spoken = false;
+            let mut read = |(place, pipe): &(usize, OwnedFd)| {
+                if !outputs.next().unwrap_or(false) {
+                    return true;
+                }
+                let length = rustix::io::read(pipe, &mut *buffer).unwrap_or(0);
+                has_spoken |= length > 0;
+                if overran.is_none() && length > 0 {
+                    on_output(*place, &buffer[..length]);
+                    meter.hear(length, Instant::now());
+                }
+                length > 0
+            };
+            pipes.retain(|pipe| read(pipe));
+            if overran.is_none() {
+                overran = meter.overrun(Instant::now());
+                overran.iter().for_each(|_| self.end());
+            }
+            if ready.has_ended && !has_spoken {
+                let status = self.wait()?;
+                return Ok(overran.map_or(status, ExitStatus::Overran));
+            }
+        }
+    }
+
+    /// Waits until it has ended, or something can be read.
+    fn ready(&self, pipes: &[(usize, OwnedFd)], timeout: Option<Duration>) -> rustix::io::Result<Ready> {
+        let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
+        polled.extend(pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
+        let timeout = timeout.map(timespec);
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
+        let has_ended = ready.next().unwrap_or(false);
+        Ok(Ready { has_ended, pipes: ready.collect() })
+    }
+
     /// Waits until it has ended.
     ///
     /// # Errors
@@ -161,6 +235,19 @@ impl HostProcess {
             Err(errno) => Err(talk(errno.into())),
         }
     }
+}
+
+/// What there is to be heard of a program.
+struct Ready {
+    has_ended: bool,
+    pipes: Vec<bool>,
+}
+
+/// A time to wait; a millisecond more, since a wait that ends too early would be a busy one.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    let duration = duration.saturating_add(Duration::from_millis(1));
+    let tv_sec = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec, tv_nsec: duration.subsec_nanos().into() }
 }
 
 /// Becomes readable when it has ended.

@@ -69,7 +69,7 @@ pub use filter::can_filter;
 pub use functions::Function;
 pub use given::{Given, Limited, Namespace, Scheme, Unlimited};
 pub use host::{HostError, HostFile, find_shell, program};
-pub use host_program::{HostProcess, HostProgram};
+pub use host_program::{HostProcess, HostProgram, HostUser};
 pub use launcher::{Attached, Exit, ExitStatus, Launcher, Notice, OutOfMemory, Running, take_back};
 pub use left_over::{end_builds_with, release};
 pub use limits::{Cgroups, Enforcement, Limits};

@@ -1,10 +1,12 @@
 //! The process that minds one program of the host: starts it, waits for it, ends it.
 
+#![expect(clippy::disallowed_methods, reason = "what is to end is given its time")]
+
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -12,7 +14,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::child::{die_with_parent, execute};
 use crate::error::Step;
-use crate::host_program::{HostProgram, Order, Word};
+use crate::host_program::{HostProgram, Order, Word, timespec};
 use crate::launcher::{receive_packet, send};
 use crate::sys::{self, Cloned};
 use crate::wire::{self, Failure};
@@ -122,6 +124,13 @@ fn become_program(
     }
     rustix::process::chdir(&program.exec.directory)
         .map_err(|errno| Failure::new(Step::ChangeDirectory, &program.exec.directory, errno))?;
+    if let Some(user) = &program.user {
+        let fail = |errno| Failure::new(Step::BecomeUser, "/", errno);
+        sys::set_groups(&user.groups).map_err(fail)?;
+        sys::become_ids(user.uid, user.gid).map_err(fail)?;
+        // The change of ids has cleared it.
+        die_with_parent(Signal::KILL, status)?;
+    }
     sys::reset_signals();
     execute(&program.exec)
 }
@@ -168,10 +177,4 @@ impl Minded {
             let _ = rustix::process::kill_process_group(group, signal);
         }
     }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    // A millisecond more, since a wait that ends too early would be a busy one.
-    let duration = duration + Duration::from_millis(1);
-    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: duration.subsec_nanos().into() }
 }

@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sandbox::{
-    Access, BuildUser, BuildUsers, Error, Exec, Exit, ExitStatus, Filter, HostProgram, Identity, Ids,
-    Isolation, Launcher, Limits, Network, Notice, Op, Plan, Program, Resource, Step, UserChoice,
+    Access, Allowance, BuildUser, BuildUsers, Error, Exec, Exit, ExitStatus, Filter, HostProgram, Identity,
+    Ids, Isolation, Launcher, Limits, Network, Notice, Op, Overrun, Plan, Program, Resource, Step,
+    UserChoice,
 };
 use test_support::{Scratch, Trial, main_with_launcher};
 
@@ -59,7 +60,7 @@ fn on_host(script: &str, patience: Duration) -> HostProgram {
         personality_32: false,
         old_kernel: false,
     };
-    HostProgram { exec, patience, takes_all_along: true }
+    HostProgram { exec, patience, takes_all_along: true, user: None }
 }
 
 fn runs_on_host(launcher: &Launcher) {
@@ -98,6 +99,23 @@ fn runs_on_host(launcher: &Launcher) {
     drop(to);
     assert_eq!(process.wait().unwrap(), ExitStatus::Code(5));
     assert_eq!(input.read(&mut [0]).unwrap(), 0);
+    // What comes out of its pipes is passed on until it has ended, or has used up what it may.
+    let follows = |script: &str, allowance| {
+        let (from, output) = std::io::pipe().unwrap();
+        let process = launcher.run_on_host(&on_host(script, long), &[(2, output.as_fd())]).unwrap();
+        drop(output);
+        let mut heard = Vec::new();
+        let end = process.follow(vec![from.into()], allowance, &mut |place, bytes| {
+            assert_eq!(place, 0);
+            heard.extend_from_slice(bytes);
+        });
+        (end.unwrap(), String::from_utf8(heard).unwrap())
+    };
+    let (end, heard) = follows("sleep 600 & echo one >&2; echo two >&2; exit 4", Allowance::default());
+    assert_eq!((end, heard.as_str()), (ExitStatus::Code(4), "one\ntwo\n"));
+    let silent = Allowance { silence: Some(Duration::from_millis(200)), ..Allowance::default() };
+    let (end, heard) = follows("echo one >&2; sleep 600", silent);
+    assert_eq!((end, heard.as_str()), (ExitStatus::Overran(Overrun::Silence), "one\n"));
     let (process, ..) = ends("echo >&4; sleep 600", long);
     launcher.stop();
     assert_eq!(process.wait().unwrap(), ExitStatus::Signal(15));

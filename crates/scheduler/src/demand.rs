@@ -30,6 +30,8 @@ pub enum Slot {
     None,
     /// One of those for what is fetched, which keeps a network busy.
     Substitution,
+    /// The one for what is offered to somebody else: one goal is talked about at a time.
+    Offer,
     /// One of those for what is built, which keeps a processor busy.
     Build,
 }

@@ -26,17 +26,19 @@ impl Lane {
 pub(crate) struct Lanes {
     none: Lane,
     substitution: Lane,
+    offer: Lane,
     build: Lane,
 }
 
 impl Lanes {
     /// In the order in which goals are handed out that are ready at the same time.
-    pub(crate) const SLOTS: [Slot; 3] = [Slot::None, Slot::Substitution, Slot::Build];
+    pub(crate) const SLOTS: [Slot; 4] = [Slot::None, Slot::Substitution, Slot::Offer, Slot::Build];
 
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             none: Lane::new(usize::MAX),
             substitution: Lane::new(limits.substitutions.get()),
+            offer: Lane::new(1),
             build: Lane::new(limits.builds.get()),
         }
     }
@@ -45,6 +47,7 @@ impl Lanes {
         match slot {
             Slot::None => &mut self.none,
             Slot::Substitution => &mut self.substitution,
+            Slot::Offer => &mut self.offer,
             Slot::Build => &mut self.build,
         }
     }

@@ -134,6 +134,11 @@ impl Schedule {
         Some(goal)
     }
 
+    /// Returns whether one more goal could have a slot of that kind.
+    pub fn has_slot(&mut self, slot: Slot) -> bool {
+        self.lanes.of(slot).has_slot()
+    }
+
     /// Gives the slot of a running goal to others, while the goal itself goes on.
     ///
     /// # Panics

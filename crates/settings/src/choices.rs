@@ -107,6 +107,10 @@ impl fmt::Display for SandboxShell {
     }
 }
 
+/// Text for another program, which is passed on as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verbatim(pub String);
+
 /// Which builds are observed, to say what they lacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Explain {

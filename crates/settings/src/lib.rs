@@ -35,7 +35,7 @@ mod variation;
 
 pub use choices::{
     CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
-    UseChroot,
+    UseChroot, Verbatim,
 };
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};

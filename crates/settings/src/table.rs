@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::choices::{
     CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
-    UseChroot,
+    UseChroot, Verbatim,
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
@@ -121,6 +121,14 @@ pub struct Settings {
     pub fsync_store_paths: bool,
     /// `use-sqlite-wal`
     pub use_sqlite_wal: bool,
+    /// `build-hook`
+    pub build_hook: Vec<String>,
+    /// `build-hook-kill-timeout`, in milliseconds
+    pub build_hook_kill_timeout: usize,
+    /// `builders`
+    pub builders: Verbatim,
+    /// `builders-use-substitutes`
+    pub builders_use_substitutes: bool,
     /// `system`
     pub system: String,
     /// `extra-platforms`
@@ -186,6 +194,10 @@ impl Default for Settings {
             fsync_metadata: true,
             fsync_store_paths: true,
             use_sqlite_wal: true,
+            build_hook: Vec::new(),
+            build_hook_kill_timeout: 500,
+            builders: Verbatim("@/etc/nix/machines".to_owned()),
+            builders_use_substitutes: false,
             system: format!("{}-linux", host_architecture()),
             extra_platforms: host_extra_platforms(),
             system_features: ["benchmark", "big-parallel", "nixos-test"].map(str::to_owned).to_vec(),
@@ -598,6 +610,30 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "keep the database in write-ahead mode",
         field: |settings| &mut settings.use_sqlite_wal,
+    },
+    Entry {
+        key: "build-hook",
+        aliases: &[],
+        help: "a program and its arguments that is offered each build first, to have it done elsewhere, such as `nix __build-remote`",
+        field: |settings| &mut settings.build_hook,
+    },
+    Entry {
+        key: "build-hook-kill-timeout",
+        aliases: &[],
+        help: "after how many milliseconds a build hook is killed that has been asked to end",
+        field: |settings| &mut settings.build_hook_kill_timeout,
+    },
+    Entry {
+        key: "builders",
+        aliases: &[],
+        help: "which machines the build hook has, as it reads them; `store` only passes that on",
+        field: |settings| &mut settings.builders,
+    },
+    Entry {
+        key: "builders-use-substitutes",
+        aliases: &[],
+        help: "let those machines fetch inputs themselves; `store` only passes that on to the build hook",
+        field: |settings| &mut settings.builders_use_substitutes,
     },
     Entry {
         key: "system",

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::choices::{
     CpuWeight, Explain, FodNetwork, Isolation, MaxJobs, MemoryForBuilds, SandboxShell, TmpfsSize, UseCgroups,
-    UseChroot,
+    UseChroot, Verbatim,
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::ValueError;
@@ -97,6 +97,21 @@ impl Value for u32 {
 
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl Value for Verbatim {
+    fn kind(&self) -> &'static str {
+        "text"
+    }
+
+    fn set(&mut self, text: &str) -> Result<(), ValueError> {
+        self.0 = text.to_owned();
+        Ok(())
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
     }
 }
 

@@ -176,6 +176,7 @@ fn plan(directory: &Path, inputs: usize, user: Option<&BuildUser>) -> Plan {
             env: Vec::new(),
             directory: "/build".into(),
             personality_32: false,
+            old_kernel: false,
         }),
     }
 }

@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("local-store", 2),
     ("builtins", 2),
     ("builder", 3),
+    ("remote-builder", 3),
     ("engine", 4),
     ("cli", 5),
     ("xtask", 6),

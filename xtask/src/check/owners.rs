@@ -31,7 +31,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("serde", &["sandbox", "derivation", "local-store", "recipe", "builder", "builtins"]),
     (
         "serde_json",
-        &["derivation", "binary-cache", "local-store", "recipe", "builder", "cli", "xtask", "builtins"],
+        &[
+            "derivation",
+            "binary-cache",
+            "local-store",
+            "recipe",
+            "builder",
+            "remote-builder",
+            "cli",
+            "xtask",
+            "builtins",
+        ],
     ),
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),

@@ -42,6 +42,7 @@ pub(super) struct Laws {
     goals: Vec<Known>,
     builds: Lane,
     substitutions: Lane,
+    offers: Lane,
     budget: u64,
     taken: u64,
     put_off: Vec<u32>,
@@ -58,6 +59,7 @@ impl Laws {
             goals: Vec::new(),
             builds: lane(limits.builds),
             substitutions: lane(limits.substitutions),
+            offers: lane(NonZeroUsize::MIN),
             budget: limits.memory.unwrap_or(u64::MAX),
             taken: 0,
             put_off: Vec::new(),
@@ -126,6 +128,7 @@ impl Laws {
         match slot {
             Slot::None => None,
             Slot::Substitution => Some(&mut self.substitutions),
+            Slot::Offer => Some(&mut self.offers),
             Slot::Build => Some(&mut self.builds),
         }
     }
@@ -189,7 +192,7 @@ impl Laws {
     /// Nothing more was handed out.
     pub(super) fn idle(&mut self) -> Result<()> {
         let left = if self.taken == 0 { u64::MAX } else { self.budget.saturating_sub(self.taken) };
-        for lane in [&self.builds, &self.substitutions] {
+        for lane in [&self.builds, &self.substitutions, &self.offers] {
             let (Some((least, _)), Some((most, _))) =
                 (lane.ready.first_key_value(), lane.ready.last_key_value())
             else {

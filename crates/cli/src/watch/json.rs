@@ -130,6 +130,7 @@ impl Json {
             Event::Running { drv, id, process } => {
                 self.about("running", drv).with("id", id.to_string()).with("pid", *process)
             }
+            Event::Elsewhere { drv, machine } => self.about("elsewhere", drv).with("machine", *machine),
             Event::Log { drv, line } => self.log(drv, line),
             Event::Warning { drv, text } => self.about("warning", drv).with("text", *text),
             Event::Detail { drv, detail } => {

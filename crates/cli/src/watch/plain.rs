@@ -11,7 +11,7 @@ use local_store::{Location, Wait};
 use sandbox::{Detail, Exit};
 use store_path::StorePath;
 
-use crate::build_failure::{self, Circumstances, LogCommand};
+use crate::build_failure::{self, Circumstances, LogCommand, harmless};
 use crate::divergence;
 use crate::duration;
 use crate::explain;
@@ -96,6 +96,10 @@ impl<'a> Plain<'a> {
             Event::Waiting { drv, wait } => self.waiting(drv, wait),
             Event::Running { drv, id, .. } => {
                 self.messages.detail(format_args!("the builder of {} runs, as {id}", self.full(drv)));
+            }
+            Event::Elsewhere { drv, machine } => {
+                let machine = harmless(machine);
+                self.messages.note(format_args!("{} is built on {machine}", self.full(drv)));
             }
             Event::Log { drv, line } if self.shows_logs => self.log(drv, line),
             Event::Log { .. } => {}

@@ -127,3 +127,22 @@ fn memory_is_given_back_as_it_was_taken() {
     schedule.finish(goal, Outcome::Done);
     assert_eq!(schedule.take(), Some(big));
 }
+
+#[test]
+fn what_is_offered_is_talked_about_one_at_a_time_and_leaves_the_slots_to_others() {
+    let mut schedule = one_slot();
+    let offer = Demand { slot: Slot::Offer, ..Demand::default() };
+    let (first, second, third) =
+        (schedule.add(&[], offer), schedule.add(&[], offer), schedule.add(&[], offer));
+    assert_eq!(schedule.take(), Some(first));
+    assert_eq!(schedule.take(), None, "somebody is asked already");
+    assert!(schedule.has_slot(Slot::Build) && !schedule.has_slot(Slot::Offer));
+    schedule.free_slot(first);
+    assert_eq!(schedule.take(), Some(second));
+    assert_eq!(schedule.retry(second, &[], Demand::default()), []);
+    assert_eq!(schedule.take(), Some(third), "the next one is asked first");
+    assert_eq!(schedule.take(), Some(second), "it is built here");
+    assert!(!schedule.has_slot(Slot::Build));
+    let _ = [first, second, third].map(|goal| schedule.finish(goal, Outcome::Done));
+    assert!(schedule.is_finished());
+}

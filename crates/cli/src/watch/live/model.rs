@@ -60,6 +60,7 @@ impl Model {
             | Event::Detail { .. }
             | Event::Explained { .. }
             | Event::Again { .. }
+            | Event::Elsewhere { .. }
             | Event::Tick => {}
         }
     }
