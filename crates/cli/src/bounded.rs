@@ -1,7 +1,7 @@
 //! Reading files of derivations, of which none is too large to be held in memory.
 #![expect(clippy::disallowed_methods, reason = "these are files of the user's, and stdin")]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -13,35 +13,58 @@ const LONGEST_JSON: u64 = 512 << 20;
 /// As long a `.drv` file may be: the longest known have a few megabytes.
 const LONGEST_DRV: u64 = 64 << 20;
 
-/// As much is enough to tell what a file holds.
-const HEAD: u64 = 4096;
+/// As much is enough to tell what a file holds; and it is all of most `.drv` files.
+const HEAD: usize = 16 << 10;
 
 /// Reads a file, or stdin if its path is `-`.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
-        return read_from(io::stdin().lock(), None).context("cannot read stdin");
+        return read_from(io::stdin().lock(), || Ok(None)).context("cannot read stdin");
     }
-    let length = fs::metadata(path)?;
-    let length = length.is_file().then_some(length.len());
-    read_from(File::open(path)?, length)
+    let file = File::open(path)?;
+    read_from(&file, || {
+        let length = file.metadata()?;
+        Ok(length.is_file().then_some(length.len()))
+    })
 }
 
-/// Reads no more than a file with such a beginning may have; its length is known for ordinary files only.
-fn read_from(mut file: impl Read, length: Option<u64>) -> Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(8192);
-    file.by_ref().take(HEAD).read_to_end(&mut text)?;
-    let longest = longest(&text)?;
+/// Reads no more than a file with such a beginning may have; its length is asked for if it has more than a beginning,
+/// and known for ordinary files only.
+fn read_from(mut file: impl Read, length: impl Fn() -> io::Result<Option<u64>>) -> Result<Vec<u8>> {
+    let mut buffer = [0; HEAD];
+    let head = read_head(&mut file, &mut buffer)?;
+    let longest = longest(head)?;
+    let mut text = head.to_vec();
+    if text.len() < HEAD {
+        return Ok(text);
+    }
+    let length = length()?;
     if length.is_some_and(|length| length > longest) {
         return Err(too_long(longest));
     }
-    // All at once: thousands of `.drv` files may be read in one run.
-    text.reserve_exact(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0) + 1);
-    file.take(longest.saturating_sub(HEAD) + 1).read_to_end(&mut text)?;
+    text.reserve_exact(
+        length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0).saturating_sub(HEAD) + 1,
+    );
+    file.take(longest.saturating_sub(HEAD as u64) + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length <= longest) {
         Ok(text)
     } else {
         Err(too_long(longest))
     }
+}
+
+/// Fills the buffer as far as the file goes.
+fn read_head<'a>(file: &mut impl Read, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(&buffer[..length])
 }
 
 /// Returns how long a file may be that begins so. What holds no derivations is small, or not read further.
@@ -66,11 +89,13 @@ mod tests {
     fn endless_files_are_not_read_to_the_end() {
         let refusal = |head: &'static [u8], rest| {
             let endless = head.chain(io::repeat(rest).take(LONGEST_DRV + 1));
-            read_from(endless, None).unwrap_err().to_string()
+            read_from(endless, || Ok(None)).unwrap_err().to_string()
         };
         assert!(refusal(b"Derive([", b' ').contains("longer than 64 MiB"));
         assert!(refusal(b"", 0).contains("not text"));
-        assert!(read_from(&b"{}"[..], Some(LONGEST_JSON + 1)).is_err());
-        assert_eq!(read_from(&b"{}"[..], Some(2)).unwrap(), b"{}");
+        let long = [b"{".as_slice(), &[b' '; 2 * HEAD]].concat();
+        assert!(read_from(&*long, || Ok(Some(LONGEST_JSON + 1))).is_err());
+        assert_eq!(read_from(&*long, || Ok(Some(2))).unwrap(), long);
+        assert_eq!(read_from(&b"{}"[..], || Ok(Some(2))).unwrap(), b"{}");
     }
 }

@@ -18,6 +18,7 @@ use crate::derivation_file;
 use crate::exit::Exit;
 use crate::recipe_check;
 use crate::session::Session;
+use crate::threads;
 
 /// Says all that is wrong with files of derivations, and where; of a recipe, the first of it.
 ///
@@ -36,12 +37,12 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let texts = args.files.iter().map(|file| read(session, file)).collect::<Result<Vec<_>>>()?;
+    let texts = read(session, &args.files)?;
     let mut sources = Vec::new();
     let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();
     let mut files = Vec::new();
     for (file, text) in args.files.iter().zip(&texts) {
-        if ::recipe::is_recipe(text) {
+        if !derivation_file::is_aterm(text) && ::recipe::is_recipe(text) {
             listed.extend(recipe_check::finding(session, file, text)?.map(|finding| (file, finding)));
         } else {
             sources.push(Source { text, form: form(file, text)? });
@@ -49,17 +50,16 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         }
     }
     let store_dir = StoreDir::default();
-    let inputs = Inputs {
+    let beside = args.files.iter().filter_map(|file| Some(session.absolute(file).parent()?.to_owned()));
+    let mut inputs = Inputs {
         // Without a store there is nothing to find in it.
         store: session.open_store_if_there()?,
-        beside: args
-            .files
-            .iter()
-            .filter_map(|file| Some(session.absolute(file).parent()?.to_owned()))
-            .collect(),
+        beside: beside.collect(),
         store_dir: &store_dir,
     };
-    let found = review(&sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
+    inputs.beside.dedup();
+    let sources = threads::on_each(&sources, |source| source.clone().read(&store_dir));
+    let found = review(sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
     listed.extend(
         files.into_iter().zip(found).flat_map(|(file, list)| list.into_iter().map(move |one| (file, one))),
     );
@@ -69,10 +69,15 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     Ok(if errors > 0 { Exit::Failure } else { Exit::Success })
 }
 
-fn read(session: &Session, file: &Path) -> Result<Vec<u8>> {
-    let is_stdin = file == Path::new("-");
-    let read = if is_stdin { bounded::read(file) } else { bounded::read(&session.absolute(file)) };
-    read.with_context(|| format!("cannot read `{}`", file.display()))
+fn read(session: &Session, files: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
+    let is_stdin = |file: &Path| file == Path::new("-");
+    let path = |file: &PathBuf| if is_stdin(file) { file.clone() } else { session.absolute(file) };
+    let paths: Vec<PathBuf> = files.iter().map(path).collect();
+    let texts = threads::on_each(&paths, |path| bounded::read(path));
+    let named = |(file, text): (&PathBuf, Result<_>)| {
+        text.with_context(|| format!("cannot read `{}`", file.display()))
+    };
+    files.iter().zip(texts).map(named).collect()
 }
 
 /// What is no `.drv` file is told of as what is wrong with the JSON.

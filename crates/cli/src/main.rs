@@ -73,6 +73,7 @@ mod store_argument;
 mod style;
 mod target;
 mod terminal;
+mod threads;
 mod user_name;
 mod verify;
 mod verify_isolated;

@@ -143,19 +143,38 @@ pub enum CheckError {
 ///
 /// A variable named after an output is set with a path that is filled in, and has to be right otherwise.
 pub fn check(derivation: Derivation, modulo: &mut Modulo) -> Result<Checked, CheckError> {
-    complete(derivation, modulo).map(|(checked, _)| checked)
+    let checked = complete_or_tell(derivation, None, modulo);
+    checked.map(|(checked, _)| checked).map_err(|mut problems| problems.swap_remove(0))
 }
 
-/// The same, and whether anything was filled in.
-pub(crate) fn complete(derivation: Derivation, modulo: &mut Modulo) -> Result<(Checked, bool), CheckError> {
-    complete_or_tell(derivation, modulo).map_err(|mut problems| problems.swap_remove(0))
+/// What follows from a derivation as it stands, whatever its inputs are: its own file.
+pub(crate) struct OwnFile<'a> {
+    text: Text<'a>,
+    path: Result<StorePath, NameError>,
 }
 
-/// The same, or all rules that are broken.
+impl<'a> OwnFile<'a> {
+    fn new(text: Text<'a>, derivation: &Derivation, store_dir: &StoreDir) -> Self {
+        let path = path(derivation, &text, store_dir);
+        Self { text, path }
+    }
+
+    pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
+        Self::new(Text::of(derivation, store_dir), derivation, store_dir)
+    }
+
+    /// Returns nothing if `file` is not what would be printed.
+    pub(crate) fn read(derivation: &Derivation, store_dir: &StoreDir, file: &'a [u8]) -> Option<Self> {
+        Text::of_file(derivation, store_dir, file).map(|text| Self::new(text, derivation, store_dir))
+    }
+}
+
+/// The same, or all rules that are broken; and whether anything was filled in. `own` is the derivation's.
 ///
 /// Paths are not computed from what breaks another rule already: they will change with it.
 pub(crate) fn complete_or_tell(
     mut derivation: Derivation,
+    own: Option<OwnFile<'_>>,
     modulo: &mut Modulo,
 ) -> Result<(Checked, bool), Vec<CheckError>> {
     let mut problems = form::problems(&derivation);
@@ -164,28 +183,29 @@ pub(crate) fn complete_or_tell(
         problems.extend(modulo.input_problems(&derivation).into_iter().map(CheckError::from));
     }
     let (true, Ok(replaced)) = (problems.is_empty(), replaced) else { return Err(problems) };
-    let mut text = Text::of(&derivation, modulo.store_dir());
+    let mut own = own.unwrap_or_else(|| OwnFile::of(&derivation, modulo.store_dir()));
     let alone = |error: NameError| vec![CheckError::from(error)];
     let without_variables =
-        elsewhere::without_variables(&derivation, modulo.store_dir(), &replaced, &text).map_err(alone)?;
-    let was_filled = outputs::settle(&mut derivation, modulo.store_dir(), &replaced, &text)?;
+        elsewhere::without_variables(&derivation, modulo.store_dir(), &replaced, &own.text).map_err(alone)?;
+    let was_filled = outputs::settle(&mut derivation, modulo.store_dir(), &replaced, &own.text)?;
     if was_filled {
-        text = Text::of(&derivation, modulo.store_dir());
+        own = OwnFile::of(&derivation, modulo.store_dir());
     }
+    let OwnFile { text, path } = own;
     let after_collision =
         elsewhere::after_collision(&derivation, modulo.store_dir(), &replaced, &text).map_err(alone)?;
     let elsewhere = without_variables.into_iter().chain(after_collision).collect();
-    let path = path(&derivation, &text, modulo.store_dir()).map_err(alone)?;
+    let path = path.map_err(alone)?;
     modulo.insert_replaced(&path, &derivation, &replaced, &text);
     Ok((Checked { path, derivation, aterm: text.into_bytes(), elsewhere }, was_filled))
 }
 
 /// Returns the path of a derivation's own file as it stands, whatever is wrong with it.
 pub fn own_path(derivation: &Derivation, store_dir: &StoreDir) -> Result<StorePath, NameError> {
-    path(derivation, &Text::of(derivation, store_dir), store_dir)
+    OwnFile::of(derivation, store_dir).path
 }
 
 /// Returns the path of the file with the derivation's text.
-fn path(derivation: &Derivation, text: &Text, store_dir: &StoreDir) -> Result<StorePath, NameError> {
+fn path(derivation: &Derivation, text: &Text<'_>, store_dir: &StoreDir) -> Result<StorePath, NameError> {
     Ok(store_dir.text_path(&file_name(&derivation.name)?, &text.hash(), &derivation.references()))
 }

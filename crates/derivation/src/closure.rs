@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
 use std::rc::Rc;
 
-use store_path::{StoreDir, StorePath};
+use store_path::{Name, StoreDir, StorePath};
 
-use crate::check::complete_or_tell;
+use crate::check::{OwnFile, complete_or_tell};
 use crate::json::Stated;
 use crate::{CheckError, Checked, Derivation, InputError, InputOutputs, Modulo};
 
@@ -74,7 +74,7 @@ pub fn check_closure<E: std::error::Error + 'static>(
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
 ) -> Result<Vec<Checked>, ClosureError<E>> {
-    let mut given = BTreeMap::new();
+    let mut given = HashMap::new();
     for (index, (path, _)) in derivations.iter().enumerate() {
         if let Some(path) = path
             && given.insert(path.clone(), index).is_some()
@@ -90,7 +90,7 @@ pub fn check_closure<E: std::error::Error + 'static>(
     let mut waiting: Vec<_> = derivations.into_iter().map(Some).collect();
     for index in order {
         let (stated, derivation) = waiting[index].take().expect("the order names each once");
-        closure.add(stated, derivation).map_err(|mut problems| problems.swap_remove(0))?;
+        closure.add(stated, derivation, None).map_err(|mut problems| problems.swap_remove(0))?;
     }
     Ok(closure.checked)
 }
@@ -100,14 +100,14 @@ pub(crate) fn cycle<E: std::error::Error + 'static>(
     (stated, derivation): &Stated,
     store_dir: &StoreDir,
 ) -> ClosureError<E> {
-    ClosureError::Cycle { path: describe(stated.as_ref(), derivation, store_dir) }
+    ClosureError::Cycle { path: describe(stated.as_ref(), &derivation.name, store_dir) }
 }
 
 /// Returns the places of the derivations in an order in which inputs come first, and which depends on nothing
 /// but the list; and the places of those that are inputs of themselves, one of each circle.
 ///
 /// A walk with a stack of its own: graphs are deeper than a thread's stack.
-pub(crate) fn order(derivations: &[Stated], given: &BTreeMap<StorePath, usize>) -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn order(derivations: &[Stated], given: &HashMap<StorePath, usize>) -> (Vec<usize>, Vec<usize>) {
     let mut circular = Vec::new();
     let inputs = |index: usize| {
         let drv: &Derivation = &derivations[index].1;
@@ -153,8 +153,8 @@ enum Visit {
 }
 
 /// Names a derivation for people.
-fn describe(stated: Option<&StorePath>, derivation: &Derivation, store_dir: &StoreDir) -> String {
-    stated.map_or_else(|| derivation.name.to_string(), |path| store_dir.print(path))
+fn describe(stated: Option<&StorePath>, name: &Name, store_dir: &StoreDir) -> String {
+    stated.map_or_else(|| name.to_string(), |path| store_dir.print(path))
 }
 
 /// What is done so far.
@@ -185,21 +185,31 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
         }
     }
 
-    /// Checks the next one, and returns all that is wrong with it.
+    /// Checks the next one, and returns all that is wrong with it. `own` is its file, if that is known.
     pub(crate) fn add(
         &mut self,
         stated: Option<StorePath>,
         mut derivation: Derivation,
+        own: Option<OwnFile<'_>>,
     ) -> Result<(), Vec<ClosureError<E>>> {
         let was_relabelled = self.resolve_aliases(&mut derivation);
-        let name = describe(stated.as_ref(), &derivation, self.store_dir);
-        let problems = self.load_inputs(&derivation, &name);
+        let own = own.filter(|_| !was_relabelled);
+        let missing = self.missing(&derivation);
+        let mut problems = Vec::new();
+        if !missing.is_empty() {
+            let wanted_by: Rc<str> = describe(stated.as_ref(), &derivation.name, self.store_dir).into();
+            problems.extend(missing.iter().filter_map(|input| self.load(input, &wanted_by).err()));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
-        let check = |source| ClosureError::Check { derivation: name.clone(), source };
-        let (checked, was_filled) = complete_or_tell(derivation, &mut self.modulo)
-            .map_err(|problems| problems.into_iter().map(check).collect::<Vec<_>>())?;
+        let name = derivation.name.clone();
+        let error = |source| {
+            let derivation = describe(stated.as_ref(), &name, self.store_dir);
+            ClosureError::Check { derivation, source }
+        };
+        let (checked, was_filled) = complete_or_tell(derivation, own, &mut self.modulo)
+            .map_err(|problems| problems.into_iter().map(error).collect::<Vec<_>>())?;
         if let Some(stated) = stated
             && stated != *checked.path()
         {
@@ -230,16 +240,15 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
         true
     }
 
-    /// Asks for the input derivations that are not in the list, and for all that is needed to hash those.
-    fn load_inputs(&mut self, derivation: &Derivation, name: &str) -> Vec<ClosureError<E>> {
+    /// Returns the inputs that have to be asked for: those that are not in the list.
+    fn missing(&self, derivation: &Derivation) -> Vec<StorePath> {
         if derivation.is_fixed() && !self.needs_inputs_of_fixed {
             return Vec::new();
         }
-        let wanted_by: Rc<str> = name.into();
-        let load = |input| self.load(input, &wanted_by).err();
-        derivation.input_drvs.keys().filter_map(load).collect()
+        derivation.input_drvs.keys().filter(|input| !self.modulo.contains(input)).cloned().collect()
     }
 
+    /// Asks for an input, and for all that is needed to hash it.
     fn load(&mut self, input: &StorePath, wanted_by: &Rc<str>) -> Result<(), ClosureError<E>> {
         let mut stack = vec![Pending { path: input.clone(), wanted_by: wanted_by.clone(), derivation: None }];
         let mut read = HashSet::new();

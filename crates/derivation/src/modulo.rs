@@ -86,7 +86,7 @@ impl Modulo {
         path: &StorePath,
         derivation: &Derivation,
         replaced: &Replaced,
-        text: &Text,
+        text: &Text<'_>,
     ) {
         let is_unknown = derivation.unknown_outputs().next().is_some();
         let known = Known {
@@ -179,7 +179,7 @@ impl Modulo {
     }
 
     /// Returns the hash under which dependents know the derivation.
-    fn input_hash(&self, derivation: &Derivation, replaced: &Replaced, text: &Text) -> Option<Hash> {
+    fn input_hash(&self, derivation: &Derivation, replaced: &Replaced, text: &Text<'_>) -> Option<Hash> {
         let promise = derivation.outputs.values().find_map(|output| match output {
             Output::Fixed { method, hash, path } => {
                 let (prefix, hash) = (method.prefix(), hash.prefixed_base16());
@@ -208,7 +208,7 @@ impl Replaced {
 
     /// Returns the hash that names the outputs: of everything but their paths. There is none where an input's
     /// path is not known.
-    pub(crate) fn output_hash(&self, text: &Text) -> Option<Hash> {
+    pub(crate) fn output_hash(&self, text: &Text<'_>) -> Option<Hash> {
         let pairs = self.pairs.as_ref().filter(|_| !self.is_deferred)?;
         Some(text.hash_replaced(true, pairs))
     }

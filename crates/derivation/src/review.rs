@@ -12,6 +12,7 @@ use std::error::Error;
 
 use store_path::{Name, StoreDir, StorePath};
 
+use crate::check::OwnFile;
 use crate::json::{JsonError, Problem, Stated};
 use crate::{Derivation, aterm, json};
 use spot::At;
@@ -56,23 +57,43 @@ pub struct Finding {
     pub message: String,
 }
 
+impl<'a> Source<'a> {
+    /// Reads what can be read of the file, and finds out what needs no other file.
+    pub fn read(self, store_dir: &StoreDir) -> ReadSource<'a> {
+        let (mut remarks, mut unread) = (Vec::new(), Unread::default());
+        let stated = read(&self, store_dir, &mut remarks, &mut unread);
+        ReadSource { source: self, stated, remarks, unread }
+    }
+}
+
+/// A file of derivations that has been read, the first half of a review: each file by itself.
+pub struct ReadSource<'a> {
+    source: Source<'a>,
+    stated: Vec<(Stated, Option<OwnFile<'a>>)>,
+    remarks: Vec<Remark>,
+    unread: Unread,
+}
+
 /// Returns what is to be said about each of some files, in the order of their texts.
 ///
 /// Derivations may be inputs of each other across the files; other inputs are asked from `known`. What uses a
 /// derivation with an error is not held against its own paths: they follow from that one's.
 pub fn review<E: Error + 'static>(
-    sources: &[Source<'_>],
+    files: Vec<ReadSource<'_>>,
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
 ) -> Vec<Vec<Finding>> {
-    let mut remarks: Vec<Vec<Remark>> = sources.iter().map(|_| Vec::new()).collect();
+    let (mut sources, mut remarks) = (Vec::new(), Vec::new());
     let mut all = Vec::new();
     let mut unread = Unread::default();
-    for (index, source) in sources.iter().enumerate() {
-        let stated = read(source, store_dir, &mut remarks[index], &mut unread);
-        all.extend(stated.into_iter().map(|stated| (index, stated)));
+    for (index, file) in files.into_iter().enumerate() {
+        sources.push(file.source);
+        remarks.push(file.remarks);
+        all.extend(file.stated.into_iter().map(|(stated, own)| (stated, (index, own))));
+        unread.paths.extend(file.unread.paths);
+        unread.has_more |= file.unread.has_more;
     }
-    for (index, remark) in graph::remarks(all, sources, store_dir, known, unread) {
+    for (index, remark) in graph::remarks(all, &sources, store_dir, known, unread) {
         remarks[index].push(remark);
     }
     let place = |(source, remarks)| spot::findings(source, store_dir, remarks);
@@ -106,12 +127,14 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Reads what can be read of a file.
-fn read(
-    source: &Source<'_>,
+///
+/// A derivation's own file is at hand where it is the file that was read.
+fn read<'a>(
+    source: &Source<'a>,
     store_dir: &StoreDir,
     remarks: &mut Vec<Remark>,
     unread: &mut Unread,
-) -> Vec<Stated> {
+) -> Vec<(Stated, Option<OwnFile<'a>>)> {
     match &source.form {
         SourceForm::Json => {
             let (stated, problems) = json::examine(source.text, store_dir);
@@ -121,10 +144,13 @@ fn read(
                 let message = "there is no derivation in it".to_owned();
                 remarks.push(Remark { is_error: true, at: At::Offset(0), message });
             }
-            stated
+            stated.into_iter().map(|stated| (stated, None)).collect()
         }
         SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
-            Ok(derivation) => vec![(path.clone(), derivation)],
+            Ok(derivation) => {
+                let own = OwnFile::read(&derivation, store_dir, source.text);
+                vec![((path.clone(), derivation), own)]
+            }
             Err(problems) => {
                 let remark =
                     |error: &aterm::ParseError| Remark::error(At::Offset(error.offset), &error.problem);

@@ -101,7 +101,7 @@ impl StoreDir {
         let mut kind = kind.to_owned();
         for reference in references {
             kind.push(':');
-            kind.push_str(&self.print(reference));
+            self.print_to(reference, &mut kind);
         }
         kind
     }

@@ -61,12 +61,13 @@ pub fn without_version(name: &str) -> &str {
     name.match_indices('-').find(is_version).map_or(name, |(place, _)| &name[..place])
 }
 
-fn is_allowed(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "+-._?=".contains(character)
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=')
 }
 
 fn looks_like_dots(name: &str) -> bool {
-    matches!(name.split('-').next(), Some("." | ".."))
+    let rest = name.strip_prefix("..").or_else(|| name.strip_prefix('.'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 impl FromStr for Name {
@@ -79,7 +80,9 @@ impl FromStr for Name {
         if name.len() > Self::MAX_LEN {
             return Err(NameError::TooLong { name: name.to_owned() });
         }
-        if let Some(character) = name.chars().find(|character| !is_allowed(*character)) {
+        if let Some(at) = name.bytes().position(|byte| !is_allowed(byte)) {
+            // Nothing before it is longer than a byte.
+            let character = name[at..].chars().next().expect("there is a byte");
             return Err(NameError::Character { name: name.to_owned(), character });
         }
         if looks_like_dots(name) {

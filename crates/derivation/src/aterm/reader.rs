@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Problem;
+use super::find::find;
 
 /// Moves over the text; every method leaves it behind what it has read, or in front of what is wrong.
 pub(super) struct Reader<'a> {
@@ -49,6 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes over `literal`, if that is next.
+    #[inline]
     pub(super) fn take(&mut self, literal: &str) -> bool {
         let is_next = self.rest().starts_with(literal.as_bytes());
         if is_next {
@@ -57,15 +59,18 @@ impl<'a> Reader<'a> {
         is_next
     }
 
+    #[inline]
     pub(super) fn expect(&mut self, expected: &'static str) -> Result<(), Problem> {
-        if self.take(expected) {
-            return Ok(());
-        }
+        if self.take(expected) { Ok(()) } else { Err(self.unexpected(expected)) }
+    }
+
+    #[cold]
+    fn unexpected(&self, expected: &'static str) -> Problem {
         let found = match self.rest() {
             [] => "the end of the file".to_owned(),
             rest => format!("`{}`", String::from_utf8_lossy(&rest[..rest.len().min(16)])),
         };
-        Err(Problem::Expected { expected, found })
+        Problem::Expected { expected, found }
     }
 
     pub(super) fn end(&self) -> Result<(), Problem> {
@@ -162,8 +167,7 @@ impl<'a> Reader<'a> {
     /// Reads up to the next quote or backslash.
     fn run(&mut self) -> Result<&'a [u8], Problem> {
         let rest = self.rest();
-        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
-        let length = rest.iter().position(is_special).ok_or(Problem::OpenString)?;
+        let length = find(rest, |byte| (byte == b'"') | (byte == b'\\')).ok_or(Problem::OpenString)?;
         self.at += length;
         Ok(&rest[..length])
     }

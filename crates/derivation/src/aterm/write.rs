@@ -1,39 +1,49 @@
 //! Printing, and the variants of the text that are only hashed.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::ops::Range;
 
 use store_path::{Hash, HashAlgorithm, HashSink, StoreDir, StorePath};
 
 use super::DYNAMIC_HEAD;
+use super::find::find;
 use crate::modulo::HexHash;
 use crate::{Derivation, InputOutputs, Output, OutputName};
 
 /// Returns the text of the derivation's file.
 pub fn print(derivation: &Derivation, store_dir: &StoreDir) -> Vec<u8> {
-    Text::of(derivation, store_dir).bytes
+    Text::of(derivation, store_dir).into_bytes()
 }
 
 /// The text of a derivation's file, and where in it is what hashes see otherwise.
 ///
 /// Printing costs more than hashing, so it is done once for all of them.
-pub(crate) struct Text {
-    bytes: Vec<u8>,
+pub(crate) struct Text<'a> {
+    bytes: Cow<'a, [u8]>,
     /// The paths of the outputs, in the outputs and in the variables named after them, first to last.
     outputs: Vec<Range<usize>>,
     /// The list of input derivations, which comes between the outputs and the variables.
     inputs: Range<usize>,
 }
 
-impl Text {
+impl<'a> Text<'a> {
     pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
-        let mut text = Self { bytes: Vec::with_capacity(4096), outputs: Vec::new(), inputs: 0..0 };
-        View { derivation, store_dir }.write(&mut text);
-        text
+        let mut bytes = Vec::with_capacity(4096);
+        let (outputs, inputs) = View { derivation, store_dir }.write(&mut bytes);
+        Self { bytes: bytes.into(), outputs, inputs }
+    }
+
+    /// Returns the text if it is the one of `file`, without a copy of its own.
+    pub(crate) fn of_file(derivation: &Derivation, store_dir: &StoreDir, file: &'a [u8]) -> Option<Self> {
+        let mut rest = Rest { length: 0, expected: Some(file) };
+        let (outputs, inputs) = View { derivation, store_dir }.write(&mut rest);
+        let is_same = rest.expected.is_some_and(<[u8]>::is_empty);
+        is_same.then(|| Self { bytes: file.into(), outputs, inputs })
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+        self.bytes.into_owned()
     }
 
     /// Returns the hash of the bytes.
@@ -75,15 +85,52 @@ impl Text {
     }
 }
 
+/// What a text is printed to.
+trait Out {
+    fn put(&mut self, bytes: &[u8]);
+
+    /// Returns how much has been put.
+    fn len(&self) -> usize;
+}
+
+impl Out for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+}
+
+/// Holds what is printed against a text.
+struct Rest<'a> {
+    /// How much has been printed.
+    length: usize,
+    /// What should come next; nothing once something else has come.
+    expected: Option<&'a [u8]>,
+}
+
+impl Out for Rest<'_> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+        self.expected = self.expected.and_then(|expected| expected.strip_prefix(bytes));
+    }
+
+    fn len(&self) -> usize {
+        self.length
+    }
+}
+
 /// Returns the list of inputs as hashes see it.
 fn replaced(inputs: &[(HexHash, OutputName)]) -> Vec<u8> {
     let mut text = Vec::new();
     list(&mut text, inputs.chunk_by(|left, right| left.0 == right.0), |text, same| {
-        text.extend_from_slice(b"(\"");
-        text.extend_from_slice(&same[0].0);
-        text.extend_from_slice(b"\",");
+        text.put(b"(\"");
+        text.put(&same[0].0);
+        text.put(b"\",");
         list(text, same, |text, (_, output)| quote(text, output.as_str()));
-        text.push(b')');
+        text.put(b")");
     });
     text
 }
@@ -95,79 +142,82 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn write(&self, Text { bytes: text, outputs, inputs }: &mut Text) {
+    /// Returns where the paths of the outputs are, and the list of input derivations.
+    fn write(&self, text: &mut impl Out) -> (Vec<Range<usize>>, Range<usize>) {
         let drv = self.derivation;
+        let mut outputs = Vec::new();
         let is_dynamic = drv.input_drvs.values().any(|input| !input.dynamic.is_empty());
-        text.extend_from_slice(if is_dynamic { DYNAMIC_HEAD } else { "Derive(" }.as_bytes());
+        text.put(if is_dynamic { DYNAMIC_HEAD } else { "Derive(" }.as_bytes());
         list(text, &drv.outputs, |text, (name, output)| outputs.push(self.output(text, name, output)));
-        text.push(b',');
+        text.put(b",");
         let start = text.len();
         self.inputs(text);
-        *inputs = start..text.len();
-        text.push(b',');
+        let inputs = start..text.len();
+        text.put(b",");
         list(text, &drv.input_srcs, |text, path| self.path(text, path));
-        text.push(b',');
+        text.put(b",");
         system(text, &drv.system);
-        text.push(b',');
+        text.put(b",");
         string(text, &drv.builder);
-        text.push(b',');
+        text.put(b",");
         list(text, &drv.args, |text, argument| string(text, argument));
-        text.push(b',');
+        text.put(b",");
         list(text, &drv.env, |text, (name, value)| {
             let value = variable(text, name, value);
             outputs.extend(self.is_output(name).then_some(value));
         });
-        text.push(b')');
+        text.put(b")");
+        (outputs, inputs)
     }
 
     /// Returns where its path is.
-    fn output(&self, text: &mut Vec<u8>, name: &OutputName, output: &Output) -> Range<usize> {
-        text.push(b'(');
+    fn output(&self, text: &mut impl Out, name: &OutputName, output: &Output) -> Range<usize> {
+        text.put(b"(");
         quote(text, name.as_str());
-        text.extend_from_slice(b",\"");
+        text.put(b",\"");
         let start = text.len();
         if let Some(path) = output.path() {
             self.bare_path(text, path);
         }
         let end = text.len();
         match output {
-            Output::InputAddressed(_) | Output::Deferred => text.extend_from_slice(b"\",\"\",\"\")"),
+            Output::InputAddressed(_) | Output::Deferred => text.put(b"\",\"\",\"\")"),
             Output::Fixed { method, hash, .. } => {
                 let (prefix, algorithm) = (method.prefix(), hash.algorithm());
-                put(text, format_args!("\",\"{prefix}{algorithm}\",\"{}\")", hash.to_base16()));
+                text.put(format!("\",\"{prefix}{algorithm}\",\"{}\")", hash.to_base16()).as_bytes());
             }
             Output::Floating { method, algorithm } => {
-                put(text, format_args!("\",\"{}{algorithm}\",\"\")", method.prefix()));
+                text.put(format!("\",\"{}{algorithm}\",\"\")", method.prefix()).as_bytes());
             }
             Output::Impure { method, algorithm } => {
-                put(text, format_args!("\",\"{}{algorithm}\",\"impure\")", method.prefix()));
+                text.put(format!("\",\"{}{algorithm}\",\"impure\")", method.prefix()).as_bytes());
             }
         }
         start..end
     }
 
-    fn inputs(&self, text: &mut Vec<u8>) {
+    fn inputs(&self, text: &mut impl Out) {
         list(text, &self.derivation.input_drvs, |text, (path, wanted)| {
-            text.push(b'(');
+            text.put(b"(");
             self.path(text, path);
-            text.push(b',');
+            text.put(b",");
             wanted_outputs(text, wanted);
-            text.push(b')');
+            text.put(b")");
         });
     }
 
-    fn path(&self, text: &mut Vec<u8>, path: &StorePath) {
-        text.push(b'"');
+    fn path(&self, text: &mut impl Out, path: &StorePath) {
+        text.put(b"\"");
         self.bare_path(text, path);
-        text.push(b'"');
+        text.put(b"\"");
     }
 
-    fn bare_path(&self, text: &mut Vec<u8>, path: &StorePath) {
-        text.extend_from_slice(self.store_dir.as_str().as_bytes());
-        text.push(b'/');
-        text.extend_from_slice(&path.digest().text());
-        text.push(b'-');
-        text.extend_from_slice(path.name().as_str().as_bytes());
+    fn bare_path(&self, text: &mut impl Out, path: &StorePath) {
+        text.put(self.store_dir.as_str().as_bytes());
+        text.put(b"/");
+        text.put(&path.digest().text());
+        text.put(b"-");
+        text.put(path.name().as_str().as_bytes());
     }
 
     fn is_output(&self, variable: &[u8]) -> bool {
@@ -176,87 +226,111 @@ impl View<'_> {
 }
 
 /// Returns where the value is.
-fn variable(text: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Range<usize> {
-    text.push(b'(');
+fn variable(text: &mut impl Out, name: &[u8], value: &[u8]) -> Range<usize> {
+    text.put(b"(");
     string(text, name);
-    text.push(b',');
+    text.put(b",");
     let start = text.len() + 1;
     string(text, value);
     let end = text.len() - 1;
-    text.push(b')');
+    text.put(b")");
     start..end
 }
 
 /// Recursive, but no deeper than the parsers let it be.
-fn wanted_outputs(text: &mut Vec<u8>, wanted: &InputOutputs) {
-    let names = |text: &mut Vec<u8>| {
-        list(text, &wanted.outputs, |text, output| quote(text, output.as_str()));
-    };
-    if wanted.dynamic.is_empty() {
-        return names(text);
+fn wanted_outputs(text: &mut impl Out, wanted: &InputOutputs) {
+    if !wanted.dynamic.is_empty() {
+        text.put(b"(");
     }
-    text.push(b'(');
-    names(text);
-    text.push(b',');
+    list(text, &wanted.outputs, |text, output| quote(text, output.as_str()));
+    if wanted.dynamic.is_empty() {
+        return;
+    }
+    text.put(b",");
     list(text, &wanted.dynamic, |text, (name, inner)| {
-        text.push(b'(');
+        text.put(b"(");
         quote(text, name.as_str());
-        text.push(b',');
+        text.put(b",");
         wanted_outputs(text, inner);
-        text.push(b')');
+        text.put(b")");
     });
-    text.push(b')');
+    text.put(b")");
 }
 
-fn list<T>(text: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Vec<u8>, T)) {
-    text.push(b'[');
+fn list<O: Out, T>(text: &mut O, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut O, T)) {
+    text.put(b"[");
     for (index, value) in items.into_iter().enumerate() {
         if index > 0 {
-            text.push(b',');
+            text.put(b",");
         }
         item(text, value);
     }
-    text.push(b']');
+    text.put(b"]");
 }
 
-fn string(text: &mut Vec<u8>, value: &[u8]) {
-    quoted(text, value, |byte| match byte {
-        b'"' => Some(b'"'),
-        b'\\' => Some(b'\\'),
-        b'\n' => Some(b'n'),
-        b'\r' => Some(b'r'),
-        b'\t' => Some(b't'),
-        _ => None,
-    });
+fn string(text: &mut impl Out, value: &[u8]) {
+    // Asked without branches, for many bytes at once.
+    let is_escaped =
+        |byte| (byte == b'"') | (byte == b'\\') | (byte == b'\n') | (byte == b'\r') | (byte == b'\t');
+    quoted(text, value, is_escaped);
 }
 
 /// Nix never escapes the system. Where that can be read back, these are the same bytes; where not (a quote or a
 /// backslash), no file made by Nix can disagree.
-fn system(text: &mut Vec<u8>, value: &[u8]) {
-    quoted(text, value, |byte| matches!(byte, b'"' | b'\\').then_some(byte));
+fn system(text: &mut impl Out, value: &[u8]) {
+    quoted(text, value, |byte| (byte == b'"') | (byte == b'\\'));
 }
 
 /// Copies whole runs between the bytes that need an escape, which are rare.
-fn quoted(text: &mut Vec<u8>, mut rest: &[u8], escape: impl Fn(u8) -> Option<u8>) {
-    text.push(b'"');
-    while let Some((at, escaped)) =
-        rest.iter().enumerate().find_map(|(at, byte)| escape(*byte).map(|escaped| (at, escaped)))
-    {
-        text.extend_from_slice(&rest[..at]);
-        text.extend_from_slice(&[b'\\', escaped]);
+fn quoted(text: &mut impl Out, mut rest: &[u8], is_escaped: impl Fn(u8) -> bool) {
+    text.put(b"\"");
+    while let Some(at) = find(rest, &is_escaped) {
+        let escaped = match rest[at] {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            other => other,
+        };
+        text.put(&rest[..at]);
+        text.put(&[b'\\', escaped]);
         rest = &rest[at + 1..];
     }
-    text.extend_from_slice(rest);
-    text.push(b'"');
+    text.put(rest);
+    text.put(b"\"");
 }
 
 /// What needs no escape.
-fn quote(text: &mut Vec<u8>, name: &str) {
-    text.push(b'"');
-    text.extend_from_slice(name.as_bytes());
-    text.push(b'"');
+fn quote(text: &mut impl Out, name: &str) {
+    text.put(b"\"");
+    text.put(name.as_bytes());
+    text.put(b"\"");
 }
 
-fn put(text: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    text.write_fmt(arguments).expect("a vector takes any bytes");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAIN: &str = include_str!("../../../../fixtures/derivations/chain.json");
+
+    #[test]
+    fn a_file_is_taken_for_the_text_only_if_it_is_the_text() {
+        let store_dir = StoreDir::default();
+        for (_, derivation) in crate::json::parse(CHAIN.as_bytes(), &store_dir).unwrap() {
+            let printed = Text::of(&derivation, &store_dir);
+            let of_file = |file: &[u8]| {
+                let text = Text::of_file(&derivation, &store_dir, file)?;
+                Some((text.bytes.to_vec(), text.outputs, text.inputs))
+            };
+            let file = printed.bytes.to_vec();
+            assert_eq!(of_file(&file), Some((file.clone(), printed.outputs, printed.inputs)));
+            for other in [&file[1..], &file[..file.len() - 1], &[&file[..], b" "].concat(), b""] {
+                assert_eq!(of_file(other), None);
+            }
+            for place in 0..file.len() {
+                let mut other = file.clone();
+                other[place] ^= 1;
+                assert_eq!(of_file(&other), None, "{place}");
+            }
+        }
+    }
 }

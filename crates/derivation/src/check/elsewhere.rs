@@ -43,7 +43,7 @@ pub(super) fn without_variables(
     derivation: &Derivation,
     store_dir: &StoreDir,
     replaced: &Replaced,
-    text: &Text,
+    text: &Text<'_>,
 ) -> Result<Option<Elsewhere>, NameError> {
     let is_absent = |(name, output): (&OutputName, &Output)| {
         *output == Output::Deferred && !derivation.env.contains_key(name.as_str().as_bytes())
@@ -59,7 +59,7 @@ pub(super) fn after_collision(
     derivation: &Derivation,
     store_dir: &StoreDir,
     replaced: &Replaced,
-    text: &Text,
+    text: &Text<'_>,
 ) -> Result<Option<Elsewhere>, NameError> {
     let is_named_by_inputs = |output: &Output| matches!(output, Output::InputAddressed(_));
     match replaced.last_wins() {
@@ -74,7 +74,7 @@ fn outputs(
     derivation: &Derivation,
     store_dir: &StoreDir,
     replaced: &Replaced,
-    text: &Text,
+    text: &Text<'_>,
     disagreement: Disagreement,
 ) -> Result<Option<Elsewhere>, NameError> {
     let Some(hash) = replaced.output_hash(text) else { return Ok(None) };

@@ -14,7 +14,7 @@ pub(super) fn settle(
     derivation: &mut Derivation,
     store_dir: &StoreDir,
     replaced: &Replaced,
-    text: &Text,
+    text: &Text<'_>,
 ) -> Result<bool, Vec<CheckError>> {
     match derivation.outputs.first_key_value() {
         Some((name, Output::Fixed { method, hash, .. })) => {
@@ -48,7 +48,7 @@ fn verify(
     derivation: &Derivation,
     store_dir: &StoreDir,
     replaced: &Replaced,
-    text: &Text,
+    text: &Text<'_>,
 ) -> Result<(), Vec<CheckError>> {
     let Some(hash) = replaced.output_hash(text) else {
         return Err(one(too_early(derivation, store_dir)));

@@ -1,6 +1,6 @@
 //! The rules, over all derivations of all files.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::error::Error;
 
 use store_path::{StoreDir, StorePath};
@@ -8,6 +8,7 @@ use store_path::{StoreDir, StorePath};
 use super::spot::{At, Spot};
 use super::warnings::{self, Before};
 use super::{Remark, Source, Unread, chain};
+use crate::check::OwnFile;
 use crate::closure::{Closure, cycle, order};
 use crate::json::Stated;
 use crate::{CheckError, ClosureError, Derivation, InputError};
@@ -16,14 +17,15 @@ use crate::{CheckError, ClosureError, Derivation, InputError};
 ///
 /// An input that cannot be had may be in a part that is `unread`, and then is not told of.
 pub(super) fn remarks<E: Error + 'static>(
-    all: Vec<(usize, Stated)>,
+    all: Vec<(Stated, (usize, Option<OwnFile<'_>>))>,
     sources: &[Source<'_>],
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     unread: Unread,
 ) -> Vec<(usize, Remark)> {
-    let (files, stated): (Vec<usize>, Vec<Stated>) = all.into_iter().unzip();
-    let mut given = BTreeMap::new();
+    let (stated, rest): (Vec<Stated>, Vec<_>) = all.into_iter().unzip();
+    let (files, mut own_files): (Vec<usize>, Vec<_>) = rest.into_iter().unzip();
+    let mut given = HashMap::new();
     for (index, (path, _)) in stated.iter().enumerate() {
         if let Some(path) = path {
             given.entry(path.clone()).or_insert(index);
@@ -52,7 +54,7 @@ pub(super) fn remarks<E: Error + 'static>(
             continue;
         }
         let before = Before::of(&derivation);
-        match closure.add(path.clone(), derivation) {
+        match closure.add(path.clone(), derivation, own_files[index].take()) {
             Ok(()) => {
                 let checked = closure.checked.pop().expect("it was added last");
                 let warnings = warnings::of(path.as_ref(), &before, &checked, store_dir);

@@ -15,7 +15,8 @@ fn nothing(_: &StorePath) -> io::Result<Derivation> {
 }
 
 fn findings(text: &[u8], form: SourceForm) -> Vec<Finding> {
-    review(&[Source { text, form }], &StoreDir::default(), &mut nothing).remove(0)
+    let store_dir = StoreDir::default();
+    review(vec![Source { text, form }.read(&store_dir)], &store_dir, &mut nothing).remove(0)
 }
 
 fn listed(text: &[u8], form: SourceForm) -> String {
@@ -129,11 +130,10 @@ fn files_are_checked_together() {
         let source = |(path, text)| {
             let name: &str = StorePath::name(path).as_str();
             let name = name.strip_suffix(".drv").unwrap().parse().unwrap();
-            Source { text, form: SourceForm::Aterm { name, path: Some(path.clone()) } }
+            Source { text, form: SourceForm::Aterm { name, path: Some(path.clone()) } }.read(&store_dir)
         };
-        let sources: Vec<Source<'_>> =
-            sources.iter().map(|(path, text)| source((path, text.as_slice()))).collect();
-        review(&sources, &store_dir, &mut nothing).concat()
+        let sources = sources.iter().map(|(path, text)| source((path, text.as_slice()))).collect();
+        review(sources, &store_dir, &mut nothing).concat()
     };
     assert_eq!(check(&sources), []);
     sources.retain(|(path, _)| !path.to_string().ends_with("link-2.drv"));
