@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use crate::edges::Link;
 use crate::goal::{GoalId, Outcome, State};
 use crate::schedule::Schedule;
 
@@ -14,14 +15,21 @@ impl Schedule {
         }
         let mut waiting = 0;
         for &input in inputs {
-            let input = self.goal(input);
-            if input.state != State::Ended(Outcome::Done) {
-                input.users.push(goal);
-                input.wanting += 1;
+            if self.goal(input).state != State::Ended(Outcome::Done) {
+                self.connect(goal, input);
                 waiting += 1;
             }
         }
         Some(waiting)
+    }
+
+    fn connect(&mut self, user: GoalId, input: GoalId) {
+        let (inputs, users) = (self.goal(user).inputs, self.goal(input).users);
+        let edge = self.edges.add((user, inputs), (input, users));
+        self.goal(user).inputs = edge;
+        let input = self.goal(input);
+        input.users = edge;
+        input.wanting += 1;
     }
 
     /// Makes a goal that waits for so many inputs, or is out, wait for more. Returns what is cancelled because of it.
@@ -33,10 +41,7 @@ impl Schedule {
             cancelled.sort_unstable();
             return cancelled;
         };
-        if more > 0 {
-            self.goal(goal).inputs.extend(inputs);
-            self.raise_inputs(goal, inputs);
-        }
+        self.raise_inputs(goal, inputs);
         let next = State::waiting_for(waiting + more);
         if self.goal(goal).state != next {
             self.advance(goal, next);
@@ -46,7 +51,9 @@ impl Schedule {
 
     /// Counts one input less for each user of a goal that is done.
     pub(crate) fn release_users(&mut self, goal: GoalId) {
-        for user in mem::take(&mut self.goal(goal).users) {
+        let mut users = mem::replace(&mut self.goal(goal).users, Link::END);
+        while let Some((user, others)) = self.edges.user(users) {
+            users = others;
             // A user that another input has cancelled stays so.
             if let State::Waiting(count) = self.goal(user).state {
                 self.advance(user, State::waiting_for(count - 1));
@@ -69,18 +76,19 @@ impl Schedule {
     fn spread(&mut self, goal: GoalId, to_inputs: bool) -> Vec<GoalId> {
         let (mut cancelled, mut pending) = (Vec::new(), vec![goal]);
         while let Some(ended) = pending.pop() {
-            let (users, inputs) = {
-                let ended = self.goal(ended);
-                (mem::take(&mut ended.users), mem::take(&mut ended.inputs))
-            };
+            let ended = self.goal(ended);
+            let mut users = mem::replace(&mut ended.users, Link::END);
+            let mut inputs = mem::replace(&mut ended.inputs, Link::END);
             let before = cancelled.len();
-            for user in users {
+            while let Some((user, others)) = self.edges.user(users) {
+                users = others;
                 if matches!(self.goal(user).state, State::Waiting(_)) {
                     self.advance(user, State::Ended(Outcome::Cancelled));
                     cancelled.push(user);
                 }
             }
-            for input in inputs {
+            while let Some((input, others)) = self.edges.input(inputs) {
+                inputs = others;
                 if self.let_go(input) && to_inputs {
                     self.advance(input, State::Ended(Outcome::Cancelled));
                     cancelled.push(input);
@@ -117,17 +125,14 @@ impl Schedule {
             State::Ready => self.queue(goal),
             State::Running => self.enter(goal),
             State::PutOff => self.put_off.push(goal),
-            State::Ended(outcome) => self.end(goal, outcome),
+            State::Ended(_) => self.end(goal),
             State::Waiting(_) | State::Keeping => {}
         }
     }
 
-    fn end(&mut self, goal: GoalId, outcome: Outcome) {
+    fn end(&mut self, goal: GoalId) {
         self.left -= 1;
         self.room.iter_mut().for_each(|room| room.forget(goal));
-        if outcome == Outcome::Done {
-            self.goal(goal).inputs = Vec::new();
-        }
     }
 
     fn enter(&mut self, goal: GoalId) {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::demand::{Demand, Slot};
+use crate::edges::Link;
 use crate::queue::Turn;
 
 /// A goal of one schedule: its number, counted from zero in the order of addition.
@@ -93,18 +94,19 @@ pub(crate) struct Goal {
     pub(crate) path: u64,
     /// Rounded; see [`crate::demand::rounded`].
     pub(crate) memory: u64,
-    /// What it needs, until it ends.
-    pub(crate) inputs: Vec<GoalId>,
-    /// The goals that name this one as an input; each has a higher number, unless it found out late.
-    pub(crate) users: Vec<GoalId>,
+    /// What it needs that was not done when that was said.
+    pub(crate) inputs: Link,
+    /// The goals that name this one as an input, until it ends; each has a higher number, unless it found out late.
+    pub(crate) users: Link,
 }
 
 impl Goal {
-    /// Returns a goal that nobody needs yet. Its demand has to be rounded.
-    pub(crate) fn new(state: State, inputs: Vec<GoalId>, demand: Demand) -> Self {
+    /// Returns a goal that needs nothing, and that nobody needs. Its demand has to be rounded.
+    pub(crate) fn new(demand: Demand) -> Self {
         let Demand { slot, millis, memory, priority } = demand;
-        let (is_wanted, wanting, users) = (false, 0, Vec::new());
-        Self { state, slot, is_wanted, priority, wanting, millis, path: millis, memory, inputs, users }
+        let (state, is_wanted, wanting, path) = (State::Ready, false, 0, millis);
+        let (inputs, users) = (Link::END, Link::END);
+        Self { state, slot, is_wanted, priority, wanting, millis, path, memory, inputs, users }
     }
 
     /// Takes in that it will be tried in another way. Its demand has to be rounded.

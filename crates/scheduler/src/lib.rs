@@ -34,6 +34,7 @@
 mod change;
 mod comeback;
 mod demand;
+mod edges;
 mod goal;
 mod lane;
 mod queue;

@@ -1,7 +1,6 @@
 //! How urgent goals are: their priority, and how long the way through their users is.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use crate::goal::{GoalId, State};
 use crate::schedule::Schedule;
@@ -19,19 +18,18 @@ impl Schedule {
         self.ranked = end;
         for index in (first..end).rev() {
             let goal = GoalId::from_index(index);
-            let users = mem::take(&mut self.goal(goal).users);
-            for &user in &users {
+            let mut users = self.goal(goal).users;
+            while let Some((user, others)) = self.edges.user(users) {
+                users = others;
                 let urgency = self.urgency(user);
                 self.goal(goal).raise(urgency);
             }
-            let ranked = self.goal(goal);
-            ranked.users = users;
-            // These have had their rank before.
-            let late = |input: &&GoalId| input.index() < first || input.index() > index;
-            let late: Vec<GoalId> = ranked.inputs.iter().filter(late).copied().collect();
-            if ranked.state == State::Ready {
+            if self.goal(goal).state == State::Ready {
                 self.queue(goal);
             }
+            // These have had their rank before.
+            let late = |input: &GoalId| input.index() < first || input.index() > index;
+            let late: Vec<GoalId> = self.edges.inputs(self.goals[index].inputs).filter(late).collect();
             if !late.is_empty() {
                 self.raise_inputs(goal, &late);
             }
@@ -53,8 +51,8 @@ impl Schedule {
                 self.queue(goal);
             }
             let urgency = self.urgency(goal);
-            let inputs = self.goals[goal.index()].inputs.iter().take(REACH);
-            pending.extend(inputs.map(|&input| (input, urgency)));
+            let inputs = self.edges.inputs(self.goals[goal.index()].inputs).take(REACH);
+            pending.extend(inputs.map(|input| (input, urgency)));
         }
     }
 

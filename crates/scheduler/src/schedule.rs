@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::demand::{Demand, Limits, Slot, rounded};
+use crate::edges::Edges;
 use crate::goal::{Goal, GoalId, Outcome, State};
 use crate::lane::Lanes;
 use crate::room::Room;
@@ -24,6 +25,7 @@ pub enum Policy {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub(crate) goals: Vec<Goal>,
+    pub(crate) edges: Edges,
     pub(crate) lanes: Lanes,
     /// Goals below this number have their path and priority, and are in their lane if they are ready.
     pub(crate) ranked: usize,
@@ -47,6 +49,7 @@ impl Schedule {
     pub fn new(limits: Limits, policy: Policy) -> Self {
         Self {
             goals: Vec::new(),
+            edges: Edges::default(),
             lanes: Lanes::new(&limits),
             ranked: 0,
             // Whoever waits is overtaken once by each build, on average.
@@ -67,13 +70,11 @@ impl Schedule {
     /// why when that one ended.
     pub fn add(&mut self, inputs: &[GoalId], demand: Demand) -> GoalId {
         let goal = GoalId::from_index(self.goals.len());
-        let (state, inputs) = match self.await_all(goal, inputs) {
-            Some(waiting) => (State::waiting_for(waiting), inputs.to_vec()),
-            None => (State::Ended(Outcome::Cancelled), Vec::new()),
-        };
-        self.left += usize::from(!matches!(state, State::Ended(_)));
         let demand = self.rounded(demand);
-        self.goals.push(Goal::new(state, inputs, demand));
+        self.goals.push(Goal::new(demand));
+        let waiting = self.await_all(goal, inputs);
+        self.left += usize::from(waiting.is_some());
+        self.goal(goal).state = waiting.map_or(State::Ended(Outcome::Cancelled), State::waiting_for);
         goal
     }
 

@@ -204,7 +204,10 @@ impl Simulation {
         let Odds { found, added, given_up, resumed, .. } = *self.odds;
         match which(self.chances.below(100_000), &[found, added, given_up, resumed]) {
             0 => self.need_more()?,
-            1 => drop(self.add_below(self.first)),
+            1 => {
+                let above = 1 + self.chances.below(self.first);
+                self.add_below(above);
+            }
             2 => self.give_up()?,
             3 => drop(self.resume()),
             _ => {}
@@ -257,7 +260,7 @@ impl Simulation {
     /// Adds a goal that needs none but goals from the start below that one.
     fn add_below(&mut self, above: usize) -> GoalId {
         let inputs = (0..self.chances.below(3)).filter(|_| above > 0);
-        let near = 1 + above.min(2_000);
+        let near = 1 + above.min(50);
         let inputs: Vec<GoalId> = inputs
             .map(|_| GoalId::from_index(above.saturating_sub(1 + self.chances.below(near))))
             .filter(|input| input.index() < above)
