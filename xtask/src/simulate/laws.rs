@@ -109,7 +109,12 @@ impl Laws {
                 self.goals[goal].missing += 1;
             }
         }
-        self.goals[goal].inputs.extend(inputs);
+        let known = &mut self.goals[goal].inputs;
+        if known.is_empty() {
+            *known = inputs;
+        } else {
+            known.extend(inputs);
+        }
     }
 
     /// Makes a goal ready that has nothing to wait for.

@@ -6,7 +6,7 @@ pub(super) struct Odds {
     pub(super) failed: usize,
     pub(super) lost: usize,
     pub(super) put_off: usize,
-    /// What was to be fetched cannot be.
+    /// What was to be fetched cannot be, or what was offered is declined.
     pub(super) unavailable: usize,
     /// A builder has ended, and what it made is being kept.
     pub(super) keeps: usize,

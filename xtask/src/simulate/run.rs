@@ -143,6 +143,7 @@ impl Simulation {
     fn start(&mut self, goal: GoalId) {
         let takes = match self.laws.demand(goal) {
             Demand { slot: Slot::None, .. } => 0,
+            Demand { slot: Slot::Offer, .. } => 1,
             // Half as much as expected, or up to twice.
             Demand { millis, .. } => millis * (50 + self.chances.below(150) as u64) / 100 + 1,
         };
@@ -152,7 +153,7 @@ impl Simulation {
     /// Decides what has become of a goal.
     fn hear(&mut self, goal: GoalId) -> Result<()> {
         let slot = self.laws.demand(goal).slot;
-        let builds = slot == Slot::Build && self.laws.standing(goal) == Standing::Running;
+        let runs = self.laws.standing(goal) == Standing::Running;
         if self.given_up.remove(&goal) {
             return self.end(goal, Outcome::Cancelled);
         }
@@ -164,20 +165,24 @@ impl Simulation {
                 self.happen(Event::GiveBack(goal));
                 self.laws.came_back(goal);
             }
-            2 if builds => {
+            2 if runs && slot != Slot::Substitution => {
                 self.totals.put_off += 1;
                 self.happen(Event::PutOff(goal));
                 self.laws.put_off(goal);
             }
-            3 if slot == Slot::Substitution => return self.rebuild(goal),
-            4 if builds => {
-                self.happen(Event::FreeSlot(goal));
-                self.laws.keeps(goal);
-                self.news.push(Reverse((self.now + 1 + self.chances.below(1_000) as u64, goal)));
-            }
+            3 if runs && matches!(slot, Slot::Substitution | Slot::Offer) => return self.rebuild(goal),
+            _ if runs && slot == Slot::Offer => self.keep(goal, 1_000_000),
+            4 if runs && slot == Slot::Build => self.keep(goal, 1_000),
             _ => return self.end(goal, Outcome::Done),
         }
         Ok(())
+    }
+
+    /// A goal goes on without a slot: what was built is being kept, or it is built elsewhere.
+    fn keep(&mut self, goal: GoalId, at_most_millis: usize) {
+        self.happen(Event::FreeSlot(goal));
+        self.laws.keeps(goal);
+        self.news.push(Reverse((self.now + 1 + self.chances.below(at_most_millis) as u64, goal)));
     }
 
     fn end(&mut self, goal: GoalId, outcome: Outcome) -> Result<()> {
@@ -188,7 +193,7 @@ impl Simulation {
         self.laws.ended(goal, outcome, &cancelled)
     }
 
-    /// What was to be fetched is not available, and is built, which may take more.
+    /// What was to be fetched is not available, or an offer is declined. It is built, which may take more.
     fn rebuild(&mut self, goal: GoalId) -> Result<()> {
         self.totals.rebuilt += 1;
         let inputs: Vec<GoalId> =

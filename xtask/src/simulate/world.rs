@@ -68,9 +68,9 @@ fn demand(chances: &mut Chances) -> Demand {
     let (millis, memory) = (chances.millis(), chances.memory());
     // Few are urgent.
     let priority = i32::from(chances.happens(5));
-    match chances.below(1_000) {
-        0 => Demand { slot: Slot::Offer, millis: millis / 1_000, memory: 0, priority },
-        1..200 => Demand { slot: Slot::Substitution, millis: millis / 10, memory: 0, priority },
+    match chances.below(10) {
+        0 => Demand { slot: Slot::Offer, millis, memory: 0, priority },
+        1 | 2 => Demand { slot: Slot::Substitution, millis: millis / 10, memory: 0, priority },
         _ => Demand { slot: Slot::Build, millis, memory, priority },
     }
 }
