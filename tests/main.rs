@@ -63,6 +63,7 @@ mod records;
 mod root_causes;
 mod running;
 mod scene;
+mod stopping;
 mod strangers;
 mod subordinate;
 mod targets;

@@ -175,18 +175,19 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
         refuse_link(&link_base)?;
     }
     let store = session.open_store()?;
-    let mut wanted = Vec::new();
-    for target in &args.first {
-        wanted.extend(target::wanted(session, &store, target)?);
-    }
-    let first = wanted.len();
-    for target in &args.targets {
-        wanted.extend(target::wanted(session, &store, target)?);
-    }
     if args.dry_run {
-        return dry_run(session, &store, &wanted);
+        let asked = asked(session, &store, args)?;
+        return dry_run(session, &store, &asked.wanted);
     }
-    let report = realise(session, &store, &wanted, first, args, json)?;
+    // Before signals are caught, which it would not hear of.
+    let launcher = Launcher::start()?;
+    let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
+    let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages: session.messages() };
+    let (wanted, report) = interrupt.attend(|| {
+        let asked = asked(session, &store, args)?;
+        let report = realise(session, &store, &launcher, &asked, args, json, controls)?;
+        Ok::<_, anyhow::Error>((asked.wanted, report))
+    })??;
     if let Some(exit) = exit_of(&report) {
         build_results::print_failed(session, &store, &wanted, &report)?;
         return Ok(exit);
@@ -196,6 +197,25 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     }
     build_results::print(session, &store, &report.realised, args.real_path)?;
     Ok(Exit::Success)
+}
+
+/// What was asked for.
+struct Asked {
+    wanted: Vec<Wanted>,
+    /// So many of them are to be built first.
+    first: usize,
+}
+
+fn asked(session: &Session, store: &LocalStore, args: &Args) -> Result<Asked> {
+    let mut wanted = Vec::new();
+    for target in &args.first {
+        wanted.extend(target::wanted(session, store, target)?);
+    }
+    let first = wanted.len();
+    for target in &args.targets {
+        wanted.extend(target::wanted(session, store, target)?);
+    }
+    Ok(Asked { wanted, first })
 }
 
 /// Refuses a link that could not be made after a long build.
@@ -231,38 +251,37 @@ fn dry_run(session: &mut Session, store: &LocalStore, wanted: &[Wanted]) -> Resu
 fn realise(
     session: &Session,
     store: &LocalStore,
-    wanted: &[Wanted],
-    first: usize,
+    launcher: &Launcher,
+    asked: &Asked,
     args: &Args,
     json: Option<&mut Json>,
+    controls: Controls<'_>,
 ) -> Result<Report> {
-    let launcher = Launcher::start()?;
     let log_command = LogCommand::of(session, store);
     let settings = Settings {
         on_fail: on_fail::possible(session.settings(), session.messages()),
         ..session.settings().clone()
     };
-    let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
-    let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages: session.messages() };
     let shells = Shells::new(store, log_command.clone(), controls);
     let shells = (settings.on_fail == OnFail::Shell).then_some(&shells);
     let attend = |failure: &BuildFailure, inside: &Inside<'_>| {
         shells.into_iter().for_each(|shells| shells.attend(failure, inside));
     };
     let watch = Watch::new(session.messages(), store.location(), log_command, args.print_build_logs);
-    let mut watch = watch.after(shells).and(json).drawn(args.progress, session, &interrupt);
+    let mut watch = watch.after(shells).and(json).drawn(args.progress, session, controls.interrupt);
     let context = Context {
         store,
-        launcher: &launcher,
+        launcher,
         settings: &settings,
         environment: session.variables(),
-        stop: Some(interrupt.descriptor()),
+        stop: Some(controls.interrupt.descriptor()),
         on_failure: shells.map(|_| OnFailure(&attend)),
-        first,
+        first: asked.first,
         tick: watch.tick(),
     };
+    controls.interrupt.is_heard();
     let make = if args.check { engine::check } else { engine::realise };
-    let report = make(&context, wanted, &mut |event| watch.on_event(&event))?;
+    let report = make(&context, &asked.wanted, &mut |event| watch.on_event(&event))?;
     watch.ended(&report);
     Ok(report)
 }

@@ -9,6 +9,7 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use builder::{Inside, Runs};
@@ -176,6 +177,14 @@ fn code(exit: Exit) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
+/// Whether the user's terminal interprets nothing, and is to be made what it was.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether the terminal has to be given back before this process may end.
+pub(crate) fn is_taken() -> bool {
+    TAKEN.load(Ordering::SeqCst)
+}
+
 /// The user's terminal while it interprets nothing. Dropping it makes it what it was.
 struct Raw {
     terminal: OwnedFd,
@@ -189,6 +198,7 @@ impl Raw {
         cfmakeraw(&mut raw);
         // The guard exists before the change.
         let guard = Self { terminal, before };
+        TAKEN.store(true, Ordering::SeqCst);
         tcsetattr(&guard.terminal, SetArg::TCSANOW, &raw)?;
         Ok(guard)
     }
@@ -198,5 +208,6 @@ impl Drop for Raw {
     fn drop(&mut self) {
         // One that is gone needs nothing.
         let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
+        TAKEN.store(false, Ordering::SeqCst);
     }
 }

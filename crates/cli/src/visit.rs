@@ -43,12 +43,15 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
     let messages = session.messages();
     let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages };
     let mut watch = Watch::new(messages, store.location(), LogCommand::of(session, &store), false);
-    let entered = engine::enter(&context, &drv, &mut |event| watch.on_event(&event), |inside| {
-        if tells_where {
-            tell_where(&store, inside, messages);
-        }
-        terminal::attend(inside, runs, controls)
-    });
+    interrupt.is_heard();
+    let entered = interrupt.attend(|| {
+        engine::enter(&context, &drv, &mut |event| watch.on_event(&event), |inside| {
+            if tells_where {
+                tell_where(&store, inside, messages);
+            }
+            terminal::attend(inside, runs, controls)
+        })
+    })?;
     let fail = |drv: &StorePath, error: &BuildFailure| {
         let log_command = LogCommand::of(session, &store);
         let circumstances = Circumstances::default();

@@ -114,6 +114,9 @@ pub enum Error {
     /// The host cannot give what the settings promise to builds.
     #[error(transparent)]
     Host(#[from] builder::HostError),
+    /// The caller had it stopped before anything was built.
+    #[error("stopped before anything was built")]
+    Stopped,
     /// There would be no way to stop the builds.
     #[error("cannot wait for the word to stop")]
     Stop {

@@ -1,6 +1,7 @@
 //! What is known of derivations, while a plan is made and while it is carried out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use derivation::{Checked, Derivation, Link, Output, OutputName};
@@ -9,6 +10,7 @@ use store_path::StorePath;
 
 use crate::error::Error;
 use crate::read::read_derivation;
+use crate::stop;
 use crate::wanted::Selection;
 
 /// The derivations met so far.
@@ -17,6 +19,8 @@ pub(crate) struct Graph {
     pub(crate) nodes: HashMap<StorePath, Node>,
     /// Derivations that builds make, by the output that is their file.
     pub(crate) made: HashMap<Link, Made>,
+    /// When this becomes readable, nobody waits for the plan any more.
+    pub(crate) stop: Option<OwnedFd>,
 }
 
 /// What is known of a derivation that is there.
@@ -110,9 +114,16 @@ impl Graph {
     /// Returns what is known about a derivation, which is read when it is met first.
     pub(crate) fn node(&mut self, store: &LocalStore, drv: &StorePath) -> Result<&mut Node, Error> {
         if !self.nodes.contains_key(drv) {
+            self.refuse_stopped()?;
             self.nodes.insert(drv.clone(), Node::new(read_derivation(store, drv)?));
         }
         Ok(self.nodes.get_mut(drv).expect("it is there now"))
+    }
+
+    /// Refuses to go on if nobody waits for it.
+    pub(crate) fn refuse_stopped(&self) -> Result<(), Error> {
+        let is_stopped = self.stop.as_ref().is_some_and(|stop| stop::is_readable(stop.as_fd()));
+        if is_stopped { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// Takes in a derivation that a build has made.

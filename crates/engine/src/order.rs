@@ -119,6 +119,7 @@ impl Task {
 impl Graph {
     /// Returns what a goal needs that is not there.
     fn inputs_of(&self, task: &Task) -> Result<Vec<Task>, Error> {
+        self.refuse_stopped()?;
         match task {
             Task::Find(file) => Ok(self.task_of(file).into_iter().collect()),
             Task::Build(drv) | Task::Check(drv) => {

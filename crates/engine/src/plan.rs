@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 
 use derivation::Link;
 use local_store::LocalStore;
@@ -156,8 +157,18 @@ impl Plan {
 /// Everything the plan relies on is rooted before its validity is asked, so that no collector takes it away
 /// between the plan and the build.
 pub fn plan(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
+    plan_until(store, wanted, None)
+}
+
+/// Like [`plan`], and gives up with [`Error::Stopped`] when `stop` becomes readable.
+pub(crate) fn plan_until(
+    store: &LocalStore,
+    wanted: &[Wanted],
+    stop: Option<OwnedFd>,
+) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
-    let mut plan = Plan { wanted: wanted.to_vec(), ..Plan::default() };
+    let graph = Graph { stop, ..Graph::default() };
+    let mut plan = Plan { wanted: wanted.to_vec(), graph, ..Plan::default() };
     plan.graph.explore(store, Level::of(wanted))?;
     plan.goals.add_for(&plan.graph, plan.top_tasks())?;
     plan.expect(store);

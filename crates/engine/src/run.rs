@@ -28,7 +28,7 @@ use settings::{MaxJobs, MemoryForBuilds, Settings};
 use crate::drive::Run;
 use crate::elsewhere::{self, Elsewhere, Offer};
 use crate::error::Error;
-use crate::plan::{Plan, plan, plan_check};
+use crate::plan::{Plan, plan_check, plan_until};
 use crate::report::{Event, Report};
 use crate::stop::StopWatch;
 use crate::wanted::Wanted;
@@ -70,7 +70,16 @@ pub fn realise(
     wanted: &[Wanted],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    carry_out(context, plan(context.store, wanted)?, on_event)
+    let stop = context.stop.map(|stop| stop.try_clone_to_owned()).transpose();
+    let stop = stop.map_err(|source| Error::Stop { source })?;
+    match plan_until(context.store, wanted, stop) {
+        Ok(plan) => carry_out(context, plan, on_event),
+        Err(Error::Stopped) => {
+            let not_realised = (0..wanted.len()).collect();
+            Ok(Report { stopped: true, not_realised, ..Report::default() })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Builds once more what is `wanted`, all of which is valid, and compares; makes valid only what that takes in.
@@ -90,7 +99,9 @@ fn carry_out(
     plan: Plan,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let plan = plan.in_slots(slots(context.settings)).with_first(context.first);
+    let mut plan = plan.in_slots(slots(context.settings)).with_first(context.first);
+    // From here on the word is heard by others.
+    plan.graph.stop = None;
     on_event(Event::Planned(&plan));
     // Looking at the host takes longer than finding that nothing is to be done.
     let Some(first) = plan.goals.list.first() else {

@@ -48,6 +48,11 @@ impl<'a> StopWatch<'a> {
     }
 }
 
+/// Returns whether something can be read there now.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 /// Ends a watch when it is dropped.
 pub(crate) struct EndOfWatch<'a>(&'a Mutex<Option<PipeWriter>>);
 
