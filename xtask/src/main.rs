@@ -10,6 +10,7 @@ mod bless;
 mod cargo;
 mod check;
 mod dist;
+mod pictures;
 mod readme;
 mod simulate;
 mod test;
@@ -27,6 +28,7 @@ usage: cargo xtask CHORE
   bless                       accepts what the tests print now as what they expect
   bench [--rows NAME…] [--runs N]
                               times `store` beside Nix and beside the machine
+  pictures                    draws the pictures on README: screens of the live tree
   simulate [--help]           runs the schedule against up to a million made-up goals
   dist                        one static binary; prints its path";
 
@@ -49,6 +51,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ("check", []) => check::run(),
         ("bless", []) => bless::run(),
         ("dist", []) => dist::run(),
+        ("pictures", []) => pictures::run(),
         ("bench", rest) => bench::run(rest),
         (bench::PART, rest) => bench::part(rest),
         ("simulate", rest) => simulate::run(rest),

@@ -18,8 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub(crate) use line::{Line, Paint, fitting, width};
-pub(crate) use region::Reflow;
-use region::Region;
+pub(crate) use region::{Reflow, Region};
 
 /// As many bytes are held back; the logs of builds are kept elsewhere.
 const MOST_HELD: usize = 1 << 20;

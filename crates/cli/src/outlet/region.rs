@@ -25,7 +25,7 @@ const CHANGES: u32 = 50;
 
 /// The lines at the bottom of a terminal.
 #[derive(Debug)]
-pub(super) struct Region {
+pub(crate) struct Region {
     shown: Vec<Line>,
     /// How wide the terminal was then.
     columns: usize,
@@ -35,12 +35,12 @@ pub(super) struct Region {
 
 impl Region {
     /// Begins with the cursor at the beginning of an empty line, and nothing shown.
-    pub(super) fn new(reflow: Reflow) -> Self {
+    pub(crate) fn new(reflow: Reflow) -> Self {
         Self { shown: Vec::new(), columns: 0, reflow, changes: 0 }
     }
 
     /// Returns what puts `above` (whole lines) above the region for good, and shows `lines` in it.
-    pub(super) fn set(&mut self, above: &str, lines: Vec<Line>, columns: usize) -> String {
+    pub(crate) fn set(&mut self, above: &str, lines: Vec<Line>, columns: usize) -> String {
         if above.is_empty() && lines == self.shown && columns == self.columns {
             return String::new();
         }
@@ -74,13 +74,13 @@ impl Region {
     }
 
     /// Returns what puts `above` above the region and leaves that as it is.
-    pub(super) fn lift(&mut self, above: &str) -> String {
+    pub(crate) fn lift(&mut self, above: &str) -> String {
         let (lines, columns) = (self.shown.clone(), self.columns);
         self.set(above, lines, columns)
     }
 
     /// Returns what puts `above` there and leaves nothing of the region.
-    pub(super) fn clear(&mut self, above: &str) -> String {
+    pub(crate) fn clear(&mut self, above: &str) -> String {
         match self.shown.is_empty() {
             true => above.to_owned(),
             false => self.set(above, Vec::new(), self.columns),

@@ -20,5 +20,7 @@ mod watch;
 
 #[cfg(test)]
 mod pictures;
+#[cfg(test)]
+mod screens;
 
 pub(crate) use watch::{Live, TICK};

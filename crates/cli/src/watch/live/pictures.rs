@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sandbox::Usage;
 
 use super::estimate;
 use super::frame::{Canvas, draw};
@@ -10,9 +11,18 @@ use super::goal::Kind;
 use super::model::Model;
 use crate::outlet::{Line, width};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Where the fixtures are.
+const FRAMES: &str = "frames/";
 
-fn lines(model: &Model, now: Duration, columns: usize, rows: usize, is_coloured: bool) -> Vec<Line> {
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn lines(
+    model: &Model,
+    now: Duration,
+    columns: usize,
+    rows: usize,
+    is_coloured: bool,
+) -> Vec<Line> {
     draw(model, now, estimate::left(model, now), Canvas { columns, rows, is_coloured })
 }
 
@@ -21,7 +31,7 @@ fn check(name: &str, model: &Model, now: Duration) {
     for columns in [40, 80, 200] {
         let picture = lines(model, now, columns, 24, false);
         let text: String = picture.iter().map(|line| format!("{}\n", line.text())).collect();
-        test_support::check(&format!("frames/{name}-{columns}.txt"), text);
+        test_support::check(&format!("{FRAMES}{name}-{columns}.txt"), text);
     }
 }
 
@@ -33,8 +43,14 @@ fn phase(model: &mut Model, place: usize, phase: &str) {
     say(model, place, &serde_json::json!({ "action": "setPhase", "phase": phase }).to_string());
 }
 
+/// Lets the builder whose first process that is have so many seconds of processors, and MiB.
+pub(super) fn use_up(model: &mut Model, process: u32, seconds: u32, mib: u64) {
+    let usage = Usage { cpu_time: SECOND * seconds, memory_bytes: mib << 20, processes: 1 };
+    model.load(Some(SECOND * 2), |other| (other == process).then_some(usage));
+}
+
 /// A run in the middle: libraries under an application, a failure, many others that wait.
-fn middle() -> Model {
+pub(super) fn middle() -> Model {
     let mut model = Model::default();
     let mut add = |name: &str, minutes: u32, inputs: &[usize]| {
         let place = model.add(Kind::Build, name, inputs);
@@ -63,6 +79,7 @@ fn middle() -> Model {
     model.fail(broken, SECOND * 80);
     model.block(tool);
     model.start(perl, SECOND * 70);
+    model.run(perl, 1, SECOND * 70);
     phase(&mut model, perl, "configurePhase");
     model.start(source, SECOND * 80);
     say(
@@ -71,6 +88,8 @@ fn middle() -> Model {
         r#"{"action":"start","id":1,"type":101,"text":"downloading 'https://www.openssl.org/source/openssl-3.3.1.tar.gz'"}"#,
     );
     say(&mut model, source, r#"{"action":"result","id":1,"type":105,"fields":[9437184,18055752,0,0]}"#);
+    use_up(&mut model, 1, 1, 300);
+    use_up(&mut model, 1, 3, 412);
     model
 }
 
