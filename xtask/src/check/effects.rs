@@ -20,7 +20,10 @@ const EFFECTS: &[(&str, &[&str])] = &[
         "thread::Builder",
         &["engine", "local-store/src/threads.rs", "cli/src/interrupt.rs", "cli/src/threads.rs"],
     ),
-    ("thread::scope", &["engine", "local-store/src/threads.rs", "cli/src/interrupt.rs", "cli/src/threads.rs"]),
+    (
+        "thread::scope",
+        &["engine", "local-store/src/threads.rs", "cli/src/interrupt.rs", "cli/src/threads.rs"],
+    ),
     ("env::var", &["cli"]),
     ("env::args", &["cli", "sandbox/src/server.rs"]),
     ("env::current_dir", &["cli"]),
