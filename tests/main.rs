@@ -71,6 +71,7 @@ mod terminal;
 mod timeouts;
 mod users;
 mod verify;
+mod waiting;
 mod web;
 mod workload;
 mod world;

@@ -69,7 +69,7 @@ pub fn check(
     order: &Order<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
-    let request = request::check(order.drv, order.derivation, context)?;
+    let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
     refuse_open(&request)?;
     announce::announced(context, order, &request, tell, |id, tell| {
         let _locks = begin(context, &request, tell)?;

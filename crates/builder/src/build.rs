@@ -12,6 +12,7 @@ use settings::Settings;
 use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::again::{self, Again};
+use crate::control::Control;
 use crate::explain::Explanation;
 use crate::failure::BuildFailure;
 use crate::host::Host;
@@ -25,7 +26,7 @@ use crate::prepare::Prepared;
 use crate::request::{self, Request};
 use crate::stopwatch::{Measured, Stopwatch};
 use crate::work::Work;
-use crate::{announce, build_dir, canary, copy_out, history, limits};
+use crate::{announce, build_dir, canary, control, copy_out, history, limits};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,8 @@ pub struct Order<'a> {
     pub derivation: &'a Derivation,
     /// The derivation that somebody has asked for, which is this one or needs it.
     pub target: &'a StorePath,
+    /// Who may give it up; if nobody may, the call waits for locks by itself.
+    pub control: Option<&'a dyn Control>,
 }
 
 /// What a build says while it runs.
@@ -105,7 +108,7 @@ pub fn build(
     order: &Order<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
-    let request = request::check(order.drv, order.derivation, context)?;
+    let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
     announce::announced(context, order, &request, tell, |id, tell| {
         let _locks = begin(context, &request, tell)?;
         let failed = |source| request.not_prepared(source);
@@ -136,15 +139,7 @@ pub(crate) fn begin(
     for warning in &request.options.warnings {
         tell(Message::Warning(format!("of `{}`, {warning}", request.drv)));
     }
-    let failed = |source| request.not_prepared(source);
-    let locks = request.locks();
-    if let Some(lock) = context.store.try_lock(&locks).map_err(failed)? {
-        return Ok(lock);
-    }
-    let file = locks.first().map(|lock| format!("{lock}.lock")).unwrap_or_default();
-    let holder = context.store.holder(&file);
-    tell(Message::Waiting(Wait::Lock { file, holder }));
-    context.store.lock(&locks).map_err(failed)
+    control::lock(context.store, request, tell)
 }
 
 /// Finds out what builds of it see, and makes sure that sandboxes hold.
@@ -299,7 +294,8 @@ impl<'a> Build<'a> {
         let given = running.given().clone();
         shown.hash();
         let teller = RefCell::new(&mut *tell);
-        let exit = running.follow(
+        let exit = running.follow_until(
+            request.control.map(Control::given_up),
             &mut |bytes| {
                 log.write(bytes);
                 (teller.borrow_mut())(Message::Output(bytes));
@@ -334,6 +330,7 @@ impl<'a> Build<'a> {
             Err(source) => return BuildFailure::NetworkLost { drv, source, log_tail, kept },
         };
         match (exit.status, missing) {
+            (ExitStatus::GivenUp, _) => BuildFailure::GivenUp { drv },
             (ExitStatus::Overran(overrun), _) => {
                 let limit = limits::limit(overrun, settings);
                 BuildFailure::Overran { drv, overrun, limit, log_tail, kept }

@@ -231,6 +231,12 @@ pub enum BuildFailure {
         /// Where its build directory was kept.
         kept: Option<PathBuf>,
     },
+    /// Somebody wanted it no more.
+    #[error("the build of `{drv}` was cancelled")]
+    GivenUp {
+        /// The derivation.
+        drv: StorePath,
+    },
     /// The builder was ended since a setting allows no more.
     #[error("the builder of `{drv}` was ended: {}", overran(*overrun, *limit))]
     Overran {
@@ -526,7 +532,7 @@ fn overran(overrun: Overrun, limit: usize) -> String {
 
 fn told(status: ExitStatus) -> String {
     match status {
-        ExitStatus::Overran(_) => "it was ended".to_owned(),
+        ExitStatus::Overran(_) | ExitStatus::GivenUp => "it was ended".to_owned(),
         ExitStatus::Code(code) => format!("it returned {code}"),
         ExitStatus::Signal(signal) => match signal_name(signal) {
             Some(name) => format!("it was killed by signal {signal} ({name})"),

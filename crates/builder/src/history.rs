@@ -49,13 +49,14 @@ fn remember(
 impl BuildFailure {
     /// Whether it was stopped, rather than that it failed.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Sandbox { source: sandbox::Error::LauncherGone, .. })
+        matches!(self, Self::GivenUp { .. } | Self::Sandbox { source: sandbox::Error::LauncherGone, .. })
     }
 
     /// What kind of failure it is, as a word for programs that never changes (see `EVENTS.md` of cli).
     pub fn kind(&self) -> &'static str {
         match self.itself() {
             failure if failure.is_cancelled() => "cancelled",
+            Self::GivenUp { .. } => "cancelled",
             Self::Elsewhere { code: Some(101), .. } => "timed-out",
             Self::Elsewhere { code: Some(102), .. } => "hash-mismatch",
             Self::Builder { .. } | Self::Elsewhere { .. } => "failed",

@@ -17,7 +17,7 @@
 //! let launcher = sandbox::Launcher::start()?;
 //! let host = Host::look(&settings, Default::default())?;
 //! let context = Context { store, launcher: &launcher, settings: &settings, host: &host, on_failure: None };
-//! let order = Order { drv, derivation, target: drv };
+//! let order = Order { drv, derivation, target: drv, control: None };
 //! let built = builder::build(&context, &order, &mut |message| {
 //!     if let Message::Output(text) = message {
 //!         eprint!("{}", String::from_utf8_lossy(text));
@@ -37,11 +37,13 @@ mod builtin;
 mod canary;
 mod checks;
 mod compare;
+mod control;
 mod copy_out;
 mod divergence;
 mod environment;
 mod explain;
 mod failure;
+mod follow;
 mod graph;
 mod history;
 mod host;
@@ -71,9 +73,11 @@ pub use build::{Built, Context, Message, Order, build};
 pub use canary::look_inside;
 pub use checks::Rejection;
 pub use compare::{Cause, Change, Comparison, Difference, Kind, Spot};
+pub use control::Control;
 pub use divergence::{Blame, Diverged, Divergence};
 pub use explain::{Explanation, Finding, FindingKind, Remedy};
 pub use failure::BuildFailure;
+pub use follow::Follow;
 pub use host::{Host, HostError};
 pub use inside::{Inside, OnFailure, enter};
 pub use isolation::{Isolated, Isolation, isolated};

@@ -11,6 +11,7 @@ use store_path::StorePath;
 
 use crate::build::Context;
 use crate::builtin;
+use crate::control::Control;
 use crate::failure::BuildFailure;
 use crate::host::Host;
 use crate::host_deps;
@@ -26,6 +27,8 @@ pub(crate) struct Request<'a> {
     pub(crate) kind: Kind,
     /// Whether it is built in a sandbox.
     pub(crate) is_isolated: bool,
+    /// Who may give it up.
+    pub(crate) control: Option<&'a dyn Control>,
 }
 
 /// When the paths of outputs become known; it is the same for all outputs of a derivation.
@@ -141,7 +144,7 @@ pub(crate) fn check<'a>(
         check_open(store, Path::new(HOMELESS))?;
     }
     let (kind, outputs) = outputs(store, drv, derivation)?;
-    Ok(Request { drv, derivation, options, outputs, kind, is_isolated })
+    Ok(Request { drv, derivation, options, outputs, kind, is_isolated, control: None })
 }
 
 /// Whether it is built in a sandbox, or why not at all.

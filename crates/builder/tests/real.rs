@@ -104,7 +104,8 @@ impl World {
             on_failure: None,
         };
         let mut log = Vec::new();
-        let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path() };
+        let order =
+            Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path(), control: None };
         let built = builder::build(&context, &order, &mut |message| {
             if let Message::Output(text) = message {
                 log.extend_from_slice(text);
@@ -388,7 +389,7 @@ fn build_open(world: &World, name: &str, env: &str) -> (Built, Vec<String>) {
         on_failure: None,
     };
     let mut warnings = Vec::new();
-    let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path() };
+    let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path(), control: None };
     let built = builder::build(&context, &order, &mut |message| {
         if let Message::Warning(text) = message {
             warnings.push(text);

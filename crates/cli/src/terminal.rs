@@ -172,7 +172,7 @@ fn code(exit: Exit) -> u8 {
     let code = match exit.status {
         ExitStatus::Code(code) => code,
         ExitStatus::Signal(signal) => 128 + signal,
-        ExitStatus::Overran(_) => 1,
+        ExitStatus::Overran(_) | ExitStatus::GivenUp => 1,
     };
     u8::try_from(code).unwrap_or(u8::MAX)
 }

@@ -1,16 +1,17 @@
 //! A plan on its way: what is handed out, what comes back, what that means for the rest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
-use local_store::LocalStore;
+use local_store::{LocalStore, Wait};
 use scheduler::{GoalId, Outcome, Schedule, Slot};
 use store_path::StorePath;
 
+use crate::control::Hands;
 use crate::elsewhere::{Elsewhere, Offer, Offered};
 use crate::error::Error;
 use crate::order::Task;
@@ -34,10 +35,13 @@ pub(crate) struct Run<'a> {
     store: &'a LocalStore,
     plan: Plan,
     schedule: Schedule,
+    hands: &'a Hands,
     /// By place in the plan, which is the goal's number too.
     fates: Vec<Fate>,
     /// For which goal that the caller wants each one is, in the same way.
     targets: Vec<usize>,
+    /// Goals whose worker waits for a lock, or for a slot after that.
+    waiting: HashSet<GoalId>,
     /// Derivations that are being built, each with other goals that turned out to be about the same.
     twins: HashMap<StorePath, Vec<GoalId>>,
     /// Why what an output turned out to be is of no use, by the goal that stands for it.
@@ -57,18 +61,22 @@ impl<'a> Run<'a> {
         plan: Plan,
         schedule: Schedule,
         elsewhere: Elsewhere,
+        hands: &'a Hands,
         tick: Option<Duration>,
         on_event: &'a mut dyn FnMut(Event<'_>),
     ) -> Self {
         let (fates, twins, useless) = (Vec::new(), HashMap::new(), HashMap::new());
         let targets = plan.targets();
         let (reasons, report) = (Reasons::default(), Report::default());
+        let waiting = HashSet::new();
         let mut run = Self {
             store,
             plan,
             schedule,
+            hands,
             fates,
             targets,
+            waiting,
             twins,
             useless,
             reasons,
@@ -236,7 +244,13 @@ impl<'a> Run<'a> {
             Message::Waiting(goal, wait) => {
                 let drv = &self.drv(goal);
                 (self.on_event)(Event::Waiting { drv, wait: &wait });
+                if matches!(wait, Wait::Lock { .. }) && self.hands.get(goal).is_some() {
+                    // Others have the slot meanwhile.
+                    self.schedule.put_off(goal);
+                    self.waiting.insert(goal);
+                }
             }
+            Message::Locked(goal) => self.schedule.resume_one(goal),
             Message::Running(goal, id, process) => {
                 let drv = &self.drv(goal);
                 (self.on_event)(Event::Running { drv, id: &id, process });
@@ -264,6 +278,11 @@ impl<'a> Run<'a> {
 
     /// Begins with a goal that was handed out; one that takes no build is over at once.
     fn begin(&mut self, goal: GoalId) -> Option<Job> {
+        if self.waiting.remove(&goal) {
+            // Its worker has begun long ago.
+            self.hands.get(goal).iter().for_each(|hand| hand.grant_slot());
+            return None;
+        }
         let Some(drv) = self.task(goal).builds().cloned() else {
             self.find(goal);
             return None;
@@ -310,6 +329,8 @@ impl<'a> Run<'a> {
     fn stop(&mut self) {
         self.schedule.stop();
         self.report.stopped = true;
+        // What runs is killed; this is for what waits.
+        self.hands.give_up_all();
     }
 
     fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
@@ -324,13 +345,21 @@ impl<'a> Run<'a> {
                 for goal in [goal].into_iter().chain(self.twins_of(goal)) {
                     let drv = &self.drv(goal);
                     (self.on_event)(Event::Cancelled { drv });
-                    self.schedule.finish(goal, Outcome::Cancelled);
+                    self.give_up(goal);
                 }
             }
             Err(failure) => {
                 let failure = self.elsewhere.explain(goal, failure);
                 self.failed(goal, failure);
             }
+        }
+    }
+
+    /// Takes back a goal that was given up, and returns those that are cancelled with it.
+    fn give_up(&mut self, goal: GoalId) -> Vec<GoalId> {
+        match self.waiting.remove(&goal) {
+            true => self.schedule.cancel(goal),
+            false => self.schedule.finish(goal, Outcome::Cancelled),
         }
     }
 

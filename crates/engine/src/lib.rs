@@ -39,6 +39,7 @@
 //! ```
 
 mod closure;
+mod control;
 mod drive;
 mod elsewhere;
 mod enter;

@@ -11,11 +11,13 @@
 #![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::mpsc;
-use std::thread;
+use std::sync::mpsc::SyncSender;
+use std::thread::{self, Scope};
 use std::time::Duration;
 
 use builder::{Host, OnFailure};
@@ -25,6 +27,7 @@ use sandbox::Launcher;
 use scheduler::{Limits, Policy, Schedule};
 use settings::{MaxJobs, MemoryForBuilds, Settings};
 
+use crate::control::{GiveUpOnDrop, Hands};
 use crate::drive::Run;
 use crate::elsewhere::{self, Elsewhere, Offer};
 use crate::error::Error;
@@ -32,7 +35,7 @@ use crate::plan::{Plan, plan_check, plan_until};
 use crate::report::{Event, Report};
 use crate::stop::StopWatch;
 use crate::wanted::Wanted;
-use crate::worker;
+use crate::worker::{self, Message, Shared};
 
 /// Messages on their way; enough that no build waits for the listener in passing.
 const MESSAGES: usize = 256;
@@ -137,10 +140,11 @@ fn run(
     let limits = Limits { builds: slots, substitutions: slots, memory: memory(context.settings) };
     let schedule = Schedule::new(limits, policy);
     let elsewhere = Elsewhere::new(remote.is_some());
-    let mut run = Run::new(context.store, plan, schedule, elsewhere, tick, on_event);
+    let hands = Hands::default();
+    let mut run = Run::new(context.store, plan, schedule, elsewhere, &hands, tick, on_event);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
-    let queue = Mutex::new(queue);
+    let shared = Shared { builder: context, queue: Mutex::new(queue), hands: &hands };
     thread::scope(|scope| {
         // Without it, nobody would hear that all is to stop, so it goes before any worker.
         if let Some(stop) = stop {
@@ -150,11 +154,11 @@ fn run(
         }
         // Also when the listener panics: the scope waits for the watch.
         let _done = stop.map(StopWatch::end_on_drop);
+        // Nor is anybody to wait for locks of others when nobody listens any more.
+        let _given_up = GiveUpOnDrop(&hands);
         for number in 0..workers {
-            let (queue, sender) = (&queue, sender.clone());
-            let work = move || worker::work(context, queue, &sender);
-            match thread::Builder::new().spawn_scoped(scope, work) {
-                Ok(_) => {}
+            match employ(scope, &shared, sender.clone()) {
+                Ok(()) => {}
                 // The others do it all, if there are any.
                 Err(error) if number == 0 => return Err(error),
                 Err(_) => break,
@@ -178,6 +182,21 @@ fn run(
     })
     .map_err(|source| Error::Threads { source })?;
     Ok(run.into_report())
+}
+
+/// Starts a worker, which can have itself replaced.
+fn employ<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    shared: &'scope Shared<'_>,
+    sender: SyncSender<Message>,
+) -> io::Result<()> {
+    // If there is no thread to be had, the others do it all.
+    let replace = {
+        let sender = sender.clone();
+        move || drop(employ(scope, shared, sender.clone()))
+    };
+    let work = move || worker::work(shared, &sender, &replace);
+    thread::Builder::new().spawn_scoped(scope, work).map(drop)
 }
 
 /// Returns how many builds run at the same time.

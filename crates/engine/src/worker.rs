@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use builder::{Again, BuildFailure, Built, Explanation, Order};
+use builder::{Again, BuildFailure, Built, Control, Explanation, Order};
 use derivation::{Checked, Derivation};
 use local_store::{BuildId, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
 
+use crate::control::{Hand, Hands, Held};
 use crate::elsewhere::Offered;
 use crate::lines::Lines;
 use crate::ready;
@@ -44,6 +45,8 @@ pub(crate) enum Message {
     Warning(GoalId, String),
     /// A build waits for something that is not of this call.
     Waiting(GoalId, Wait),
+    /// What a build has waited for is its own now; it goes on when it has a slot.
+    Locked(GoalId),
     /// A builder runs, under that name and with that first process.
     Running(GoalId, BuildId, u32),
     /// A step of setting a sandbox up or taking it down.
@@ -63,18 +66,29 @@ pub(crate) enum Message {
 }
 
 /// Takes jobs until there are no more to come.
-pub(crate) fn work(
-    builder: &builder::Context<'_>,
-    queue: &Mutex<Receiver<Job>>,
-    messages: &SyncSender<Message>,
-) {
-    while let Some(job) = next(queue) {
+///
+/// While it waits for somebody else's lock, another one takes its place, as `replace` says; it ends after that job.
+pub(crate) fn work(shared: &Shared<'_>, messages: &SyncSender<Message>, replace: &dyn Fn()) {
+    while let Some(job) = next(&shared.queue) {
+        // Without a hand it cannot be cancelled, and waits for locks while it has its slot.
+        let hand = Hand::new(job.goal, messages.clone()).ok();
+        hand.iter().for_each(|hand| shared.hands.add(hand));
+        let held = hand.map(|hand| Held { hand, replace });
         // Whatever a panic leaves behind is cleaned up by the guards it drops; it is raised again by the reader.
-        let ended = catch_unwind(AssertUnwindSafe(|| build(builder, &job, messages)));
-        if messages.send(Message::Ended(job.goal, ended)).is_err() {
+        let ended = catch_unwind(AssertUnwindSafe(|| build(shared.builder, &job, held.as_ref(), messages)));
+        shared.hands.remove(job.goal);
+        let is_replaced = held.is_some_and(|held| held.hand.has_waited());
+        if messages.send(Message::Ended(job.goal, ended)).is_err() || is_replaced {
             return;
         }
     }
+}
+
+/// What all workers have.
+pub(crate) struct Shared<'a> {
+    pub(crate) builder: &'a builder::Context<'a>,
+    pub(crate) queue: Mutex<Receiver<Job>>,
+    pub(crate) hands: &'a Hands,
 }
 
 /// Waits for a job. One worker waits for it, the others for their turn to wait.
@@ -85,6 +99,7 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
 fn build(
     builder: &builder::Context<'_>,
     job: &Job,
+    held: Option<&Held<'_>>,
     messages: &SyncSender<Message>,
 ) -> Result<Built, BuildFailure> {
     let goal = job.goal;
@@ -99,7 +114,8 @@ fn build(
     let mut lines = Lines::default();
     // Nobody listens any more when the reader is unwinding; the build ends by itself.
     let tell = |message: Message| drop(messages.send(message));
-    let order = Order { drv, derivation, target: &job.target };
+    let control = held.map(|held| held as &dyn Control);
+    let order = Order { drv, derivation, target: &job.target, control };
     let make = if job.is_check { builder::check } else { builder::build };
     let result = make(builder, &order, &mut |message| match message {
         builder::Message::Waiting(wait) => tell(Message::Waiting(goal, wait)),

@@ -72,6 +72,13 @@ pub enum Error {
     #[error(transparent)]
     Restore(#[from] nar::RestoreError),
 
+    /// Waiting for a lock takes a thread, and there is none to be had.
+    #[error("cannot start a thread that waits for a lock")]
+    Wait {
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// Others were committed in the same transaction, and it failed for all.
     #[error(transparent)]
     Together(Arc<Error>),

@@ -61,7 +61,7 @@ pub use delete::remove_tree;
 pub use error::Error;
 pub use import::Import;
 pub use location::Location;
-pub use lock::PathLock;
+pub use lock::{LockRequest, PathLock};
 pub use manifest::{ManifestRow, Problem};
 pub use roots::Root;
 pub use running::{Announcement, BuildId, Holder, Owner, RunningBuild, Stage, Wait, running_builds};

@@ -37,8 +37,7 @@ impl LocalStore {
     /// An output whose path only its build will tell is locked as `<derivation>.<output>`, as in Nix. Whoever holds such
     /// locks may ask for those of paths, once: nobody does it the other way round.
     pub fn lock<T: Display>(&self, paths: &[T]) -> Result<PathLock, Error> {
-        let locked = self.take_locks(paths, Wait::Block)?;
-        Ok(locked.expect("a lock that waits is taken or fails"))
+        self.lock_request(paths).wait()
     }
 
     /// Locks all of `paths`, or none and returns `None` when somebody holds one of them.
@@ -46,10 +45,35 @@ impl LocalStore {
         self.take_locks(paths, Wait::GiveUp)
     }
 
+    /// Says what [`LocalStore::lock`] would lock, for a thread that does nothing else.
+    pub fn lock_request<T: Display>(&self, paths: &[T]) -> LockRequest {
+        let paths: BTreeSet<String> = paths.iter().map(ToString::to_string).collect();
+        let file = |path| self.location().real_store.join(format!("{path}.lock"));
+        LockRequest { files: paths.into_iter().map(file).collect() }
+    }
+
     fn take_locks<T: Display>(&self, paths: &[T], wait: Wait) -> Result<Option<PathLock>, Error> {
+        self.lock_request(paths).take(wait)
+    }
+}
+
+/// Locks that are wanted. Waiting for them cannot be given up, so whoever may want to has another thread wait.
+#[derive(Debug)]
+pub struct LockRequest {
+    /// In their order.
+    files: Vec<PathBuf>,
+}
+
+impl LockRequest {
+    /// Takes all of them, waiting for whoever holds one.
+    pub fn wait(self) -> Result<PathLock, Error> {
+        let locked = self.take(Wait::Block)?;
+        Ok(locked.expect("a lock that waits is taken or fails"))
+    }
+
+    fn take(self, wait: Wait) -> Result<Option<PathLock>, Error> {
         let mut taken = PathLock { files: Vec::new() };
-        for path in paths.iter().map(ToString::to_string).collect::<BTreeSet<_>>() {
-            let file = self.location().real_store.join(format!("{path}.lock"));
+        for file in self.files {
             match take(&file, wait)? {
                 Some(lock) => taken.files.push((file, lock)),
                 None => return Ok(None),

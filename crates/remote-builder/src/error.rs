@@ -96,6 +96,7 @@ fn ended(status: ExitStatus) -> String {
         ExitStatus::Code(code) => format!("returned {code}"),
         ExitStatus::Signal(signal) => format!("was killed by signal {signal}"),
         ExitStatus::Overran(_) => "took too long".to_owned(),
+        ExitStatus::GivenUp => "was ended".to_owned(),
     }
 }
 

@@ -369,6 +369,8 @@ pub enum ExitStatus {
     Signal(i32),
     /// [`Running::follow`] ended it, since it had used up what it was given.
     Overran(Overrun),
+    /// [`Running::follow_until`] ended it, since it was given up.
+    GivenUp,
 }
 
 impl Running {
@@ -423,12 +425,25 @@ impl Running {
     /// # Errors
     /// [`Error::LauncherGone`] if the launcher died, which ends the build too.
     pub fn follow(
+        self,
+        on_output: &mut dyn FnMut(&[u8]),
+        on_notice: &mut dyn FnMut(Notice),
+    ) -> Result<Exit, Error> {
+        self.follow_until(None, on_output, on_notice)
+    }
+
+    /// Like [`Running::follow`], and ends the build as soon as `given_up` is readable.
+    ///
+    /// # Errors
+    /// As [`Running::follow`].
+    pub fn follow_until(
         mut self,
+        given_up: Option<BorrowedFd<'_>>,
         on_output: &mut dyn FnMut(&[u8]),
         on_notice: &mut dyn FnMut(Notice),
     ) -> Result<Exit, Error> {
         std::mem::take(&mut self.early).into_iter().for_each(&mut *on_notice);
-        let exit = self.hear(on_output, on_notice);
+        let exit = self.hear(given_up, on_output, on_notice);
         if let Err(Error::LauncherGone) = exit {
             self.end();
         }
@@ -452,35 +467,37 @@ impl Running {
 
     fn hear(
         &self,
+        given_up: Option<BorrowedFd<'_>>,
         on_output: &mut dyn FnMut(&[u8]),
         on_notice: &mut dyn FnMut(Notice),
     ) -> Result<Exit, Error> {
         let mut buffer = vec![0; 64 * 1024];
         let mut open = self.log.is_some();
         let mut meter = Meter::new(self.allowance, Instant::now());
-        let mut overran = None;
+        let mut ended = None;
         loop {
-            let sources: Vec<_> = [Some(&self.reply), self.log.as_ref().filter(|_| open)]
-                .into_iter()
-                .flatten()
-                .map(AsFd::as_fd)
-                .collect();
-            let left = if overran.is_none() { meter.left(Instant::now()) } else { None };
+            let log = self.log.as_ref().filter(|_| open).map(AsFd::as_fd);
+            let given_up = given_up.filter(|_| ended.is_none());
+            let sources: Vec<_> = [Some(self.reply.as_fd()), log, given_up].into_iter().flatten().collect();
+            let left = if ended.is_none() { meter.left(Instant::now()) } else { None };
             wait_readable(&sources, left).map_err(talk)?;
-            open = open && self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
-            if overran.is_none() {
-                overran = meter.overrun(Instant::now());
+            open = open && self.pass_output(&mut buffer, &mut meter, ended, on_output)?;
+            if ended.is_none() {
+                ended = match given_up.is_some_and(is_readable) {
+                    true => Some(ExitStatus::GivenUp),
+                    false => meter.overrun(Instant::now()).map(ExitStatus::Overran),
+                };
                 // Says that it is to be ended; what there is to say about that can still be heard.
-                overran
+                ended
                     .map_or(Ok(()), |_| rustix::net::shutdown(&self.reply, Shutdown::Write))
                     .map_err(talk)?;
             }
             let heard = self.hear_replies(on_notice);
             if open && matches!(heard, Ok(Some(_)) | Err(Error::NetworkLost { .. })) {
-                self.pass_output(&mut buffer, &mut meter, overran, on_output)?;
+                self.pass_output(&mut buffer, &mut meter, ended, on_output)?;
             }
             if let Some(exit) = heard? {
-                return Ok(Exit { status: overran.map_or(exit.status, ExitStatus::Overran), ..exit });
+                return Ok(Exit { status: ended.unwrap_or(exit.status), ..exit });
             }
         }
     }
@@ -508,21 +525,21 @@ impl Running {
         }
     }
 
-    /// Passes on what is there, save after an overrun; false once every writer has closed its end.
+    /// Passes on what is there, save after it was told to end; false once every writer has closed its end.
     ///
     /// Not for ever, if the build prints faster than it can be read: its time has to be looked at.
     fn pass_output(
         &self,
         buffer: &mut [u8],
         meter: &mut Meter,
-        overran: Option<Overrun>,
+        ended: Option<ExitStatus>,
         on_output: &mut dyn FnMut(&[u8]),
     ) -> Result<bool, Error> {
         for _ in 0..MOST_READS {
             let Some(log) = &self.log else { return Ok(false) };
             match rustix::io::read(log, &mut *buffer) {
                 Ok(0) => return Ok(false),
-                Ok(_) if overran.is_some() => {}
+                Ok(_) if ended.is_some() => {}
                 Ok(length) => {
                     on_output(&buffer[..length]);
                     meter.hear(length, Instant::now());
@@ -614,6 +631,11 @@ fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> rustix::i
             other => return other.map(drop),
         }
     }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    poll(&mut polled, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 /// Sends one packet with descriptors.

@@ -36,6 +36,14 @@ impl Schedule {
         !put_off.is_empty()
     }
 
+    /// Lets one goal be handed out again that was put off, as what it waited for is there.
+    pub fn resume_one(&mut self, goal: GoalId) {
+        if self.goal(goal).state == State::PutOff {
+            self.put_off.retain(|other| *other != goal);
+            self.advance(goal, State::Ready);
+        }
+    }
+
     /// Takes back a goal that was handed out, to be tried in another way when `inputs` are done, none of which may need the
     /// goal: a substitution that is not available becomes a build. Returns those goals that can never run because of
     /// it, in the order in which they were added.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use builder::{Again, Explanation, NotVaried};
 use derivation::Link;
 use engine::{Blocked, Event, Failure, Plan, Report};
-use local_store::{Location, Wait};
+use local_store::{Holder, Location, Wait};
 use sandbox::{Detail, Exit};
 use store_path::StorePath;
 
@@ -21,9 +21,13 @@ use crate::nix_message::{self, NixMessage};
 use crate::on_fail::Shells;
 use crate::outcome;
 use crate::watch::phases::Phases;
+use crate::when;
 
 /// So many failures are told once more at the end.
 const MOST_FAILURES: usize = 20;
+
+/// So much is shown of the command line of another process.
+const LONGEST_COMMAND: usize = 100;
 
 /// Turns events into lines on stderr.
 pub(crate) struct Plain<'a> {
@@ -124,9 +128,10 @@ impl<'a> Plain<'a> {
 
     fn waiting(&self, drv: &StorePath, wait: &Wait) {
         match wait {
-            Wait::Lock { .. } => self.messages.warn(format_args!(
-                "another process is making the outputs of {}; waiting for it",
-                self.full(drv)
+            Wait::Lock { file, holder } => self.messages.note(format_args!(
+                "waiting for {}: {} the lock `{file}`",
+                self.full(drv),
+                holder.as_ref().map_or("another process has".to_owned(), holds)
             )),
             Wait::User => {
                 self.messages.warn("every user for builders is in use; waiting until a build ends");
@@ -295,4 +300,21 @@ impl<'a> Plain<'a> {
             ));
         }
     }
+}
+
+/// Says who holds a lock, and since when.
+fn holds(holder: &Holder) -> String {
+    let process = holder.process;
+    let command = holder.command.as_ref().map(|command| {
+        let command = harmless(command).replace('\n', " ");
+        format!(", `{}`,", command.chars().take(LONGEST_COMMAND).collect::<String>())
+    });
+    let build = holder.build.as_ref().map(|build| format!(" (build {build})"));
+    let since = holder.since_millis.map(|since| format!(" since {}", when::show(since)));
+    format!(
+        "process {process}{}{} has had{}",
+        command.unwrap_or_default(),
+        build.unwrap_or_default(),
+        since.unwrap_or_default()
+    )
 }

@@ -1,0 +1,161 @@
+//! Two processes want the same: one builds, the other waits, says for what, and takes over if the first one dies.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use crate::processes::{descendants, within};
+use crate::scene::{Scene, shell_derivation};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A derivation whose builder prints `here`, and goes on when somebody writes to the pipe `gate`.
+struct Gated {
+    scene: Scene,
+    file: String,
+    dirs: String,
+}
+
+impl Gated {
+    fn new() -> Self {
+        let scene = Scene::new();
+        let script = "echo here; read line < /gate; echo made > $out; echo there";
+        let file = scene.write("gated.json", shell_derivation("gated", script));
+        let gate = scene.path("gate");
+        assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+        let dirs = format!("/dev /proc /gate={}", gate.display());
+        Self { scene, file, dirs }
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        [&["build", "--no-link", &self.file, "--option", "build-chroot-dirs", &self.dirs], more].concat()
+    }
+
+    /// Starts a build whose output goes to the file `name`, and waits until it says `word`.
+    fn start(&self, name: &str, word: &str, more: &[&str]) -> Saying<'_> {
+        let to = File::create(self.scene.path(name)).unwrap();
+        let mut command = self.scene.command(&self.arguments(more));
+        let child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
+        let saying = Saying { scene: &self.scene, name: name.to_owned(), child };
+        assert!(saying.says(word), "{}", saying.said());
+        saying
+    }
+
+    /// Lets the builder go on.
+    fn open(&self) {
+        // Not if nobody reads.
+        let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
+        let mut gate = None;
+        let is_open = || {
+            gate = File::options().write(true).custom_flags(flags).open(self.scene.path("gate")).ok();
+            gate.is_some()
+        };
+        assert!(within(SOON, is_open), "no builder waits");
+        gate.unwrap().write_all(b"\n").unwrap();
+    }
+}
+
+struct Saying<'a> {
+    scene: &'a Scene,
+    name: String,
+    child: Child,
+}
+
+impl Saying<'_> {
+    fn said(&self) -> String {
+        fs::read_to_string(self.scene.path(&self.name)).unwrap()
+    }
+
+    fn says(&self, word: &str) -> bool {
+        within(SOON, || self.said().contains(word))
+    }
+
+    fn ends(mut self) -> (Option<i32>, String) {
+        (self.child.wait().unwrap().code(), self.said())
+    }
+}
+
+#[test]
+fn the_second_one_says_what_it_waits_for_and_shows_the_log() {
+    let gated = Gated::new();
+    let first = gated.start("first", "here", &["-L"]);
+    let second = gated.start("second", "gated> here", &["-L"]);
+    let said = second.said();
+    assert!(said.contains(&format!("process {}, `", first.child.id())), "{said}");
+    assert!(said.contains("-gated.lock`") && said.contains(" since 20"), "{said}");
+    let ps = gated.scene.ok(&["ps"]);
+    assert!(ps.contains(&format!(" of process {}", first.child.id())), "{ps}");
+    gated.open();
+    let ((first, _), (second, said)) = (first.ends(), second.ends());
+    assert_eq!((first, second), (Some(0), Some(0)), "{said}");
+    assert!(said.contains("gated> there"), "{said}");
+    assert_eq!(gated.scene.ok(&["ps", "--json"]), "[]");
+}
+
+#[test]
+fn whoever_waits_takes_over_from_one_that_is_killed() {
+    let gated = Gated::new();
+    let mut first = gated.start("first", "here", &["-L"]);
+    let second = gated.start("second", "gated> here", &["-L"]);
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    // Its own builder is at the gate then, and the other one is not any more.
+    assert!(within(SOON, || second.said().matches("gated> here").count() == 2), "{}", second.said());
+    gated.open();
+    let (code, said) = second.ends();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("gated> there"), "{said}");
+    assert_eq!(gated.scene.ok(&["ps", "--json"]), "[]");
+}
+
+#[test]
+fn waiting_ends_with_ctrl_c() {
+    let gated = Gated::new();
+    let first = gated.start("first", "here", &["-L"]);
+    let mut second = gated.start("second", "waiting for", &[]);
+    let all = descendants(second.child.id());
+    Command::new("kill").args(["-INT", &second.child.id().to_string()]).status().unwrap();
+    // Within a second on a machine that does nothing else.
+    assert!(within(Duration::from_secs(10), || second.child.try_wait().unwrap().is_some()), "{all:?}");
+    let (code, said) = second.ends();
+    assert_eq!(code, Some(130), "{said}");
+    gated.open();
+    assert_eq!(first.ends().0, Some(0));
+}
+
+#[test]
+fn others_go_first_while_one_waits() {
+    let gated = Gated::new();
+    let other = gated.scene.write("other.json", shell_derivation("other", "echo > $out"));
+    let first = gated.start("first", "here", &["-L"]);
+    let second = gated.start("second", "waiting for", &[&other, "-j1"]);
+    assert!(second.says("-other.drv in "), "{}", second.said());
+    gated.open();
+    assert_eq!((first.ends().0, second.ends().0), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_lock_of_another_program_is_waited_for() {
+    let gated = Gated::new();
+    let drv = gated.scene.ok(&["derivation", "add", &gated.file]);
+    let out = gated.scene.ok(&["query", "--outputs", &drv]);
+    let lock = format!("{}.lock", gated.scene.real(&out).display());
+    let mut holder = Command::new("flock").args([&lock, "sleep", "1000"]).spawn().unwrap();
+    let is_held =
+        || Command::new("flock").args(["--nonblock", &lock, "true"]).status().unwrap().code() == Some(1);
+    assert!(within(SOON, is_held));
+    let second = gated.start("second", "waiting for", &["-L"]);
+    // The program, or what it has started, which has the lock as well.
+    let pids: Vec<u32> = [vec![holder.id()], descendants(holder.id())].concat();
+    let said = second.said();
+    assert!(pids.iter().any(|pid| said.contains(&format!("process {pid}, `"))), "{pids:?}: {said}");
+    descendants(holder.id()).iter().for_each(|process| {
+        Command::new("kill").arg(process.to_string()).status().unwrap();
+    });
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    gated.open();
+    assert_eq!(second.ends().0, Some(0));
+}
