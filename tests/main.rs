@@ -35,6 +35,7 @@ mod explain;
 mod failures;
 mod filter;
 mod history;
+mod hooks;
 mod hostile;
 mod impure;
 mod inside;

@@ -22,6 +22,7 @@ use crate::job_server::{JobServer, Seat};
 use crate::log::{Keep, Log};
 use crate::observe::{self, Teller, Turn};
 use crate::outputs::{self, Finished};
+use crate::post_build_hook::run_post_build_hook;
 use crate::prepare::Prepared;
 use crate::request::{self, Request};
 use crate::stopwatch::{Measured, Stopwatch};
@@ -102,14 +103,14 @@ pub struct Built {
 /// then finds the outputs valid.
 ///
 /// # Errors
-/// A [`BuildFailure`]; then no output was registered.
+/// A [`BuildFailure`]; then no output was registered, save if that says otherwise ([`BuildFailure::PostBuildHook`]).
 pub fn build(
     context: &Context<'_>,
     order: &Order<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
     let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
-    announce::announced(context, order, &request, tell, |id, tell| {
+    let built = announce::announced(context, order, &request, tell, |id, tell| {
         let _locks = begin(context, &request, tell)?;
         let failed = |source| request.not_prepared(source);
         let valid = request.valid(context.store).map_err(failed)?;
@@ -127,7 +128,11 @@ pub fn build(
             Ok((finished.exit, finished.keep(&work)?))
         })?;
         Built::new(context, &request, made, Some(exit))
-    })
+    })?;
+    if built.usage.is_some() {
+        run_post_build_hook(context, order.drv, &built.outputs, tell)?;
+    }
+    Ok(built)
 }
 
 /// Takes the locks of what is built, and says what is to be said of the derivation.
@@ -271,7 +276,8 @@ impl<'a> Build<'a> {
         let Context { settings, launcher, .. } = **context;
         let mut log = Log::new(Keep::of(context, request.drv));
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
-        let shown = context.host.files.look(&self.prepared.plan.ops, &self.work.host_deps);
+        let shown =
+            context.host.files.look(&self.prepared.plan.ops, &self.work.host_deps, &self.prepared.hooked);
         let stopwatch = Stopwatch::start();
         let observed = observe::Observed::new(self.work, self.turn).map_err(sandbox)?;
         let Prepared { plan, user, .. } = &self.prepared;

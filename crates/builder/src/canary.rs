@@ -204,6 +204,7 @@ fn plan(context: &Context<'_>, places: &Places<'_>, user: Option<Outside<'_>>) -
         root: places.root,
         host,
         host_deps: &[],
+        hooked: &[],
         user,
         ids: Ids::One,
         network: Network::Loopback,

@@ -179,6 +179,47 @@ pub enum BuildFailure {
         /// What does not hold; each completes the sentence "it does not hold that".
         broken: Vec<String>,
     },
+    /// A hook could not be run.
+    #[error("cannot run the hook `{}` for `{drv}` (setting `{setting}`)", program.display())]
+    HookStart {
+        /// The derivation.
+        drv: StorePath,
+        /// The setting that names it.
+        setting: &'static str,
+        /// The hook.
+        program: PathBuf,
+        /// What was in the way.
+        source: sandbox::Error,
+    },
+    /// The hook before a build went wrong. Nothing ran.
+    #[error(
+        "cannot build `{drv}`: the hook `{}` (setting `pre-build-hook`) {problem}{}", program.display(), lines(said)
+    )]
+    PreBuildHook {
+        /// The derivation.
+        drv: StorePath,
+        /// The hook.
+        program: PathBuf,
+        /// What it did.
+        problem: String,
+        /// The last lines that it printed.
+        said: Vec<String>,
+    },
+    /// The hook after a build went wrong. The outputs are valid.
+    #[error(
+        "`{drv}` is built and its outputs are valid, but the hook `{}` (setting `post-build-hook`) {problem}{}",
+        program.display(), lines(said)
+    )]
+    PostBuildHook {
+        /// The derivation.
+        drv: StorePath,
+        /// The hook.
+        program: PathBuf,
+        /// What it did.
+        problem: String,
+        /// The last lines that it printed.
+        said: Vec<String>,
+    },
     /// It was to be built elsewhere, and was not.
     #[error("the build hook could not have `{drv}` built")]
     Elsewhere {
@@ -192,7 +233,7 @@ pub enum BuildFailure {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It cannot be built here, and the build hook did not want it.
-    #[error("the build hook has declined it{}", said.iter().map(|line| format!("\n  {line}\n")).collect::<String>())]
+    #[error("the build hook has declined it{}", lines(said))]
     Declined {
         /// What the hook said.
         said: Vec<String>,
@@ -420,6 +461,11 @@ pub enum BuildFailure {
         /// What was in the way.
         source: local_store::Error,
     },
+}
+
+/// What was said, below a sentence.
+fn lines(said: &[String]) -> String {
+    said.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 impl BuildFailure {

@@ -86,6 +86,7 @@ impl BuildFailure {
             | Self::KeepsGroups { .. }
             | Self::NotComparable { .. }
             | Self::ChrootNeedsRoot => "impossible",
+            Self::HookStart { .. } | Self::PreBuildHook { .. } | Self::PostBuildHook { .. } => "hook",
             _ => "error",
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store_path::{BuildRecord, IsolationText, Method, PathInfo};
 
 use crate::failure::BuildFailure;
-use crate::shown::{DIRS, HOST_DEPS, SHELL, Shown};
+use crate::shown::{DIRS, HOST_DEPS, PRE_BUILD_HOOK, SHELL, Shown};
 
 /// How the text is written. A change that makes readers of an earlier one wrong takes the next number; a mere
 /// addition does not.
@@ -73,7 +73,7 @@ impl Isolation {
             found.push("it shared a job server with the builds beside it".to_owned());
         }
         for Shown { target, source, setting, file, sha256 } in &self.shown {
-            if setting == DIRS || setting == HOST_DEPS {
+            if [DIRS, HOST_DEPS, PRE_BUILD_HOOK].contains(&setting.as_str()) {
                 found.push(format!("it saw `{source}` of the host as `{target}`"));
             } else if setting == SHELL && (!file || sha256.is_none()) {
                 found.push(format!("it is not known which file it saw as `{target}`"));

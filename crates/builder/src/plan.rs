@@ -47,6 +47,8 @@ pub(crate) struct View<'a> {
     pub(crate) host: &'a Host,
     /// What this build asks to see of the host.
     pub(crate) host_deps: &'a [Op],
+    /// What `pre-build-hook` wants it to be shown.
+    pub(crate) hooked: &'a [Op],
     /// Whom the builder is outside, as root.
     pub(crate) user: Option<Outside<'a>>,
     /// How many users it wants.
@@ -86,6 +88,7 @@ pub(crate) fn isolated(view: View<'_>) -> Plan {
     ops.extend(
         view.host_deps
             .iter()
+            .chain(view.hooked)
             .filter(|op| matches!(op, Op::Bind { target, .. } if !is_listed(&view, target)))
             .cloned(),
     );
@@ -380,6 +383,7 @@ mod tests {
             root: Path::new("/srv/nix/var/nix/builds/nix-1-0/root"),
             host,
             host_deps: &[],
+            hooked: &[],
             user,
             ids,
             network,

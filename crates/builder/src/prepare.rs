@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use local_store::{BuildDir, LocalStore, Scratch};
-use sandbox::{BuildUser, Exec, Network, Plan};
+use sandbox::{BuildUser, Exec, Network, Op, Plan};
 use store_path::StorePath;
 
 use crate::build::Message;
 use crate::failure::BuildFailure;
 use crate::outputs::Made;
 use crate::plan::{self, Outside};
+use crate::pre_build_hook;
 use crate::work::{Places, Work};
 use crate::{build_dir, user};
 
@@ -27,6 +28,8 @@ pub(crate) struct Prepared {
     /// As root, whom the builder is outside its sandbox, and no other one meanwhile.
     pub(crate) user: Option<BuildUser>,
     real_store: PathBuf,
+    /// What `pre-build-hook` had it shown.
+    pub(crate) hooked: Vec<Op>,
 }
 
 impl Prepared {
@@ -69,12 +72,23 @@ impl Prepared {
         write_files(&started.files, &places.build_dir, ids)?;
         let outside = user.as_ref().map(|user| Outside { ids: user.ids(), groups: user.groups() });
         let exec = started.exec.clone();
-        let plan = plan::running(work.isolated(&places, outside, started.exec), started.builtin);
+        let hooked = pre_build_hook::run(work, Some(scratch.path()), tell)?;
+        let plan = work.isolated(&places, outside, started.exec, &hooked);
+        let plan = plan::running(plan, started.builtin);
         for lack in plan.lacks() {
             tell(Message::Warning(format!("`build-isolation = chroot`: {lack}")));
         }
         let real_store = work.context.store.location().real_store.clone();
-        Ok(Self { plan, exec, build_dir: places.build_dir, top, scratch: Some(scratch), user, real_store })
+        Ok(Self {
+            plan,
+            exec,
+            build_dir: places.build_dir,
+            top,
+            scratch: Some(scratch),
+            user,
+            real_store,
+            hooked,
+        })
     }
 
     /// Makes what a build that sees the host is given.
@@ -91,9 +105,11 @@ impl Prepared {
         let started = work.program(&build_dir)?;
         write_files(&started.files, &build_dir, user.as_ref().map(BuildUser::ids))?;
         let exec = started.exec.clone();
+        // There is nothing that could show more than all.
+        let hooked = pre_build_hook::run(work, None, tell).map(|_| Vec::new())?;
         let plan = plan::running(plan::open(work.context.settings, started.exec), started.builtin);
         let real_store = work.context.store.location().real_store.clone();
-        Ok(Self { plan, exec, build_dir, top, scratch: None, user, real_store })
+        Ok(Self { plan, exec, build_dir, top, scratch: None, user, real_store, hooked })
     }
 
     fn begin(

@@ -23,6 +23,8 @@ pub(crate) const SHELL: &str = "sandbox-shell";
 pub(crate) const DIRS: &str = "build-chroot-dirs";
 /// What let one build see what it asked for.
 pub(crate) const HOST_DEPS: &str = "allowed-impure-host-deps";
+/// What a hook had one build see.
+pub(crate) const PRE_BUILD_HOOK: &str = "pre-build-hook";
 const NETWORK: &str = "fod-network";
 const FEATURES: &str = "system-features";
 
@@ -88,16 +90,17 @@ impl HostFiles {
         Self { entries, digests: Mutex::default() }
     }
 
-    /// Looks at what a build is about to be shown; of the files that come with a network, and of what it asked for
-    /// itself, at those that `ops` bind.
-    pub(crate) fn look(&self, ops: &[Op], host_deps: &[Op]) -> Before<'_> {
+    /// Looks at what a build is about to be shown; of the files that come with a network, of what it asked for itself, and
+    /// of what a hook wants, at those that `ops` bind.
+    pub(crate) fn look(&self, ops: &[Op], host_deps: &[Op], hooked: &[Op]) -> Before<'_> {
         let shown = self
             .entries
             .iter()
             .filter(|entry| entry.setting != NETWORK || ops.iter().any(|op| entry.is_of(op)))
             .cloned();
-        let own =
-            host_deps.iter().filter(|dep| ops.contains(dep)).filter_map(|dep| Entry::of(dep, HOST_DEPS));
+        let asked = host_deps.iter().map(|op| (op, HOST_DEPS));
+        let own = asked.chain(hooked.iter().map(|op| (op, PRE_BUILD_HOOK)));
+        let own = own.filter(|(op, _)| ops.contains(op)).filter_map(|(op, setting)| Entry::of(op, setting));
         let looks = shown.chain(own).map(|entry| {
             let key = Key::of(&entry.source);
             (entry, key)
@@ -194,7 +197,7 @@ mod tests {
     }
 
     fn shown(files: &HostFiles, meanwhile: impl FnOnce()) -> Shown {
-        let before = files.look(&[], &[]);
+        let before = files.look(&[], &[], &[]);
         before.hash();
         meanwhile();
         before.finish().remove(0)
@@ -227,10 +230,10 @@ mod tests {
         let files =
             HostFiles::new(&[bind(scratch.path())], &[], &[bind(scratch.path())], &Settings::default());
         let settings = |ops: &[Op]| -> Vec<String> {
-            files.look(ops, &[]).finish().into_iter().map(|shown| shown.setting).collect()
+            files.look(ops, &[], &[]).finish().into_iter().map(|shown| shown.setting).collect()
         };
         assert_eq!(settings(&[Op::Loopback]), [DIRS]);
         assert_eq!(settings(&[bind(scratch.path())]), [DIRS, NETWORK]);
-        assert!(!files.look(&[], &[]).finish()[0].file);
+        assert!(!files.look(&[], &[], &[]).finish()[0].file);
     }
 }

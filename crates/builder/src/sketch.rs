@@ -63,6 +63,6 @@ pub fn sketch(
     }
     let user = user.map(|(ids, groups)| Outside { ids, groups });
     let outline = work.outline(&settings.sandbox_build_dir);
-    let plan = plan::running(work.isolated(&places, user, outline), builtin);
+    let plan = plan::running(work.isolated(&places, user, outline, &[]), builtin);
     Ok(Sketch { plan, absent })
 }

@@ -124,7 +124,13 @@ impl<'a> Work<'a> {
     }
 
     /// The plan of its sandbox.
-    pub(crate) fn isolated(&self, places: &Places, user: Option<Outside<'_>>, program: Exec) -> Plan {
+    pub(crate) fn isolated(
+        &self,
+        places: &Places,
+        user: Option<Outside<'_>>,
+        program: Exec,
+        hooked: &[Op],
+    ) -> Plan {
         let Context { store, settings, host, .. } = *self.context;
         plan::isolated(View {
             settings,
@@ -140,6 +146,7 @@ impl<'a> Work<'a> {
             root: &places.root,
             host,
             host_deps: &self.host_deps,
+            hooked,
             user,
             ids: self.request.ids(),
             network: self.network(),

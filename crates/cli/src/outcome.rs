@@ -20,6 +20,10 @@ pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
         BuildFailure::NotDeterministic { .. } => BuildFailures::NOT_DETERMINISTIC,
         BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
+        // As in Nix, for which that is no failure of a builder.
+        BuildFailure::HookStart { .. }
+        | BuildFailure::PreBuildHook { .. }
+        | BuildFailure::PostBuildHook { .. } => BuildFailures::REJECTED,
         // As the hook says it, in the same numbers.
         BuildFailure::Elsewhere { code: Some(101), .. } => BuildFailures::TIMED_OUT,
         BuildFailure::Elsewhere { code: Some(102), .. } => BuildFailures::HASH_MISMATCH,

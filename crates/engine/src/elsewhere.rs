@@ -202,6 +202,13 @@ fn follow(
     if let Some(text) = lines.finish() {
         tell(Message::Log(goal, text));
     }
+    if let (Ok(Answer::Built(outputs)), Some(_)) = (&answer, &log) {
+        builder::run_post_build_hook(context, drv, outputs, &mut |message| {
+            if let builder::Message::Output(line) = message {
+                tell(Message::Log(goal, line.to_vec()));
+            }
+        })?;
+    }
     let log_tail = log.map(Log::finish).unwrap_or_default();
     answer.map_err(|error| BuildFailure::Elsewhere {
         drv: drv.clone(),

@@ -38,6 +38,12 @@ impl Location {
         self.real_store != Path::new(self.store_dir.as_str())
     }
 
+    /// Returns the directory by which Nix's programs know a store whose files are elsewhere.
+    pub fn root(&self) -> Option<&Path> {
+        let depth = Path::new(self.store_dir.as_str()).components().count() - 1;
+        self.real_store.ancestors().nth(depth).filter(|_| self.is_relocated())
+    }
+
     /// Returns where the files of `path` are.
     pub fn real_path(&self, path: &StorePath) -> PathBuf {
         self.real_store.join(path.to_string())

@@ -15,7 +15,6 @@ use settings::Settings;
 use crate::error::Error;
 use crate::lines::Lines;
 use crate::said::Said;
-use crate::told::told;
 use crate::wire;
 
 /// How many lines that are no messages are kept, to be shown should something go wrong.
@@ -88,7 +87,7 @@ impl Hook {
         let (to, lines, said) = (Some(to), Lines::default(), VecDeque::new());
         let mut hook = Self { program, process, to, from, lines, log, said };
         let mut text = Vec::new();
-        for (name, value) in told(settings, location) {
+        for (name, value) in settings.for_nix(location.root()) {
             wire::number(&mut text, 1);
             wire::string(&mut text, name.as_bytes());
             wire::string(&mut text, value.as_bytes());

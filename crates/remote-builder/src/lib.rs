@@ -25,7 +25,6 @@ mod hook;
 mod lines;
 mod offer;
 mod said;
-mod told;
 mod wire;
 
 pub use error::Error;

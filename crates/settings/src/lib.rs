@@ -26,6 +26,7 @@
 mod choices;
 mod chroot_dirs;
 mod error;
+mod for_nix;
 mod layer;
 mod nearest;
 mod on_fail;

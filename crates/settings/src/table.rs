@@ -129,6 +129,10 @@ pub struct Settings {
     pub builders: Verbatim,
     /// `builders-use-substitutes`
     pub builders_use_substitutes: bool,
+    /// `pre-build-hook`
+    pub pre_build_hook: Option<PathBuf>,
+    /// `post-build-hook`
+    pub post_build_hook: Option<PathBuf>,
     /// `system`
     pub system: String,
     /// `extra-platforms`
@@ -198,6 +202,8 @@ impl Default for Settings {
             build_hook_kill_timeout: 500,
             builders: Verbatim("@/etc/nix/machines".to_owned()),
             builders_use_substitutes: false,
+            pre_build_hook: None,
+            post_build_hook: None,
             system: format!("{}-linux", host_architecture()),
             extra_platforms: host_extra_platforms(),
             system_features: ["benchmark", "big-parallel", "nixos-test"].map(str::to_owned).to_vec(),
@@ -634,6 +640,18 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "let those machines fetch inputs themselves; `store` only passes that on to the build hook",
         field: |settings| &mut settings.builders_use_substitutes,
+    },
+    Entry {
+        key: "pre-build-hook",
+        aliases: &[],
+        help: "a program that runs before each build with its derivation and the directory of its sandbox, and may print what else to show it",
+        field: |settings| &mut settings.pre_build_hook,
+    },
+    Entry {
+        key: "post-build-hook",
+        aliases: &[],
+        help: "a program that runs after each build, with `DRV_PATH` and `OUT_PATHS`; if it fails, nothing that needs them is built",
+        field: |settings| &mut settings.post_build_hook,
     },
     Entry {
         key: "system",
