@@ -32,6 +32,7 @@ mod dynamic;
 mod escapes;
 mod events;
 mod explain;
+mod external_builders;
 mod failures;
 mod filter;
 mod history;

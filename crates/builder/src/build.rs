@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use derivation::{Derivation, OutputName};
 use local_store::{BuildId, LocalStore, PathLock, Wait};
 use sandbox::{Attached, Exit, ExitStatus, Launcher, Notice, Streams};
-use settings::Settings;
+use settings::{ExternalBuilder, Settings};
 use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::again::{self, Again};
 use crate::control::Control;
 use crate::explain::Explanation;
+use crate::external;
 use crate::failure::BuildFailure;
 use crate::host::Host;
 use crate::inside::{Inside, OnFailure};
@@ -207,6 +208,7 @@ impl<'a> Build<'a> {
         let prepared = match (work.is_isolated(), work.is_again) {
             (true, false) => Prepared::isolated(work, tell)?,
             (true, true) => Prepared::beside(work, tell)?,
+            (false, _) if work.request.external.is_some() => Prepared::external(work, tell)?,
             (false, _) => Prepared::open(work, tell)?,
         };
         Ok(Self { work, valid, prepared, turn })
@@ -273,6 +275,9 @@ impl<'a> Build<'a> {
     /// Runs the builder to its end.
     fn execute(&self, id: &BuildId, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
         let Work { context, request, .. } = self.work;
+        if let Some(external) = &request.external {
+            return self.execute_by(external, tell);
+        }
         let Context { settings, launcher, .. } = **context;
         let mut log = Log::new(Keep::of(context, request.drv));
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
@@ -320,6 +325,25 @@ impl<'a> Build<'a> {
         let isolation =
             Isolation::of(given, &self.prepared.plan, shown.finish(), self.work.job_server.is_some());
         Ok(Ended { exit, log_tail: log.finish(), memory, isolation, measured })
+    }
+
+    /// Has the builder run by a program of the settings.
+    fn execute_by(
+        &self,
+        external: &ExternalBuilder,
+        tell: &mut dyn FnMut(Message<'_>),
+    ) -> Result<Ended, BuildFailure> {
+        let Work { context, request, .. } = self.work;
+        let mut log = Log::new(Keep::of(context, request.drv));
+        let stopwatch = Stopwatch::start();
+        let exit = external::run(self.work, external, &self.prepared, &mut |bytes| {
+            log.write(bytes);
+            tell(Message::Output(bytes));
+        });
+        let exit = exit.map_err(|source| BuildFailure::Sandbox { drv: request.drv.clone(), source })?;
+        let measured = stopwatch.stop();
+        let isolation = Isolation::of(external::given(external), &self.prepared.plan, Vec::new(), false);
+        Ok(Ended { exit: Ok(exit), log_tail: log.finish(), memory: Vec::new(), isolation, measured })
     }
 
     /// Why it has failed.

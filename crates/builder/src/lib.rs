@@ -42,6 +42,7 @@ mod copy_out;
 mod divergence;
 mod environment;
 mod explain;
+mod external;
 mod failure;
 mod follow;
 mod graph;

@@ -7,6 +7,7 @@ use sandbox::{BuildUser, Exec, Network, Op, Plan};
 use store_path::StorePath;
 
 use crate::build::Message;
+use crate::external;
 use crate::failure::BuildFailure;
 use crate::outputs::Made;
 use crate::plan::{self, Outside};
@@ -108,6 +109,23 @@ impl Prepared {
         // There is nothing that could show more than all.
         let hooked = pre_build_hook::run(work, None, tell).map(|_| Vec::new())?;
         let plan = plan::running(plan::open(work.context.settings, started.exec), started.builtin);
+        let real_store = work.context.store.location().real_store.clone();
+        Ok(Self { plan, exec, build_dir, top, scratch: None, user, real_store, hooked })
+    }
+
+    /// Makes what a program of the settings is given that runs the builder.
+    pub(crate) fn external(work: &Work<'_>, tell: &mut dyn FnMut(Message<'_>)) -> Result<Self, BuildFailure> {
+        let (user, top) = Self::begin(work, tell)?;
+        let build_dir = top.path().join("build");
+        build_dir::make_dir(&build_dir, 0o700, None)?;
+        let started = work.program(Path::new(external::INSIDE))?;
+        write_files(&started.files, &build_dir, None)?;
+        let exec = started.exec.clone();
+        let hooked = pre_build_hook::run(work, None, tell).map(|_| Vec::new())?;
+        let places = external::Places { top: top.path(), build_dir: &build_dir };
+        let text = external::describe(work, &places, &exec);
+        build_dir::write_file(&top.path().join(external::FILE), text.as_bytes(), None)?;
+        let plan = plan::open(work.context.settings, started.exec);
         let real_store = work.context.store.location().real_store.clone();
         Ok(Self { plan, exec, build_dir, top, scratch: None, user, real_store, hooked })
     }

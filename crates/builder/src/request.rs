@@ -6,7 +6,7 @@ use std::path::Path;
 use derivation::{Derivation, Object, Options, Output, OutputName};
 use local_store::LocalStore;
 use sandbox::Ids;
-use settings::{Isolation, Settings, UseChroot};
+use settings::{ExternalBuilder, Isolation, Settings, UseChroot};
 use store_path::StorePath;
 
 use crate::build::Context;
@@ -29,6 +29,8 @@ pub(crate) struct Request<'a> {
     pub(crate) is_isolated: bool,
     /// Who may give it up.
     pub(crate) control: Option<&'a dyn Control>,
+    /// What runs its builder in place of a sandbox.
+    pub(crate) external: Option<ExternalBuilder>,
 }
 
 /// When the paths of outputs become known; it is the same for all outputs of a derivation.
@@ -130,21 +132,27 @@ pub(crate) fn check<'a>(
     let options = derivation.options(store.store_dir()).map_err(|error| attribute(chain(&error)))?;
     options.check_outputs(derivation).map_err(|error| attribute(chain(&error)))?;
     check_filter(settings, sandbox::can_filter())?;
-    check_system(drv, derivation, settings)?;
+    let external = settings.external_builders.of(&derivation.system);
+    let external = external.filter(|_| builtin::name(derivation).is_none()).cloned();
+    if external.is_none() {
+        check_system(drv, derivation, settings)?;
+    }
     check_features(drv, &options, settings, host)?;
     builtin::check(drv, derivation)?;
     if let Some(what) = zero_byte(derivation, &options) {
         return Err(attribute(format!("{what} has a zero byte in it, which no program can be given")));
     }
-    let is_isolated = is_isolated(&options, settings).map_err(attribute)?;
-    if is_isolated {
+    let is_isolated = external.is_none() && is_isolated(&options, settings).map_err(attribute)?;
+    if external.is_some() {
+        // It is that program's business what there is.
+    } else if is_isolated {
         host_deps::check(&options.impure_host_deps, settings).map_err(attribute)?;
     } else {
         check_size(settings)?;
         check_open(store, Path::new(HOMELESS))?;
     }
     let (kind, outputs) = outputs(store, drv, derivation)?;
-    Ok(Request { drv, derivation, options, outputs, kind, is_isolated, control: None })
+    Ok(Request { drv, derivation, options, outputs, kind, is_isolated, control: None, external })
 }
 
 /// Whether it is built in a sandbox, or why not at all.

@@ -151,7 +151,8 @@ impl<'a> RemoteBuilder<'a> {
         let mut systems = std::iter::once(system).chain(extra_platforms);
         let has = |feature: &Vec<u8>| system_features.iter().any(|known| known.as_bytes() == feature);
         derivation.builder.starts_with(b"builtin:")
-            || systems.any(|system| system.as_bytes() == derivation.system)
+            || (systems.any(|system| system.as_bytes() == derivation.system)
+                || self.settings.external_builders.of(&derivation.system).is_some())
                 && options.required_system_features.iter().all(has)
     }
 

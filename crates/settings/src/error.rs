@@ -54,6 +54,14 @@ fn suggestion(nearest: Option<&'static str>) -> String {
 /// Why a text is not a value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
+    /// Not a list of external builders.
+    #[error(
+        "expected a list in JSON: `[{{\"systems\": [\"x-linux\"], \"program\": \"/path\", \"args\": []}}]`; {problem}"
+    )]
+    ExternalBuilders {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Not one of the spellings of true and false.
     #[error("expected `true` or `false`")]
     NotBoolean,

@@ -26,6 +26,7 @@
 mod choices;
 mod chroot_dirs;
 mod error;
+mod external;
 mod for_nix;
 mod layer;
 mod nearest;
@@ -40,6 +41,7 @@ pub use choices::{
 };
 pub use chroot_dirs::{ChrootDir, ChrootDirs};
 pub use error::{Error, ValueError};
+pub use external::{ExternalBuilder, ExternalBuilders};
 pub use layer::{Line, Origin, Source, parse};
 pub use on_fail::OnFail;
 pub use table::{Described, Settings, entries, entry};

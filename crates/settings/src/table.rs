@@ -8,6 +8,7 @@ use crate::choices::{
 };
 use crate::chroot_dirs::ChrootDirs;
 use crate::error::Error;
+use crate::external::ExternalBuilders;
 use crate::layer::Origin;
 use crate::nearest::nearest;
 use crate::on_fail::OnFail;
@@ -133,6 +134,8 @@ pub struct Settings {
     pub pre_build_hook: Option<PathBuf>,
     /// `post-build-hook`
     pub post_build_hook: Option<PathBuf>,
+    /// `external-builders`
+    pub external_builders: ExternalBuilders,
     /// `system`
     pub system: String,
     /// `extra-platforms`
@@ -204,6 +207,7 @@ impl Default for Settings {
             builders_use_substitutes: false,
             pre_build_hook: None,
             post_build_hook: None,
+            external_builders: ExternalBuilders::default(),
             system: format!("{}-linux", host_architecture()),
             extra_platforms: host_extra_platforms(),
             system_features: ["benchmark", "big-parallel", "nixos-test"].map(str::to_owned).to_vec(),
@@ -652,6 +656,12 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "a program that runs after each build, with `DRV_PATH` and `OUT_PATHS`; if it fails, nothing that needs them is built",
         field: |settings| &mut settings.post_build_hook,
+    },
+    Entry {
+        key: "external-builders",
+        aliases: &[],
+        help: "programs that run the builders of some systems in place of a sandbox: `[{\"systems\": […], \"program\": \"/…\", \"args\": […]}]`",
+        field: |settings| &mut settings.external_builders,
     },
     Entry {
         key: "system",

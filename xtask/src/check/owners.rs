@@ -28,11 +28,12 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["builtins"]),
     ("ruzstd", &["builtins"]),
     ("schemars", &["recipe"]),
-    ("serde", &["sandbox", "derivation", "local-store", "recipe", "builder", "builtins"]),
+    ("serde", &["sandbox", "derivation", "settings", "local-store", "recipe", "builder", "builtins"]),
     (
         "serde_json",
         &[
             "derivation",
+            "settings",
             "binary-cache",
             "local-store",
             "recipe",
