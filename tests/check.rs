@@ -1,6 +1,7 @@
 //! `store build --check`: what is there is built once more, and compared.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::content_addressed::{FLOATING, add, builds};
@@ -8,7 +9,7 @@ use crate::peer::nix_store_command;
 use crate::scene::{Scene, derivation, has, shell_derivation};
 
 /// Two builds never read the same.
-const UPTIME: &str = "read line < /proc/uptime; echo $line > $out";
+const CHANCE: &str = "read line < /proc/sys/kernel/random/uuid; echo $line > $out";
 
 fn build(scene: &Scene, drvs: &[&str]) -> Vec<String> {
     scene.ok(&[&["build", "--no-link"], drvs].concat()).lines().map(str::to_owned).collect()
@@ -45,7 +46,7 @@ fn what_is_not_built_yet_cannot_be_checked() {
     let scene = Scene::new();
     let said = check(&scene, 1, &[&derivation("hello")]);
     assert!(said.contains("is not valid") && said.contains("build it first, without `--check`"), "{said}");
-    let impure = add(&scene, "impure", UPTIME, r#"{ "hashAlgo": "r:sha256", "impure": true }"#, &[]);
+    let impure = add(&scene, "impure", CHANCE, r#"{ "hashAlgo": "r:sha256", "impure": true }"#, &[]);
     build(&scene, &[&impure]);
     assert!(check(&scene, 1, &[&impure]).contains("is not valid"));
 }
@@ -53,12 +54,12 @@ fn what_is_not_built_yet_cannot_be_checked() {
 #[test]
 fn what_comes_out_otherwise_is_told_and_not_kept() {
     let scene = Scene::new();
-    let drv = scene.ok(&["derivation", "add", &scene.write("x.json", shell_derivation("uptime", UPTIME))]);
+    let drv = scene.ok(&["derivation", "add", &scene.write("x.json", shell_derivation("chance", CHANCE))]);
     let out = build(&scene, &[&drv]).remove(0);
     let before = fs::read(scene.real(&out)).unwrap();
     let said = check(&scene, 104, &[&drv]);
     assert!(
-        said.contains("-uptime.drv` is not deterministic: built again, its output `out` differs"),
+        said.contains("-chance.drv` is not deterministic: built again, its output `out` differs"),
         "{said}"
     );
     assert_eq!(fs::read(scene.real(&out)).unwrap(), before);
@@ -74,7 +75,7 @@ fn a_builder_that_fails_is_a_failed_build() {
     let scene = Scene::new();
     let script = "test ! -e /flag || exit 1; echo text > $out";
     let drv = scene.ok(&["derivation", "add", &scene.write("x.json", shell_derivation("flagged", script))]);
-    let other = scene.ok(&["derivation", "add", &scene.write("y.json", shell_derivation("uptime", UPTIME))]);
+    let other = scene.ok(&["derivation", "add", &scene.write("y.json", shell_derivation("chance", CHANCE))]);
     build(&scene, &[&drv, &other]);
     let [option, flag] = flag(&scene);
     let (key, value) = flag.split_once('=').unwrap();
@@ -85,7 +86,7 @@ fn a_builder_that_fails_is_a_failed_build() {
 #[test]
 fn only_what_is_asked_for_is_built_again() {
     let scene = Scene::new();
-    let leaf = add(&scene, "leaf", UPTIME, "{}", &[]);
+    let leaf = add(&scene, "leaf", CHANCE, "{}", &[]);
     let top = add(&scene, "top", "echo text > $out", "{}", &[&leaf]);
     build(&scene, &[&top]);
     let run = scene.run(&["build", "--no-link", "--check", &top]);
@@ -107,7 +108,13 @@ fn only_what_is_asked_for_is_built_again() {
 fn floating_outputs_are_compared_without_their_own_names() {
     let scene = Scene::new();
     let same = add(&scene, "same", "echo $out > $out", FLOATING, &[]);
-    let other = add(&scene, "other", "read line < /proc/uptime; echo $out $line > $out", FLOATING, &[]);
+    let other = add(
+        &scene,
+        "other",
+        "read line < /proc/sys/kernel/random/uuid; echo $out $line > $out",
+        FLOATING,
+        &[],
+    );
     let outs = build(&scene, &[&same, &other]);
     assert_eq!(scene.ok(&["build", "--no-link", "--check", &same]), outs[0]);
     check(&scene, 104, &[&other]);
@@ -132,7 +139,7 @@ fn exit_codes_are_those_of_nix() {
         return;
     }
     let scene = Scene::new();
-    for (name, script) in [("same", "echo text > $out"), ("uptime", UPTIME)] {
+    for (name, script) in [("same", "echo text > $out"), ("chance", CHANCE)] {
         let file = scene.write("x.json", shell_derivation(name, script));
         let drv = scene.ok(&["derivation", "add", &file]);
         let both = |built: &str| {
@@ -225,8 +232,13 @@ fn programs_are_told_what_differs() {
 #[test]
 fn what_came_out_is_kept_on_request() {
     let scene = Scene::new();
-    let drv =
-        add(&scene, "uptime", "mkdir $out; read line < /proc/uptime; echo $line > $out/file", "{}", &[]);
+    let drv = add(
+        &scene,
+        "chance",
+        "mkdir $out; read line < /proc/sys/kernel/random/uuid; echo $line > $out/file",
+        "{}",
+        &[],
+    );
     let out = build(&scene, &[&drv]).remove(0);
     let said = check(&scene, 104, &["--keep-failed", &drv]);
     let kept = scene.real(&out).with_file_name(format!("{}.check", &out["/nix/store/".len()..]));
@@ -248,8 +260,8 @@ fn what_differs_between_rounds_is_not_kept() {
     assert!(run.stderr.contains(" once more (3 of 3)"), "{}", run.stderr);
     let floating = add(&scene, "floating", "echo $out > $out", FLOATING, &[]);
     scene.ok(&["build", "--no-link", "--rounds", "2", &floating]);
-    for (name, output) in [("uptime", "{}"), ("other", FLOATING)] {
-        let drv = add(&scene, name, UPTIME, output, &[]);
+    for (name, output) in [("chance", "{}"), ("other", FLOATING)] {
+        let drv = add(&scene, name, CHANCE, output, &[]);
         let said = scene.fails(104, &["build", "--no-link", "--rounds", "2", "--keep-failed", &drv]);
         assert!(said.contains("is not deterministic") && said.contains("the first is kept in"), "{said}");
         assert!(check(&scene, 1, &[&drv]).contains("is not valid"), "nothing was registered");
@@ -323,7 +335,7 @@ fn what_ought_not_to_matter_is_changed_on_purpose() {
 #[test]
 fn what_differs_anyway_is_not_blamed_on_a_change() {
     let scene = Scene::new();
-    let drv = add(&scene, "uptime", UPTIME, "{}", &[]);
+    let drv = add(&scene, "chance", CHANCE, "{}", &[]);
     build(&scene, &[&drv]);
     assert!(check(&scene, 104, &["--vary=hostname", &drv]).contains("it differs without any change, too"));
     let script = "read name < /proc/sys/kernel/hostname; if test $name$NIX_BUILD_CORES = elsewhere1; then echo other; \
@@ -337,4 +349,35 @@ fn what_differs_anyway_is_not_blamed_on_a_change() {
     let drv = add(&scene, "same", "echo text > $out", "{}", &[]);
     build(&scene, &[&drv]);
     scene.ok(&["build", "--no-link", "--check", "--vary", &drv]);
+}
+
+#[test]
+fn the_diff_hook_looks_at_both() {
+    let scene = Scene::new();
+    let drv = add(&scene, "chance", CHANCE, "{}", &[]);
+    let out = build(&scene, &[&drv]).remove(0);
+    let hook = scene.write(
+        "hook",
+        "#!/bin/sh\nread one < \"$1\"; read other < \"$2\"; test -d \"$4\" && cd \"$4\" && echo \"as $(id -u): $3\"\n\
+         test \"$one\" != \"$other\" && echo \"compared $1\" >&2\nexit 3\n",
+    );
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(scene.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let options = ["--option", "diff-hook", &hook];
+    let said = check(&scene, 104, &[&options[..], &[&drv]].concat());
+    assert!(!said.contains("diff-hook said"), "{said}");
+    let options = [&options[..], &["--option", "run-diff-hook", "true"]].concat();
+    let said = check(&scene, 104, &[&options[..], &[&drv]].concat());
+    assert!(said.contains(&format!("\n  > compared {}\n", scene.real(&out).display())), "{said}");
+    assert!(said.contains(&format!(": {drv}\n")) && said.contains("what came out is kept in"), "{said}");
+    let root = nix::unistd::geteuid().is_root();
+    assert_eq!(said.contains("\n  > as 0: "), false, "{said}");
+    assert_eq!(said.contains(&format!("\n  > as {}: ", nix::unistd::geteuid())), !root, "{said}");
+    assert!(
+        said.contains("store: warning: the `diff-hook` `") && said.contains("failed: it returned 3"),
+        "{said}"
+    );
+    let said =
+        check(&scene, 104, &["--option", "diff-hook", "/absent", "--option", "run-diff-hook", "true", &drv]);
+    assert!(said.contains("store: warning: the `diff-hook` `/absent` failed: "), "{said}");
 }

@@ -25,7 +25,7 @@ use crate::outputs::{self, Finished, Kept};
 use crate::request::{self, Kind, Request};
 use crate::vary::{self, NotVaried};
 use crate::work::Work;
-use crate::{announce, history};
+use crate::{announce, diff_hook, history};
 
 /// A build that is run to be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,7 +152,7 @@ fn compared(
         return Ok(finished);
     }
     work.varied = varied.clone();
-    let mut divergence = divergence(work, reference, &finished)?;
+    let mut divergence = divergence(work, reference, &finished, tell)?;
     work.varied = Variations::default();
     drop(finished);
     divergence.blame = blame(work, reference, &varied, id, tell)?;
@@ -263,12 +263,13 @@ fn divergence(
     work: &Work<'_>,
     reference: &Reference,
     finished: &Finished,
+    tell: &mut Teller<'_>,
 ) -> Result<Divergence, BuildFailure> {
     let mut outputs = Vec::new();
     for (name, known) in &reference.outputs {
         let made = &finished.outputs[name];
         if !known.agrees(work.request.kind, made) {
-            outputs.push(diverged(work, reference, finished, (name, known, made))?);
+            outputs.push(diverged(work, reference, finished, (name, known, made), tell)?);
         }
     }
     Ok(Divergence { outputs, blame: None })
@@ -279,6 +280,7 @@ fn diverged(
     reference: &Reference,
     finished: &Finished,
     (name, known, made): (&OutputName, &Known, &Kept),
+    tell: &mut Teller<'_>,
 ) -> Result<Diverged, BuildFailure> {
     let store = work.context.store;
     let tree = with_paths_of(reference, finished, made);
@@ -288,15 +290,20 @@ fn diverged(
         let kept = store.keep_beside(tree, &known.path, suffix);
         kept.map(Some).map_err(|source| BuildFailure::Store { drv: work.request.drv.clone(), source })
     };
-    let (mut kept_first, mut kept) = (None, None);
-    if work.context.settings.keeps_failed() {
+    let (mut kept_first, mut kept, mut said) = (None, None, Vec::new());
+    // As Nix does, what the hook is shown stays.
+    if work.context.settings.keeps_failed() || diff_hook::is_wanted(work) {
         kept = keep(&tree, ".check")?;
         // Nobody else keeps what it was compared with, unless that becomes valid.
         if !reference.is_valid && work.context.settings.enforce_determinism {
             kept_first = keep(&known.tree, ".check-first")?;
         }
     }
-    Ok(Diverged { output: name.clone(), path: known.path.clone(), comparison, kept_first, kept })
+    if let Some(kept) = &kept {
+        let before = kept_first.as_ref().unwrap_or(&known.tree);
+        said = diff_hook::run(work, finished, before, kept, tell);
+    }
+    Ok(Diverged { output: name.clone(), path: known.path.clone(), comparison, kept_first, kept, said })
 }
 
 /// Returns what has been made with the paths in it that the reference has, where those follow from what is in them: they

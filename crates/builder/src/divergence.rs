@@ -30,6 +30,8 @@ pub struct Diverged {
     pub kept_first: Option<PathBuf>,
     /// Where what came out is kept, if it is.
     pub kept: Option<PathBuf>,
+    /// What the `diff-hook` has said of it.
+    pub said: Vec<u8>,
 }
 
 /// What it is due to that something else came out of a build in which things were changed on purpose.

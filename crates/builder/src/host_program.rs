@@ -98,6 +98,6 @@ pub(crate) fn told(status: ExitStatus) -> String {
     match status {
         ExitStatus::Code(code) => format!("returned {code}"),
         ExitStatus::Signal(signal) => format!("was killed by signal {signal}"),
-        ExitStatus::Overran(_) => "took too long".to_owned(),
+        ExitStatus::Overran(_) | ExitStatus::GivenUp => "took too long".to_owned(),
     }
 }

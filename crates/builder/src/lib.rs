@@ -39,6 +39,7 @@ mod checks;
 mod compare;
 mod control;
 mod copy_out;
+mod diff_hook;
 mod divergence;
 mod environment;
 mod explain;

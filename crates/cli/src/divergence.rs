@@ -103,6 +103,13 @@ fn show_output(text: &mut String, diverged: &Diverged, store_dir: &StoreDir) {
         0 => {}
         more => drop(write!(text, "\n  - and {more} more")),
     }
+    let said = diverged.said.strip_suffix(b"\n").unwrap_or(&diverged.said);
+    if !said.is_empty() {
+        *text += "\n  the diff-hook said:";
+        for line in said.split(|byte| *byte == b'\n') {
+            let _ = write!(text, "\n  > {}", harmless(&String::from_utf8_lossy(line)));
+        }
+    }
     for (what, kept) in [("the first", &diverged.kept_first), ("what came out", &diverged.kept)] {
         if let Some(kept) = kept {
             let _ = write!(text, "\n  {what} is kept in `{}`", harmless(&kept.display().to_string()));
@@ -212,6 +219,7 @@ pub(crate) fn to_json(divergence: &Divergence, store_dir: &StoreDir) -> Value {
             }).collect::<Value>(),
             "keptFirst": place(&diverged.kept_first),
             "kept": place(&diverged.kept),
+            "diffHook": (!diverged.said.is_empty()).then(|| String::from_utf8_lossy(&diverged.said)),
         });
         (diverged.output.to_string(), without_nulls(output))
     });
@@ -290,6 +298,7 @@ mod tests {
             comparison,
             kept_first: None,
             kept: Some("/nix/store/x.check".into()),
+            said: b"one\n\x1b[2Jother\n".to_vec(),
         };
         Divergence { outputs: vec![output], blame: Some(Blame::These(vec![Variation::HostName])) }
     }
@@ -312,6 +321,9 @@ mod tests {
                         \n    now    00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|\
                         \n           00000010  07                                               |.|\
                         \n  - and 2 more\
+                        \n  the diff-hook said:\
+                        \n  > one\
+                        \n  > \\u{1b}[2Jother\
                         \n  what came out is kept in `/nix/store/x.check`\
                         \n  it is another host name that makes the difference";
         assert_eq!(text, expected);

@@ -444,7 +444,7 @@ const TABLE: &[Entry] = &[
     Entry {
         key: "run-diff-hook",
         aliases: &[],
-        help: "whether it is run",
+        help: "whether it is run; as root, as the user that the builder was",
         field: |settings| &mut settings.run_diff_hook,
     },
     Entry {
