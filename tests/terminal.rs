@@ -1,6 +1,6 @@
 //! What others have written into derivations and logs, shown without power over the terminal.
 
-use crate::scene::{Scene, shell_derivation};
+use crate::scene::{Run, Scene, shell_derivation};
 
 /// Clears the screen, as JSON writes it.
 const CLEAR: &str = "\\u001b[2J";
@@ -28,7 +28,10 @@ fn a_log_sets_colours_of_its_own_lines_and_nothing_else() {
     let script = r"printf 'a\033[?4mb\033[\010\010mc\033[>4;2md\033[8mhidden\nnext\n'; exit 3";
     let file = scene.write("colourful.json", shell_derivation("colourful", script));
     for options in [&["-L"][..], &[]] {
-        let said = scene.fails(100, &[&["build", "--no-link", &file], options].concat());
+        let mut command = scene.command(&[&["build", "--no-link", &file], options].concat());
+        let run = Run::from(command.env("CLICOLOR_FORCE", "1").output().unwrap());
+        assert_eq!(run.code, Some(100), "{}", run.stderr);
+        let said = run.stderr;
         assert!(said.contains("> abcd\x1b[8mhidden\x1b[0m\n"), "{said:?}");
         assert!(!said.contains('\x08'), "{said:?}");
     }

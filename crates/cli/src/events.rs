@@ -27,7 +27,19 @@ const TYPES: &[(&str, &[&str])] = &[
     ("warning", &["drvPath", "text"]),
     ("detail", &["drvPath", "level", "text"]),
     ("explained", &["drvPath", "findings", "lost"]),
-    ("built", &["drvPath", "outputs", "durationMs", "userMs", "systemMs", "peakMemoryBytes", "writtenBytes"]),
+    (
+        "built",
+        &[
+            "drvPath",
+            "outputs",
+            "outputBytes",
+            "durationMs",
+            "userMs",
+            "systemMs",
+            "peakMemoryBytes",
+            "writtenBytes",
+        ],
+    ),
     ("again", &["drvPath", "number", "of", "varied"]),
     ("checked", &["drvPath", "durationMs", "userMs", "systemMs", "peakMemoryBytes", "writtenBytes"]),
     (

@@ -69,6 +69,7 @@ mod sandbox_run;
 mod sandbox_show;
 mod session;
 mod shell;
+mod size;
 mod store_argument;
 mod style;
 mod target;

@@ -380,7 +380,9 @@ impl<'a> Run<'a> {
             (self.on_event)(Event::Checked { drv: &drv, outputs: &outputs, usage: built.usage });
             self.report.checked.push(drv);
         } else {
-            (self.on_event)(Event::Built { drv: &drv, outputs: &outputs, usage: built.usage });
+            let output_bytes = built.outputs.values().map(|info| info.nar_size).sum();
+            let (outputs, usage) = (&outputs, built.usage);
+            (self.on_event)(Event::Built { drv: &drv, outputs, output_bytes, usage });
             self.report.built.push(drv);
         }
         self.done(goal);

@@ -103,6 +103,8 @@ pub enum Event<'a> {
         drv: &'a StorePath,
         /// Its outputs.
         outputs: &'a BTreeMap<OutputName, StorePath>,
+        /// The size of all of them, as archives.
+        output_bytes: u64,
         /// What the builder used; none if another process had built it meanwhile.
         usage: Option<Exit>,
     },

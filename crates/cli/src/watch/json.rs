@@ -141,9 +141,10 @@ impl Json {
                 self.about("detail", drv).with("level", level).with("text", text.as_str())
             }
             Event::Explained { drv, explanation } => self.explained(drv, explanation),
-            Event::Built { drv, outputs, usage } => {
+            Event::Built { drv, outputs, output_bytes, usage } => {
                 let outputs = outputs.iter().map(|(name, path)| (name.to_string(), self.full(path).into()));
                 let line = self.about("built", drv).with("outputs", outputs.collect::<Map<_, _>>());
+                let line = line.with("outputBytes", *output_bytes);
                 with_usage(line.with_some("durationMs", self.took(drv)), usage.as_ref())
             }
             Event::Again { drv, again } => {

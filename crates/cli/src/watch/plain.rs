@@ -20,6 +20,7 @@ use crate::messages::Messages;
 use crate::nix_message::{self, NixMessage};
 use crate::on_fail::Shells;
 use crate::outcome;
+use crate::size;
 use crate::watch::phases::Phases;
 use crate::when;
 
@@ -112,7 +113,9 @@ impl<'a> Plain<'a> {
             Event::Explained { drv, explanation } => {
                 self.explained.insert((*drv).clone(), (*explanation).clone());
             }
-            Event::Built { drv, usage, .. } => self.built(drv, "built", "", usage.as_ref()),
+            Event::Built { drv, output_bytes, usage, .. } => {
+                self.built(drv, "built", &format!(", {}", size::show(*output_bytes)), usage.as_ref());
+            }
             Event::Again { drv, again } => self.again(drv, again),
             Event::Checked { drv, usage, .. } => {
                 self.built(drv, "checked", ", and what came out is what was there", usage.as_ref());

@@ -1,6 +1,7 @@
 //! What a running build says of itself.
 
 use crate::nix_message::{self, NixMessage};
+use crate::size;
 
 /// As many things that go on in one build are followed.
 const MOST: usize = 16;
@@ -56,10 +57,10 @@ impl Activity {
 
 fn far(done: u64, expected: u64) -> String {
     match expected {
-        0 => super::text::bytes(done),
+        0 => size::show(done),
         _ => {
             let percent = u128::from(done.min(expected)) * 100 / u128::from(expected);
-            format!("{percent}% of {}", super::text::bytes(expected))
+            format!("{percent}% of {}", size::show(expected))
         }
     }
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::goal::{Goal, State};
 use super::model::Model;
-use super::text::{about, bytes, clock};
+use super::text::{about, clock};
 use super::tree::{self, Node};
 use crate::outlet::{Line, Paint, fitting, width};
+use crate::size;
 
 /// What the picture is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ fn fields(goal: &Goal, now: Duration) -> Vec<Field> {
             let text = run.and_then(|run| run.waits_for.clone().or_else(|| run.activity.text()));
             let text = text.map(|text| field(text, 5, Paint::Plain));
             let load = run.and_then(|run| run.load);
-            let memory = load.map(|load| field(bytes(load.memory_bytes), 3, Paint::Dim));
+            let memory = load.map(|load| field(size::show(load.memory_bytes), 3, Paint::Dim));
             let percent = load.and_then(|load| load.percent);
             let percent = percent.map(|percent| field(format!("{percent}% CPU"), 2, Paint::Dim));
             [Some(time), expected, text, memory, percent].into_iter().flatten().collect()
@@ -165,11 +166,13 @@ fn hidden(running: usize, waiting: usize, canvas: Canvas) -> Option<Line> {
 
 /// The last line: all in numbers.
 fn sum(model: &Model, now: Duration, left: Option<Duration>, canvas: Canvas) -> Line {
+    let made = Some(model.made_bytes).filter(|made| *made > 0);
     let mut parts = vec![
         (9, Paint::Good, format!("{}/{} built", model.done_count, model.builds_count)),
         (5, Paint::Running, format!("{} running", model.running.len())),
         (8, Paint::Bad, format!("{} failed", model.failed.len())),
         (4, Paint::Bad, format!("{} cannot be built", model.blocked_count)),
+        (2, Paint::Dim, made.map_or(String::new(), |made| format!("{} made", size::show(made)))),
         (6, Paint::Plain, clock(now)),
         (7, Paint::Dim, left.map_or(String::new(), |left| format!("{} left", about(left)))),
     ];

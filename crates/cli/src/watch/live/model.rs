@@ -31,6 +31,8 @@ pub(super) struct Model {
     pub(super) most_running: usize,
     /// How many builds have ended well in this run, and how long they took together.
     pub(super) ended: (u32, Duration),
+    /// The size of all outputs that were made.
+    pub(super) made_bytes: u64,
 }
 
 impl Model {
@@ -49,9 +51,11 @@ impl Model {
             Event::Running { drv, process, .. } => {
                 self.with(drv, |model, place| model.run(place, *process, now));
             }
-            Event::Built { drv, .. } | Event::Checked { drv, .. } => {
+            Event::Built { drv, output_bytes, .. } => {
+                self.made_bytes += output_bytes;
                 self.with(drv, |model, place| model.built(place, now));
             }
+            Event::Checked { drv, .. } => self.with(drv, |model, place| model.built(place, now)),
             Event::Cancelled { drv } => self.with(drv, Self::cancel),
             Event::Failed(failure) => self.with(&failure.drv, |model, place| model.fail(place, now)),
             Event::Blocked(blocked) => self.with(&blocked.drv, Self::block),

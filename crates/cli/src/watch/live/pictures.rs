@@ -88,6 +88,7 @@ pub(super) fn middle() -> Model {
         r#"{"action":"start","id":1,"type":101,"text":"downloading 'https://www.openssl.org/source/openssl-3.3.1.tar.gz'"}"#,
     );
     say(&mut model, source, r#"{"action":"result","id":1,"type":105,"fields":[9437184,18055752,0,0]}"#);
+    model.made_bytes = 3 << 20;
     use_up(&mut model, 1, 1, 300);
     use_up(&mut model, 1, 3, 412);
     model

@@ -1,4 +1,4 @@
-//! Times and sizes in few columns.
+//! Times in few columns.
 
 use std::time::Duration;
 
@@ -27,24 +27,6 @@ pub(super) fn about(left: Duration) -> String {
     }
 }
 
-/// Returns a size with its unit.
-pub(super) fn bytes(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut tenths = u128::from(bytes) * 10 / 1024;
-    let mut unit = 0;
-    while tenths >= 10_240 {
-        tenths /= 1024;
-        unit += 1;
-    }
-    match tenths {
-        0..100 => format!("{}.{} {}", tenths / 10, tenths % 10, units[unit]),
-        _ => format!("{} {}", tenths / 10, units[unit]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,13 +43,5 @@ mod tests {
         assert_eq!([show(3), show(41), show(59)], ["a few seconds", "about 50 s", "about 1 min"]);
         assert_eq!([show(200), show(3569)], ["about 3 min", "about 59 min"]);
         assert_eq!([show(3600), show(5400), show(7200)], ["about 1 h", "about 1½ h", "about 2 h"]);
-    }
-
-    #[test]
-    fn sizes_have_a_unit() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(20 << 20), "20 MiB");
-        assert_eq!(bytes(u64::MAX), "15 EiB");
     }
 }
