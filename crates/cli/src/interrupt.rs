@@ -24,6 +24,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::exit::Exit;
+use crate::outlet;
 use crate::terminal;
 
 /// What comes so soon after the first is the same word, passed on by somebody who was told, too.
@@ -118,6 +119,7 @@ impl Interrupt {
 #[expect(clippy::exit, reason = "whoever says it twice does not want to wait for anybody's guards")]
 fn end() {
     if !terminal::is_taken() {
+        outlet::leave();
         process::exit(Exit::Interrupted.code().into());
     }
 }

@@ -157,6 +157,15 @@ impl Drop for Bottom {
     }
 }
 
+/// Leaves nothing at the bottom, if that takes no waiting: the process is about to end.
+pub(crate) fn leave() {
+    if let Ok(mut outlet) = OUTLET.try_lock()
+        && is_ready()
+    {
+        outlet.clear();
+    }
+}
+
 fn is_ready() -> bool {
     let stderr = io::stderr();
     let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
