@@ -29,10 +29,14 @@ fn a_log_sets_colours_of_its_own_lines_and_nothing_else() {
     let file = scene.write("colourful.json", shell_derivation("colourful", script));
     for options in [&["-L"][..], &[]] {
         let mut command = scene.command(&[&["build", "--no-link", &file], options].concat());
-        let run = Run::from(command.env("CLICOLOR_FORCE", "1").output().unwrap());
-        assert_eq!(run.code, Some(100), "{}", run.stderr);
+        let run: Run = command.env("CLICOLOR_FORCE", "1").output().unwrap().into();
         let said = run.stderr;
-        assert!(said.contains("> abcd\x1b[8mhidden\x1b[0m\n"), "{said:?}");
+        assert!(said.contains(" abcd\x1b[8mhidden\x1b[0m\n"), "{said:?}");
+        let said_plainly = scene.fails(100, &[&["build", "--no-link", &file], options].concat());
+        assert!(
+            said_plainly.contains("> abcdhidden\n") && !said_plainly.contains('\x1b'),
+            "{said_plainly:?}"
+        );
         assert!(!said.contains('\x08'), "{said:?}");
     }
 }

@@ -34,6 +34,18 @@ fn printing_without_end_is_no_way_around_it() {
 }
 
 #[test]
+fn limits_are_flags_with_units() {
+    let scene = Scene::new();
+    let said = ended(&scene, 101, FOREVER, &["--timeout", "1s", "--max-silent-time", "1m"]);
+    assert!(said.contains("it ran for more than 1 second (setting `timeout`)"), "{said}");
+    let options = ["--max-build-log-size", "1K", "--timeout", "1h"];
+    let said = ended(&scene, 100, "while :; do echo yes; done", &options);
+    assert!(said.contains("it printed more than 1024 bytes"), "{said}");
+    let said = scene.fails(1, &["build", "--no-link", "--timeout", "1d", &derivation("hello")]);
+    assert!(said.contains("--timeout") && said.contains("1d"), "{said}");
+}
+
+#[test]
 fn a_build_that_is_silent_too_long_is_ended() {
     let scene = Scene::new();
     let said = ended(&scene, 101, FOREVER, &["--max-silent-time", "1"]);

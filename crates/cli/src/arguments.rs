@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 /// Every verb.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    Build(crate::build::Args),
+    Build(Box<crate::build::Args>),
     Add(crate::add::Args),
     PathInfo(crate::path_info::Args),
     Narinfo(crate::narinfo::Args),

@@ -91,13 +91,17 @@ pub(crate) struct Args {
     )]
     progress: Progress,
 
-    /// Ends a build whose builder has run for so many seconds; 0 for no limit.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    /// Ends a build whose builder has run for so long: in seconds, or like `10m` or `2h`; 0 for no limit.
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     timeout: Option<String>,
 
-    /// Ends a build whose builder has printed nothing for so many seconds; 0 for no limit.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    /// Ends a build whose builder has printed nothing for so long; 0 for no limit.
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
     max_silent_time: Option<String>,
+
+    /// Ends a build whose builder has printed more bytes than that (`K`, `M` and `G` are understood); 0 for no limit.
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    max_build_log_size: Option<String>,
 
     /// Observes builds and says what they looked for and did not find in their sandbox, who asked for it, and what to
     /// add: all builds (`always`, also without a value), those that failed, run once more (`retry`), or none (`never`).
@@ -148,8 +152,9 @@ impl Args {
             ("explain", self.explain.clone()),
             ("repeat", self.rounds.map(|rounds| (rounds - 1).to_string())),
             ("vary", self.vary.clone()),
-            ("timeout", self.timeout.clone()),
-            ("max-silent-time", self.max_silent_time.clone()),
+            ("timeout", self.timeout.as_deref().map(duration::in_seconds)),
+            ("max-silent-time", self.max_silent_time.as_deref().map(duration::in_seconds)),
+            ("max-build-log-size", self.max_build_log_size.clone()),
         ];
         let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?)));
         given.map(|(key, value)| Flag { spelling: format!("--{key}"), key: key.to_owned(), value }).collect()

@@ -221,7 +221,7 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
                 "if it is not stuck, let it be silent longer with `--max-silent-time SECONDS`; 0 is for ever"
             }
             Overrun::Output => {
-                "if it is meant to, let it print more with `--option max-build-log-size BYTES`; 0 is no limit"
+                "if it is meant to, let it print more with `--max-build-log-size BYTES`; 0 is no limit"
             }
         }),
         BuildFailure::Sandbox {

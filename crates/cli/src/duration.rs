@@ -18,6 +18,16 @@ pub(crate) fn precise(took: Duration) -> String {
     if took.as_secs() < 10 { format!("{:.3}s", took.as_secs_f64()) } else { show(took) }
 }
 
+/// Returns a time in seconds, as settings have it; what is none stays as it is, for them to complain of.
+pub(crate) fn in_seconds(text: &str) -> String {
+    let units = [('s', 1), ('m', 60), ('h', 3600)];
+    let seconds = units.into_iter().find_map(|(unit, seconds)| {
+        let count: usize = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(seconds)
+    });
+    seconds.map_or(text.to_owned(), |seconds| seconds.to_string())
+}
+
 /// Returns what is put behind the number of builds that are to come.
 pub(crate) fn about(estimate: Option<Duration>) -> String {
     let told = |takes| format!(" (about {}, going by earlier builds)", show(takes));
@@ -27,6 +37,13 @@ pub(crate) fn about(estimate: Option<Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let read =
+            ["90", "90s", "10m", "2h", "m", "-1s", "1d", "1.5h", "99999999999999999999h"].map(in_seconds);
+        assert_eq!(read, ["90", "90", "600", "7200", "m", "-1s", "1d", "1.5h", "99999999999999999999h"]);
+    }
 
     #[test]
     fn the_unit_grows_with_the_time() {
