@@ -126,7 +126,7 @@ fn what_is_postponed_is_offered_again_when_a_build_has_ended() {
 #[test]
 fn a_hook_that_dies_is_no_end_of_the_build() {
     let scene = Scene::new();
-    let hook = hook(&scene, "next; echo alas >&2; exit 3");
+    let hook = hook(&scene, "next; printf 'alas\\033[2J\\033]0;x\\a\\n' >&2; exit 3");
     let run = with_hook(&scene, &hook, &[&derivation("chain")]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(
@@ -134,6 +134,7 @@ fn a_hook_that_dies_is_no_end_of_the_build() {
         "{}",
         run.stderr
     );
+    assert!(!run.stderr.contains('\x1b'), "it does not steer the terminal: {}", run.stderr);
     assert_eq!(requests(&scene).len(), 3, "after three that died there is no fourth");
     let run = with_hook(&scene, "/absent/hook", &[&derivation("hello")]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
