@@ -1,81 +1,11 @@
 //! Two processes want the same: one builds, the other waits, says for what, and takes over if the first one dies.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
+use crate::gated::{Gated, SOON};
 use crate::processes::{descendants, within};
-use crate::scene::{Scene, shell_derivation};
-
-const SOON: Duration = Duration::from_secs(30);
-
-/// A derivation whose builder prints `here`, and goes on when somebody writes to the pipe `gate`.
-struct Gated {
-    scene: Scene,
-    file: String,
-    dirs: String,
-}
-
-impl Gated {
-    fn new() -> Self {
-        let scene = Scene::new();
-        let script = "echo here; read line < /gate; echo made > $out; echo there";
-        let file = scene.write("gated.json", shell_derivation("gated", script));
-        let gate = scene.path("gate");
-        assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
-        let dirs = format!("/dev /proc /gate={}", gate.display());
-        Self { scene, file, dirs }
-    }
-
-    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        [&["build", "--no-link", &self.file, "--option", "build-chroot-dirs", &self.dirs], more].concat()
-    }
-
-    /// Starts a build whose output goes to the file `name`, and waits until it says `word`.
-    fn start(&self, name: &str, word: &str, more: &[&str]) -> Saying<'_> {
-        let to = File::create(self.scene.path(name)).unwrap();
-        let mut command = self.scene.command(&self.arguments(more));
-        let child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
-        let saying = Saying { scene: &self.scene, name: name.to_owned(), child };
-        assert!(saying.says(word), "{}", saying.said());
-        saying
-    }
-
-    /// Lets the builder go on.
-    fn open(&self) {
-        // Not if nobody reads.
-        let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-        let mut gate = None;
-        let is_open = || {
-            gate = File::options().write(true).custom_flags(flags).open(self.scene.path("gate")).ok();
-            gate.is_some()
-        };
-        assert!(within(SOON, is_open), "no builder waits");
-        gate.unwrap().write_all(b"\n").unwrap();
-    }
-}
-
-struct Saying<'a> {
-    scene: &'a Scene,
-    name: String,
-    child: Child,
-}
-
-impl Saying<'_> {
-    fn said(&self) -> String {
-        fs::read_to_string(self.scene.path(&self.name)).unwrap()
-    }
-
-    fn says(&self, word: &str) -> bool {
-        within(SOON, || self.said().contains(word))
-    }
-
-    fn ends(mut self) -> (Option<i32>, String) {
-        (self.child.wait().unwrap().code(), self.said())
-    }
-}
+use crate::scene::shell_derivation;
 
 #[test]
 fn the_second_one_says_what_it_waits_for_and_shows_the_log() {

@@ -9,21 +9,21 @@ use local_store::LocalStore;
 use serde_json::{Map, Value};
 use store_path::StorePath;
 
-use crate::derivers;
+use crate::build_argument;
 use crate::exit::Exit;
 use crate::log_failed;
 use crate::origin;
 use crate::session::Session;
 
-/// Prints the log of the last build of a derivation.
+/// Prints the log of the last build of a derivation, also of one that runs, as far as it has come.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store log ./result\n  store log /nix/store/…-hello.drv\n  \
                         store log --about ./result    (how it was built, and what kept that build apart)\n  \
                         store log --failed=3    (the last 3 builds that failed)")]
 pub(crate) struct Args {
-    /// A derivation, or something that was built from one.
+    /// A derivation, something that was built from one, or the id of a build that runs (see `store ps`).
     #[arg(required_unless_present = "failed")]
-    path: Option<PathBuf>,
+    build: Option<PathBuf>,
 
     /// Instead tells how it was built: when, from what, how isolated, and what that took.
     #[arg(long)]
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
     /// Instead tells of the last N builds that failed, the last one first: when, after how long, and why.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
-          conflicts_with_all = ["path", "about"])]
+          conflicts_with_all = ["build", "about"])]
     failed: Option<usize>,
 }
 
@@ -48,26 +48,24 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     if let Some(most) = args.failed {
         return log_failed::tell(session, &store, most);
     }
-    let path = args.path.as_ref().expect("it is required without `--failed`");
-    let path = session.store_path(&store, path)?;
+    let build = args.build.as_ref().expect("it is required without `--failed`");
     if args.about {
+        let path = session.store_path(&store, build)?;
         return about(session, &store, &path);
     }
-    let mut drvs = derivers::of(&store, &path)?;
-    // Logs are kept under the name of what was built, which may be what it resolves to.
-    if path.is_derivation() && store.is_valid(&path)? {
-        drvs.extend(engine::resolved(&store, &path)?.filter(|resolved| *resolved != path));
-    }
-    for drv in drvs {
+    let named = build_argument::find(session, Some(&store), build)?;
+    for drv in &named.drvs {
         let log =
-            builder::open_log(&store, &drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
+            builder::open_log(&store, drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
         if let Some(mut log) = log {
             io::copy(&mut log, session.results())?;
             return Ok(Exit::Success);
         }
     }
+    let build = build.display();
+    ensure!(named.running.is_empty(), "there is no log of `{build}` yet: that build has printed nothing");
     bail!(
-        "there is no log of `{path}`: it was not built here, or without `keep-build-log`; \
+        "there is no log of `{build}`: it was not built here, or without `keep-build-log`; \
          `store build --print-build-logs` shows a log while it is written"
     )
 }

@@ -11,6 +11,7 @@ mod advice;
 mod arguments;
 mod bounded;
 mod build;
+mod build_argument;
 mod build_failure;
 mod build_results;
 mod config;
