@@ -8,6 +8,7 @@ use test_support::fixture;
 
 use crate::processes::{Running, processes, within};
 use crate::scene::{Run, Scene, derivation, has, shell_derivation, text};
+use crate::timings;
 
 /// Writes a hook that has `protocol.sh` at hand and writes down each request in the file `requests`.
 fn hook(scene: &Scene, script: &str) -> String {
@@ -115,9 +116,12 @@ fn what_is_postponed_is_offered_again_when_a_build_has_ended() {
     );
     let first = scene.write("first.json", shell_derivation("first", "echo first > $out"));
     let second = scene.write("second.json", shell_derivation("second", "echo second > $out"));
-    let run = with_hook(&scene, &hook, &[&first, &second]);
+    let run = with_hook(&scene, &hook, &["--timings=page.html", "-v", &first, &second]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.stdout.lines().count(), 2);
+    assert!(run.stderr.contains("the build hook postpones /nix/store/"), "{}", run.stderr);
+    let data = timings::data(&scene.path("page.html"));
+    assert!(timings::goal(&data, "first")["waits"]["hook"].as_u64() > Some(0), "{data}");
     let requests = requests(&scene);
     let asked: Vec<bool> = requests.iter().map(|line| line.contains("-first.drv")).collect();
     assert_eq!(asked, [true, false, true], "{requests:?}");

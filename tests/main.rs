@@ -7,6 +7,7 @@
 
 mod add;
 mod attributes;
+mod browser;
 mod build;
 mod build_hook;
 mod build_names;
@@ -73,6 +74,7 @@ mod subordinate;
 mod targets;
 mod terminal;
 mod timeouts;
+mod timings;
 mod users;
 mod verify;
 mod waiting;

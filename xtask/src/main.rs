@@ -28,7 +28,7 @@ usage: cargo xtask CHORE
   bless                       accepts what the tests print now as what they expect
   bench [--rows NAME…] [--runs N]
                               times `store` beside Nix and beside the machine
-  pictures                    draws the pictures on README: screens of the live tree
+  pictures                    draws the pictures on README: screens of the live tree, the page of timings
   simulate [--help]           runs the schedule against up to a million made-up goals
   dist                        one static binary; prints its path";
 

@@ -24,7 +24,7 @@ use crate::outcome;
 use crate::session::Session;
 use crate::target;
 use crate::terminal::Controls;
-use crate::watch::{self, Json, Progress, Watch};
+use crate::watch::{self, Json, Progress, Timings, Watch};
 
 /// Builds derivations in a sandbox and prints the store paths of what they made.
 #[derive(clap::Args, Debug)]
@@ -112,6 +112,11 @@ pub(crate) struct Args {
     /// `--json` writes them to stderr, in place of text, unless that is a terminal.
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+
+    /// Writes a page that shows when which build did what: what each waited for, the critical path, processors and memory
+    /// over time. It needs nothing but itself, so any browser shows it.
+    #[arg(long, value_name = "FILE.html", num_args = 0..=1, require_equals = true, default_missing_value = "timings.html")]
+    timings: Option<PathBuf>,
 
     /// Builds what is wanted once more, though it is there, and compares: exit code 104 if something else comes out. What
     /// is there is not touched.
@@ -273,7 +278,8 @@ fn realise(
         shells.into_iter().for_each(|shells| shells.attend(failure, inside));
     };
     let watch = Watch::new(session.messages(), store.location(), log_command, args.print_build_logs);
-    let mut watch = watch.after(shells).and(json).drawn(args.progress, session, controls.interrupt);
+    let watch = watch.after(shells).and(json).timed(timings(session, store, args, &settings)?);
+    let mut watch = watch.drawn(args.progress, session, controls.interrupt);
     let context = Context {
         store,
         launcher,
@@ -286,9 +292,24 @@ fn realise(
     };
     controls.interrupt.is_heard();
     let make = if args.check { engine::check } else { engine::realise };
-    let report = make(&context, &asked.wanted, &mut |event| watch.on_event(&event))?;
-    watch.ended(&report);
-    Ok(report)
+    let made = make(&context, &asked.wanted, &mut |event| watch.on_event(&event));
+    match &made {
+        Ok(report) => watch.ended(report),
+        Err(_) => watch.gave_up(),
+    }
+    Ok(made?)
+}
+
+/// Begins to keep what happens for a page, if one is asked for.
+fn timings(
+    session: &Session,
+    store: &LocalStore,
+    args: &Args,
+    settings: &Settings,
+) -> Result<Option<Timings>> {
+    let Some(file) = &args.timings else { return Ok(None) };
+    let slots = engine::slots(settings).get();
+    Timings::new(&session.absolute(file), store.store_dir(), slots).map(Some)
 }
 
 /// Returns the exit code if not everything is there now.

@@ -21,6 +21,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("started", &["drvPath"]),
     ("waiting", &["drvPath", "for", "lock", "holder"]),
     ("running", &["drvPath", "id", "pid"]),
+    ("postponed", &["drvPath"]),
     ("elsewhere", &["drvPath", "machine"]),
     ("log", &["drvPath", "text", "base64"]),
     ("progress", &["drvPath", "message"]),

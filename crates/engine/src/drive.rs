@@ -197,6 +197,8 @@ impl<'a> Run<'a> {
             Offered::Postponed => {
                 self.elsewhere.postpone();
                 self.schedule.put_off(goal);
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Postponed { drv });
             }
         }
     }

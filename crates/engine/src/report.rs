@@ -62,6 +62,11 @@ pub enum Event<'a> {
         /// The first process of the builder, or its keeper.
         process: u32,
     },
+    /// The build hook wants to be asked again later whether it takes a build.
+    Postponed {
+        /// The derivation.
+        drv: &'a StorePath,
+    },
     /// A build that was started is done elsewhere.
     Elsewhere {
         /// The derivation.
@@ -190,4 +195,15 @@ pub struct Report {
     pub not_started: Vec<StorePath>,
     /// Whether the caller had it stopped.
     pub stopped: bool,
+}
+
+impl Report {
+    /// Returns what became of it in one word: `interrupted`, `failed` or `done`.
+    pub fn status(&self) -> &'static str {
+        match (self.stopped, self.failures.is_empty()) {
+            (true, _) => "interrupted",
+            (false, false) => "failed",
+            (false, true) => "done",
+        }
+    }
 }

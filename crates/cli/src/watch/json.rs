@@ -130,6 +130,7 @@ impl Json {
             Event::Running { drv, id, process } => {
                 self.about("running", drv).with("id", id.to_string()).with("pid", *process)
             }
+            Event::Postponed { drv } => self.about("postponed", drv),
             Event::Elsewhere { drv, machine } => self.about("elsewhere", drv).with("machine", *machine),
             Event::Log { drv, line } => self.log(drv, line),
             Event::Warning { drv, text } => self.about("warning", drv).with("text", *text),
@@ -230,13 +231,8 @@ impl Json {
 
     /// Tells what became of everything.
     pub(crate) fn ended(&mut self, report: &Report) {
-        let status = match (report.stopped, report.failures.is_empty()) {
-            (true, _) => "interrupted",
-            (false, false) => "failed",
-            (false, true) => "done",
-        };
         let line = Line::new("end")
-            .with("status", status)
+            .with("status", report.status())
             .with("built", report.built.len())
             .with("checked", report.checked.len())
             .with("unchanged", report.unchanged.len())

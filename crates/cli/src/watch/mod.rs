@@ -9,6 +9,7 @@ mod live;
 mod phases;
 mod plain;
 mod progress;
+mod timings;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use json::Sink;
 use live::Live;
 use plain::Plain;
 pub(crate) use progress::Progress;
+pub(crate) use timings::Timings;
 
 /// Tells everybody who listens.
 pub(crate) struct Watch<'a> {
@@ -36,6 +38,8 @@ pub(crate) struct Watch<'a> {
     plain: Option<Plain<'a>>,
     live: Option<Live<'a>>,
     json: Option<&'a mut Json>,
+    timings: Option<Timings>,
+    messages: Messages,
 }
 
 impl<'a> Watch<'a> {
@@ -46,7 +50,8 @@ impl<'a> Watch<'a> {
         log_command: LogCommand,
         shows_logs: bool,
     ) -> Self {
-        Self { plain: Some(Plain::new(messages, location, log_command, shows_logs)), live: None, json: None }
+        let plain = Plain::new(messages, location, log_command, shows_logs);
+        Self { plain: Some(plain), live: None, json: None, timings: None, messages }
     }
 
     /// Tells of those failures shortly that were told of before a shell was opened.
@@ -58,6 +63,11 @@ impl<'a> Watch<'a> {
     pub(crate) fn and(self, json: Option<&'a mut Json>) -> Self {
         let plain = self.plain.filter(|_| !json.as_ref().is_some_and(|json| json.is_on_stderr()));
         Self { plain, json, ..self }
+    }
+
+    /// Keeps what happens for a page, too.
+    pub(crate) fn timed(self, timings: Option<Timings>) -> Self {
+        Self { timings, ..self }
     }
 
     /// Draws a live picture, too, if that is how progress is to be shown here, until the user has enough.
@@ -79,7 +89,8 @@ impl<'a> Watch<'a> {
 
     /// Returns after how long it wants to hear that nothing has happened.
     pub(crate) fn tick(&self) -> Option<Duration> {
-        self.live.as_ref().map(|_| live::TICK)
+        let live = self.live.as_ref().map(|_| live::TICK);
+        live.or(self.timings.as_ref().map(|_| timings::TICK))
     }
 
     /// Tells of one event.
@@ -93,6 +104,9 @@ impl<'a> Watch<'a> {
         if let Some(json) = &mut self.json {
             json.on_event(event);
         }
+        if let Some(timings) = &mut self.timings {
+            timings.on_event(event);
+        }
     }
 
     /// Tells what became of everything.
@@ -102,6 +116,21 @@ impl<'a> Watch<'a> {
         }
         if let Some(json) = &mut self.json {
             json.ended(report);
+        }
+        self.write_timings(Some(report));
+    }
+
+    /// Tells that it came to nothing.
+    pub(crate) fn gave_up(&mut self) {
+        self.write_timings(None);
+    }
+
+    /// A page that cannot be written is told of, but does not make builds fail.
+    fn write_timings(&mut self, report: Option<&Report>) {
+        match self.timings.take().map(|timings| timings.write(report)) {
+            Some(Ok(file)) => self.messages.note(format_args!("timings are in `{}`", file.display())),
+            Some(Err(error)) => self.messages.warn(format_args!("{error:#}")),
+            None => {}
         }
     }
 }

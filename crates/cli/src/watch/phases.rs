@@ -23,7 +23,7 @@ impl Phases {
         match event {
             Event::Log { drv, line } => {
                 if let Some(phase) = named(line) {
-                    self.0.insert((*drv).clone(), phase.chars().take(LONGEST).collect());
+                    self.0.insert((*drv).clone(), phase);
                 }
             }
             Event::Built { drv, .. } | Event::Cancelled { drv } => drop(self.0.remove(drv)),
@@ -37,14 +37,16 @@ impl Phases {
     }
 }
 
-fn named(line: &[u8]) -> Option<String> {
-    if let Some(phase) = line.strip_prefix(HEADING) {
-        return Some(String::from_utf8_lossy(phase.trim_ascii()).into_owned());
-    }
-    match nix_message::parse(line)? {
-        NixMessage::Phase(phase) => Some(phase),
-        _ => None,
-    }
+/// Returns the phase that a line names.
+pub(super) fn named(line: &[u8]) -> Option<String> {
+    let phase = match line.strip_prefix(HEADING) {
+        Some(phase) => String::from_utf8_lossy(phase.trim_ascii()).into_owned(),
+        None => match nix_message::parse(line)? {
+            NixMessage::Phase(phase) => phase,
+            _ => return None,
+        },
+    };
+    Some(phase.chars().take(LONGEST).collect())
 }
 
 #[cfg(test)]

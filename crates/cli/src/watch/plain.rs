@@ -102,6 +102,9 @@ impl<'a> Plain<'a> {
             Event::Running { drv, id, .. } => {
                 self.messages.detail(format_args!("the builder of {} runs, as {id}", self.full(drv)));
             }
+            Event::Postponed { drv } => {
+                self.messages.detail(format_args!("the build hook postpones {}", self.full(drv)));
+            }
             Event::Elsewhere { drv, machine } => {
                 let machine = harmless(machine);
                 self.messages.note(format_args!("{} is built on {machine}", self.full(drv)));

@@ -201,6 +201,7 @@ fn tell(event: &Event<'_>) -> Option<String> {
         }
         Event::Resolved { drv, .. } => format!("resolved {}", name(drv)),
         Event::Unchanged { drv, .. } => format!("unchanged {}", name(drv)),
+        Event::Postponed { drv } => format!("{} postponed", name(drv)),
         Event::Elsewhere { drv, machine } => format!("{} on {machine}", name(drv)),
         Event::Started { drv } => format!("start {}", name(drv)),
         Event::Waiting { drv, wait } => format!("{} waits for {wait:?}", name(drv)),

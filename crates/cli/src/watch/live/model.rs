@@ -65,6 +65,7 @@ impl Model {
             | Event::Explained { .. }
             | Event::Again { .. }
             | Event::Elsewhere { .. }
+            | Event::Postponed { .. }
             | Event::Tick => {}
         }
     }
