@@ -11,8 +11,6 @@
 //! Whoever waits for a lock holds none that others build under, and whoever waits for a slot waits only for builds that
 //! run; so nobody waits in a ring, in whatever order several processes want the same.
 
-#![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
-
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
 use std::os::fd::{AsFd, BorrowedFd};
