@@ -196,6 +196,7 @@ impl Source for OpenFile {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "makes trees to compare")]
 mod tests {
     use super::*;
     use std::fs;
