@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::allowance::Allowance;
 use crate::error::Error;
-use crate::launcher::{ExitStatus, Launcher, Notice};
+use crate::launcher::Launcher;
 use crate::plan::{Plan, Program};
+use crate::running::{ExitStatus, Notice};
 use crate::sys;
 use crate::users::BuildUser;
 use crate::wire::{self, byte_path};

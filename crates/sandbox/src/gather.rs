@@ -24,7 +24,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::launcher::{receive_packet, send};
+use crate::packet::{receive_packet, send};
 use crate::plan::{Access, Op};
 use crate::root::{self, attributes};
 use crate::sys::{self, Cloned};

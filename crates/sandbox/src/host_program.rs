@@ -18,8 +18,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -31,8 +30,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::allowance::{Allowance, Meter};
 use crate::error::Error;
-use crate::launcher::{ExitStatus, receive_packet, send, seqpacket_pair};
+use crate::launcher::start_again;
+use crate::packet::{receive_packet, send, seqpacket_pair};
 use crate::plan::Exec;
+use crate::running::ExitStatus;
 use crate::wire::{self, Failure};
 
 /// The one argument of the process that minds a program.
@@ -118,15 +119,7 @@ impl HostPrograms {
     ) -> Result<HostProcess, Error> {
         let launch = |source: io::Error| Error::Launch { source };
         let (control, theirs) = seqpacket_pair().map_err(|errno| launch(errno.into()))?;
-        let minder = Command::new("/proc/self/exe")
-            .arg0("store-minder")
-            .arg(ARGUMENT)
-            .env_clear()
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .map_err(launch)?;
+        let minder = start_again("store-minder", ARGUMENT, theirs).map_err(launch)?;
         let control = Arc::new(control);
         let process = HostProcess { control: Arc::clone(&control), minder };
         self.add(&control)?;

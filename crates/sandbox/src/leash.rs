@@ -18,8 +18,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, Signal};
 
 use crate::cgroup::Hierarchies;
-use crate::launcher::{receive_packet, send};
 use crate::left_over;
+use crate::packet::{receive_packet, send};
 use crate::sys::{self, Cloned};
 
 /// Longer than a keeper needs to undo its mounts.

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal};
 use crate::child::{die_with_parent, execute};
 use crate::error::Step;
 use crate::host_program::{HostProgram, Order, Word, timespec};
-use crate::launcher::{receive_packet, send};
+use crate::packet::{receive_packet, send};
 use crate::sys::{self, Cloned};
 use crate::wire::{self, Failure};
 

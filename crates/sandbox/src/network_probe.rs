@@ -3,11 +3,12 @@
 use std::net::UdpSocket;
 
 use crate::error::Error;
-use crate::launcher::{ExitStatus, Launcher};
+use crate::launcher::Launcher;
 use crate::limits::Limits;
 use crate::network_helper::{Uplink, Withheld, find_uplink};
 use crate::plan::{Identity, Isolation, Network, Op, Plan, Program};
 use crate::probe::Lack;
+use crate::running::ExitStatus;
 use crate::users::BuildUser;
 
 /// The function that looks around from inside.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::child;
 use crate::error::Step;
-use crate::launcher::send;
+use crate::packet::send;
 use crate::wire::{Failure, Reply, encode};
 
 /// What a program is to have as standard streams.

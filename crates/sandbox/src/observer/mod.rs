@@ -30,7 +30,7 @@ use rustix::process::Signal;
 
 use crate::error::Step;
 use crate::filter;
-use crate::launcher::{receive_packet, send};
+use crate::packet::{receive_packet, send};
 use crate::sys::{self, Cloned};
 use crate::wire::Failure;
 

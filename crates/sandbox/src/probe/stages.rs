@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use super::namespaces::not_tried;
 use super::remedy::Circumstances;
 use super::{Finding, Lack};
-use crate::launcher::{ExitStatus, Launcher};
+use crate::launcher::Launcher;
 use crate::limits::Limits;
 use crate::plan::{Access, Filter, Identity, Isolation, Network, Op, Plan, Program, Subordinate};
+use crate::running::ExitStatus;
 use crate::users::BuildUser;
 
 /// The function that looks around from inside.
