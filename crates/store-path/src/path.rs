@@ -1,7 +1,6 @@
 //! One path in the store, wherever the store is.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use crate::{Digest, DigestError, Name, NameError};
@@ -10,7 +9,7 @@ use crate::{Digest, DigestError, Name, NameError};
 ///
 /// Invariant: both halves were parsed, so a `StorePath` never contains `/`. The order is that of the printed
 /// text, byte by byte, which the formats of Nix rely on.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath {
     digest: Digest,
     name: Name,
@@ -65,13 +64,6 @@ impl StorePath {
     }
 }
 
-impl Hash for StorePath {
-    /// Two paths with one digest are all but impossible, so that is all that is hashed.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.digest.hash(state);
-    }
-}
-
 impl FromStr for StorePath {
     type Err = StorePathError;
 
@@ -103,6 +95,17 @@ impl fmt::Debug for StorePath {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+    /// Anybody can write a file that names thousands of those.
+    #[test]
+    fn paths_of_one_digest_do_not_all_have_one_hash() {
+        let hash = |name: &str| {
+            let path: StorePath = format!("{}-{name}", "0".repeat(32)).parse().unwrap();
+            BuildHasherDefault::<DefaultHasher>::default().hash_one(path)
+        };
+        assert_ne!(hash("a"), hash("b"));
+    }
 
     #[test]
     fn refuses_with_the_whole_text() {
