@@ -20,8 +20,12 @@ pub(crate) struct Gated {
 
 impl Gated {
     pub(crate) fn new() -> Self {
+        Self::with("echo here; read line < /gate; echo made > $out; echo there")
+    }
+
+    /// The same, with a builder that does something else at its `/gate`.
+    pub(crate) fn with(script: &str) -> Self {
         let scene = Scene::new();
-        let script = "echo here; read line < /gate; echo made > $out; echo there";
         let file = scene.write("gated.json", shell_derivation("gated", script));
         let gate = scene.path("gate");
         assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
@@ -35,8 +39,13 @@ impl Gated {
 
     /// Starts a build whose output goes to the file `name`, and waits until it says `word`.
     pub(crate) fn start(&self, name: &str, word: &str, more: &[&str]) -> Saying<'_> {
-        let to = File::create(self.scene.path(name)).unwrap();
         let mut command = self.scene.command(&self.arguments(more));
+        self.run(name, word, &mut command)
+    }
+
+    /// Starts a command whose output goes to the file `name`, and waits until it says `word`.
+    pub(crate) fn run(&self, name: &str, word: &str, command: &mut Command) -> Saying<'_> {
+        let to = File::create(self.scene.path(name)).unwrap();
         let child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
         let saying = Saying { scene: &self.scene, name: name.to_owned(), child };
         assert!(saying.says(word), "{}", saying.said());

@@ -51,6 +51,7 @@ mod limits;
 mod live;
 mod locks;
 mod log;
+mod log_follow;
 mod nar;
 mod narinfo;
 mod neighbours;

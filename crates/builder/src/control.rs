@@ -44,10 +44,13 @@ pub(crate) fn lock(
     }
     let file = locks.first().map(|lock| format!("{lock}.lock")).unwrap_or_default();
     let holder = store.holder(&file);
-    let log = holder.as_ref().and_then(|holder| holder.log.clone());
+    let log = holder.as_ref().and_then(|holder| {
+        // Without, one sees less.
+        Follow::new(holder.log.clone()?, holder.since_millis.unwrap_or(0)).ok()
+    });
     tell(Message::Waiting(Wait::Lock { file, holder }));
     let Some(control) = request.control else { return store.lock(&locks).map_err(failed) };
     let on_output = &mut |bytes: &[u8]| tell(Message::Output(bytes));
-    let locked = control.wait(store.lock_request(&locks), log.and_then(Follow::new), on_output);
+    let locked = control.wait(store.lock_request(&locks), log, on_output);
     locked.map_err(failed)?.ok_or_else(|| BuildFailure::GivenUp { drv: request.drv.clone() })
 }

@@ -19,10 +19,8 @@ const LONGEST_LINE: usize = 4096;
 /// Follows what a build prints, and keeps it.
 pub struct Log {
     keep: Keep,
-    /// Made when there is something to hold: most builds of a large graph print nothing.
+    /// None if none is kept, or once nothing more can be written (a full disk), which does not end the build.
     file: Option<File>,
-    /// Nothing more can be written (a full disk), which does not end the build.
-    given_up: bool,
     tail: Tail,
 }
 
@@ -49,46 +47,40 @@ impl Keep {
 }
 
 impl Log {
-    /// Starts with nothing printed.
+    /// Starts with nothing printed. There is a file from now on, so that whoever follows the build finds it.
     pub fn new(keep: Keep) -> Self {
+        let file = keep.path.as_ref().and_then(|path| create(path).ok());
         let tail = Tail::new(keep.lines);
-        Self { keep, file: None, given_up: false, tail }
+        Self { keep, file, tail }
     }
 
     /// Adds what the build printed.
     pub fn write(&mut self, bytes: &[u8]) {
         self.tail.push(bytes);
-        let Some(path) = self.keep.path.as_ref().filter(|_| !self.given_up) else { return };
-        let written = match &mut self.file {
-            Some(file) => file.write_all(bytes),
-            None => create(path).and_then(|file| self.file.insert(file).write_all(bytes)),
-        };
-        self.given_up = written.is_err();
+        if self.file.as_mut().is_some_and(|file| file.write_all(bytes).is_err()) {
+            self.file = None;
+        }
     }
 
     /// Ends the log and returns its last lines.
     ///
     /// A log that cannot be completed stays as far as it came: the outputs are worth more.
     pub fn finish(self) -> Vec<String> {
-        if let Some(path) = &self.keep.path {
-            let _ = match self.file {
-                _ if self.given_up => Ok(()),
-                Some(file) if self.keep.compress => compress(path, &file),
-                Some(_) => Ok(()),
-                None => create(path).map(drop),
-            };
+        if let (Some(path), Some(file)) = (&self.keep.path, self.file)
+            && self.keep.compress
+        {
+            let _ = compress(path, &file);
         }
         self.tail.finish()
     }
 }
 
+/// Makes the file, a new one, as somebody may still read what was there before.
 fn create(path: &Path) -> io::Result<File> {
     // An earlier build's, which would otherwise be shown beside this one's.
-    match fs::remove_file(compressed(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let open = || File::options().read(true).write(true).create(true).truncate(true).open(path);
+    remove(&compressed(path))?;
+    remove(path)?;
+    let open = || File::options().read(true).write(true).create_new(true).open(path);
     match (open(), path.parent()) {
         (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(parent)?;
@@ -98,12 +90,22 @@ fn create(path: &Path) -> io::Result<File> {
     }
 }
 
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 fn compressed(path: &Path) -> PathBuf {
     path.with_added_extension("bz2")
 }
 
 fn compress(path: &Path, mut file: &File) -> io::Result<()> {
     let size = file.stream_position()?;
+    if size == 0 {
+        return Ok(());
+    }
     file.rewind()?;
     // A level is the size of a block in 100 kB: a larger one gains nothing and costs memory.
     let level = Compression::new(size.div_ceil(100_000).clamp(1, 9) as u32);

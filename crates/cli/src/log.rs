@@ -1,37 +1,52 @@
 //! `store log`
 
-use std::collections::BTreeSet;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-use local_store::LocalStore;
-use serde_json::{Map, Value};
-use store_path::StorePath;
+use anyhow::{Context, Result, bail};
 
-use crate::build_argument;
+use crate::build_argument::{self, Named, what_runs};
 use crate::exit::Exit;
-use crate::log_failed;
-use crate::origin;
 use crate::session::Session;
 
+mod about;
+mod failed;
+mod follow;
+mod outcome;
+mod printer;
+
+use printer::Printer;
+
 /// Prints the log of the last build of a derivation, also of one that runs, as far as it has come.
+///
+/// On a terminal it is shown without what would steer that; elsewhere each byte is printed as the builder printed it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store log ./result\n  store log /nix/store/…-hello.drv\n  \
-                        store log --about ./result    (how it was built, and what kept that build apart)\n  \
-                        store log --failed=3    (the last 3 builds that failed)")]
+                  store log -f bcdfghjk    (a build that runs, see `store ps`; ends with it)\n  \
+                  store log -f --tail 20 /nix/store/…-hello.drv\n  \
+                  store log --about ./result    (how it was built, and what kept that build apart)\n  \
+                  store log --failed=3    (the last 3 builds that failed)\n\n\
+                  With `--follow`, the exit code is that of building it: 0 if it was built, 100, 101, 102 or 104 if that\n\
+                  failed, 1 if it was cancelled or its process was killed.")]
 pub(crate) struct Args {
     /// A derivation, something that was built from one, or the id of a build that runs (see `store ps`).
     #[arg(required_unless_present = "failed")]
     build: Option<PathBuf>,
 
+    /// Goes on while the build runs, whoever runs it, and ends when it ends, with the exit code of building it.
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Begins with the last N lines of what there is.
+    #[arg(long, value_name = "N")]
+    tail: Option<usize>,
+
     /// Instead tells how it was built: when, from what, how isolated, and what that took.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["follow", "tail"])]
     about: bool,
 
     /// Instead tells of the last N builds that failed, the last one first: when, after how long, and why.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
-          conflicts_with_all = ["build", "about"])]
+          conflicts_with_all = ["build", "about", "follow", "tail"])]
     failed: Option<usize>,
 }
 
@@ -44,59 +59,55 @@ impl Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
     if let Some(most) = args.failed {
-        return log_failed::tell(session, &store, most);
+        let store = session.open_existing_store()?;
+        return failed::tell(session, &store, most);
     }
     let build = args.build.as_ref().expect("it is required without `--failed`");
     if args.about {
+        let store = session.open_existing_store()?;
         let path = session.store_path(&store, build)?;
-        return about(session, &store, &path);
+        return about::tell(session, &store, &path);
     }
-    let named = build_argument::find(session, Some(&store), build)?;
+    let named = find(session, build)?;
+    match follow::one_of(&named.running).filter(|_| args.follow) {
+        Some(running) => follow::follow(session, running, args.tail),
+        None => show(session, build, &named, args),
+    }
+}
+
+/// Finds out what is meant, for whoever may not open the store, too, as far as files tell it.
+fn find(session: &Session, build: &Path) -> Result<Named> {
+    match session.open_existing_store() {
+        Ok(store) => build_argument::find(session, Some(&store), build),
+        Err(error) => match build_argument::find(session, None, build) {
+            Ok(named) if !named.drvs.is_empty() => Ok(named),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Prints what there is.
+fn show(session: &mut Session, build: &Path, named: &Named, args: &Args) -> Result<Exit> {
+    let location = session.location()?;
     for drv in &named.drvs {
         let log =
-            builder::open_log(&store, drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
-        if let Some(mut log) = log {
-            io::copy(&mut log, session.results())?;
-            return Ok(Exit::Success);
-        }
+            builder::open_log(&location, drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
+        let Some(mut log) = log else { continue };
+        let mut printer = Printer::new(session, args.tail);
+        printer.print_all(&mut log)?;
+        return if args.follow { Ok(outcome::of_ended(session, drv)) } else { Ok(Exit::Success) };
     }
     let build = build.display();
-    ensure!(named.running.is_empty(), "there is no log of `{build}` yet: that build has printed nothing");
+    if !named.running.is_empty() {
+        bail!("there is no log of `{build}` yet: that build has printed nothing");
+    }
+    if args.follow {
+        let all = local_store::running_builds(&location)?;
+        bail!("`{build}` is not being built, and there is no log of an earlier build; {}", what_runs(&all));
+    }
     bail!(
         "there is no log of `{build}`: it was not built here, or without `keep-build-log`; \
          `store build --print-build-logs` shows a log while it is written"
     )
-}
-
-/// Tells about a path; about a derivation, what was made from it.
-fn about(session: &mut Session, store: &LocalStore, path: &StorePath) -> Result<Exit> {
-    let wanted = match path.is_derivation() {
-        true if store.is_valid(path)? => engine::known_outputs(store, path)?.into_values().collect(),
-        true => BTreeSet::new(),
-        false => BTreeSet::from([path.clone()]),
-    };
-    let infos = store.path_infos(&wanted)?;
-    ensure!(
-        !infos.is_empty(),
-        "nothing is known about `{path}`: {}",
-        if path.is_derivation() { "none of its outputs is in the store" } else { "it is not in the store" }
-    );
-    let origins = origin::all(store, infos);
-    if session.json() {
-        let mut list = Vec::new();
-        for origin in &origins {
-            let mut object =
-                Map::from_iter([("path".to_owned(), store.store_dir().print(&origin.info.path).into())]);
-            origin.put_json(store, &mut object)?;
-            list.push(Value::from(object));
-        }
-        session.results().json(&list.into())?;
-        return Ok(Exit::Success);
-    }
-    for line in origins.iter().flat_map(|origin| origin.lines(store)) {
-        session.results().line(line)?;
-    }
-    Ok(Exit::Success)
 }

@@ -44,7 +44,6 @@ mod hash_path;
 mod interrupt;
 mod location;
 mod log;
-mod log_failed;
 mod log_line;
 mod manifest;
 mod messages;

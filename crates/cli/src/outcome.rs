@@ -31,6 +31,17 @@ pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
     }
 }
 
+/// Returns what a failure of that kind adds to the exit code, as far as the word tells it.
+pub(crate) fn exit_of_kind(kind: &str) -> BuildFailures {
+    match kind {
+        "hash-mismatch" => BuildFailures::HASH_MISMATCH,
+        "not-deterministic" => BuildFailures::NOT_DETERMINISTIC,
+        "rejected" | "hook" => BuildFailures::REJECTED,
+        "timed-out" | "silent" => BuildFailures::TIMED_OUT,
+        _ => BuildFailures::FAILED,
+    }
+}
+
 /// Returns what differs, where something else came out of a build that was run once more.
 pub(crate) fn divergence(failure: &BuildFailure, store_dir: &StoreDir) -> Option<Value> {
     match failure.itself() {

@@ -18,7 +18,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use builder::{Control, Follow};
+use builder::{Control, Follow, Heard};
 use local_store::{Error, LockRequest, PathLock};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -142,7 +142,10 @@ impl Control for Held<'_> {
         let mut is_told = false;
         let lock = loop {
             if let Some(log) = &mut log {
-                log.read(on_output);
+                log.read(&mut |heard| match heard {
+                    Heard::Output(bytes) => on_output(bytes),
+                    Heard::Again => {}
+                });
             }
             if let Some(lock) = hand.take_lock() {
                 break Some(lock);

@@ -64,7 +64,9 @@ pub use location::Location;
 pub use lock::{LockRequest, PathLock};
 pub use manifest::{ManifestRow, Problem};
 pub use roots::Root;
-pub use running::{Announcement, BuildId, Holder, Owner, RunningBuild, Stage, Wait, running_builds};
+pub use running::{
+    Announcement, BuildId, End, Holder, Owner, RunningBuild, Stage, Vigil, Wait, running_builds,
+};
 pub use scratch::Scratch;
 pub use store::{LocalStore, Options};
 pub use verify::{Damage, Report};

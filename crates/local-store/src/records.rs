@@ -68,6 +68,14 @@ impl LocalStore {
         self.with_records(|records| records.failures(most))
     }
 
+    /// Returns the last build of `drv` that was tried in vain, as far as that is still remembered.
+    pub fn last_failure(&self, drv: &StorePath) -> Result<Option<FailedBuild>, Error> {
+        if !self.has_records() {
+            return Ok(None);
+        }
+        self.with_records(|records| records.last_failure(drv))
+    }
+
     /// Records builds whose paths `transaction` is about to make valid.
     pub(crate) fn record(
         &self,

@@ -27,9 +27,11 @@ use crate::store::LocalStore;
 mod file;
 mod holder;
 mod owner;
+mod vigil;
 
 pub use holder::Holder;
 pub use owner::Owner;
+pub use vigil::{End, Vigil};
 
 /// Names a build while it runs: letters that are easy to type, and hardly any word.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,7 +176,7 @@ impl Announcement {
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.join(format!("{}-{}.json", self.build.owner.process, self.build.id))
+        path(&self.directory, &self.build)
     }
 }
 
@@ -185,6 +187,10 @@ impl Drop for Announcement {
             let _ = fs::remove_file(self.path());
         }
     }
+}
+
+fn path(directory: &Path, build: &RunningBuild) -> PathBuf {
+    directory.join(format!("{}-{}.json", build.owner.process, build.id))
 }
 
 fn write(path: &Path, build: &RunningBuild) -> io::Result<()> {
@@ -252,7 +258,7 @@ mod tests {
     use super::*;
     use crate::store::tests::{scratch_store, some_path};
 
-    fn announce(store: &LocalStore) -> Announcement {
+    pub(super) fn announce(store: &LocalStore) -> Announcement {
         let (drv, target) = (some_path("x.drv"), some_path("y.drv"));
         let outputs = BTreeMap::from([("out".to_owned(), some_path("x"))]);
         store.announce(&drv, &target, outputs, Some(PathBuf::from("/log")), 17)

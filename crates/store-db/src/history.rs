@@ -63,16 +63,28 @@ impl Records {
 
     /// Returns the last builds that were tried in vain, at most so many, the last one first.
     pub fn failures(&self, most: usize) -> Result<Vec<FailedBuild>, Error> {
-        let sql = "select drv, started, wallTime, kind, why from Failures order by id desc limit ?1";
+        self.failures_of(None, most)
+    }
+
+    /// Returns the last build of `drv` that was tried in vain, as far as that is still remembered.
+    pub fn last_failure(&self, drv: &StorePath) -> Result<Option<FailedBuild>, Error> {
+        Ok(self.failures_of(Some(drv), 1)?.pop())
+    }
+
+    /// Few enough are remembered that looking through all of them takes no time.
+    fn failures_of(&self, drv: Option<&StorePath>, most: usize) -> Result<Vec<FailedBuild>, Error> {
+        let sql = "select drv, started, wallTime, kind, why from Failures where ?2 is null or drv = ?2 \
+                   order by id desc limit ?1";
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let read = |row: &rusqlite::Row<'_>| {
             let wall_time = Duration::from_micros(row.get::<_, i64>(2)?.unsigned_abs());
             Ok((row.get::<_, String>(0)?, row.get(1)?, wall_time, row.get(3)?, row.get(4)?))
         };
+        let values = params![most, drv.map(|drv| self.store_dir.print(drv))];
         let rows: Vec<_> = self
             .connection
             .prepare_cached(sql)
-            .and_then(|mut query| query.query_map([most], read)?.collect())
+            .and_then(|mut query| query.query_map(values, read)?.collect())
             .map_err(self.failed("look up failed builds"))?;
         let parse = |(drv, started_millis, wall_time, kind, why): (String, _, _, _, _)| {
             Ok(FailedBuild { drv: self.reader().path(&drv)?, started_millis, wall_time, kind, why })

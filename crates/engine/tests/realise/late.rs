@@ -156,6 +156,6 @@ pub(crate) fn what_fails_is_known_by_the_name_that_was_asked_for() {
     let resolved = failure.resolved.clone().expect("it was resolved");
     assert!(world.store.is_valid(&resolved).expect("the store answers"));
     assert_eq!(engine::resolved(&world.store, &middle).expect("the store answers"), Some(resolved.clone()));
-    assert!(builder::open_log(&world.store, &resolved).expect("it can be read").is_some());
+    assert!(builder::open_log(world.store.location(), &resolved).expect("it can be read").is_some());
     assert_eq!(failure.error.log_tail(), ["so far"]);
 }

@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::{duration, when};
 
 /// Prints at most so many, the last one first.
-pub(crate) fn tell(session: &mut Session, store: &LocalStore, most: usize) -> Result<Exit> {
+pub(super) fn tell(session: &mut Session, store: &LocalStore, most: usize) -> Result<Exit> {
     let failures = store.failures(most)?;
     if session.json() {
         let list: Vec<Value> = failures.iter().map(|failure| in_json(store, failure)).collect();
