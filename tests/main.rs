@@ -70,6 +70,7 @@ mod root_causes;
 mod running;
 mod scene;
 mod stopping;
+mod stopping_stages;
 mod strangers;
 mod subordinate;
 mod targets;

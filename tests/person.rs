@@ -162,6 +162,20 @@ impl Person {
         status.code()
     }
 
+    /// Closes the terminal, and waits for the end of the program; returns its code.
+    pub(crate) fn goes_away(mut self) -> Option<i32> {
+        // The last one to have a master of it.
+        self.terminal.master = File::open("/dev/null").unwrap().into();
+        let start = Instant::now();
+        loop {
+            match self.program.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None => assert!(start.elapsed() < PATIENCE, "it does not end"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Makes the terminal that large.
     pub(crate) fn resizes(&mut self, rows: u16, columns: u16) {
         self.screen.resize(columns.into(), rows.into());

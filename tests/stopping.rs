@@ -12,17 +12,17 @@ use crate::processes::{Running, descendants, mounts_below, processes, within};
 use crate::scene::{Run, Scene, isolations, say, shell_derivation};
 
 /// So long is waited for what has to begin.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// It takes less than a second on a quiet machine; the tests run beside others.
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-fn tell(process: u32, signal: Signal) {
+pub(crate) fn tell(process: u32, signal: Signal) {
     kill(Pid::from_raw(process as i32), signal).unwrap();
 }
 
 /// Writes a derivation and returns its file and the word by which its processes are found.
-fn slow(scene: &Scene, name: &str, script: &str) -> (String, String) {
+pub(crate) fn slow(scene: &Scene, name: &str, script: &str) -> (String, String) {
     let word = format!("{name}-{}-{:?}", std::process::id(), std::thread::current().id());
     let word = word.replace(['(', ')'], "");
     let script = format!(": {word}; {script}");
@@ -30,23 +30,14 @@ fn slow(scene: &Scene, name: &str, script: &str) -> (String, String) {
 }
 
 /// Looks for everything that a `store` has while it runs.
-fn assert_nothing_is_left(scene: &Scene, told: &str) {
-    assert_nothing_of_builds_is_left(scene, told);
-    assert_eq!(names(&scene.root().join("nix/var/nix/temproots")), [""; 0], "{told}");
-    let locks: Vec<String> = store_names(scene).filter(|name| name.ends_with(".lock")).collect();
-    assert_eq!(locks, [""; 0], "{told}");
-}
-
-/// Looks for everything that a build has while it runs. Roots and files of locks of a process that is gone are a
-/// collector's to remove: nobody holds them.
-fn assert_nothing_of_builds_is_left(scene: &Scene, told: &str) {
+pub(crate) fn assert_nothing_is_left(scene: &Scene, told: &str) {
     assert_eq!(mounts_below(scene), [""; 0], "{told}");
     let state = scene.root().join("nix/var/nix");
-    for directory in ["builds", "active-builds"] {
+    for directory in ["builds", "running-builds", "temproots"] {
         assert_eq!(names(&state.join(directory)), [""; 0], "{told}: {directory}");
     }
-    let is_scratch = |name: &String| [".chroot", ".tmp", ".part"].iter().any(|end| name.ends_with(end));
-    let left: Vec<String> = store_names(scene).filter(is_scratch).collect();
+    let is_left = |name: &String| [".lock", ".chroot", ".tmp", ".part"].iter().any(|end| name.ends_with(end));
+    let left: Vec<String> = store_names(scene).filter(is_left).collect();
     assert_eq!(left, [""; 0], "{told}");
 }
 
@@ -54,13 +45,13 @@ fn store_names(scene: &Scene) -> impl Iterator<Item = String> {
     names(&scene.root().join("nix/store")).into_iter()
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Waits for the end, which has to come soon.
-fn ends(running: &mut Running<'_>, told: &str) -> Run {
+pub(crate) fn ends(running: &mut Running<'_>, told: &str) -> Run {
     let start = Instant::now();
     assert!(running.ends_within(SOON), "{told}: it does not end");
     let took = start.elapsed();
@@ -72,7 +63,7 @@ fn ends(running: &mut Running<'_>, told: &str) -> Run {
 }
 
 /// Stops a process of its own, and waits for it.
-const FOREVER: &str = "echo begun; /bin/sh -c 'kill -STOP $$'; :";
+pub(crate) const FOREVER: &str = "echo begun; /bin/sh -c 'kill -STOP $$'; :";
 
 #[test]
 fn every_signal_that_means_it_ends_a_build_and_leaves_nothing() {
@@ -164,7 +155,7 @@ fn told_twice_it_does_not_wait_and_the_next_start_clears_up() {
     drop(reader);
     assert!(within(SOON, || processes(&word).is_empty() && processes(&chatter.1).is_empty()));
     scene.ok(&["verify"]);
-    assert_nothing_of_builds_is_left(&scene, "after the next start");
+    assert_nothing_is_left(&scene, "after the next start");
 }
 
 #[test]

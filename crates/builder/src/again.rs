@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use local_store::{BuildId, LocalStore};
+use local_store::{BuildId, LocalStore, Until};
 use settings::{Variation, Variations};
 use store_path::{Digest, Hash, StorePath};
 
@@ -283,7 +283,7 @@ fn diverged(
     tell: &mut Teller<'_>,
 ) -> Result<Diverged, BuildFailure> {
     let store = work.context.store;
-    let tree = with_paths_of(reference, finished, made);
+    let tree = with_paths_of(reference, finished, made, work.request.until());
     let clues = vary::clues(work, [known.time, outputs::now()]);
     let comparison = compare::compare(&known.tree, &tree, &clues)?;
     let keep = |tree: &PathBuf, suffix: &str| {
@@ -308,7 +308,7 @@ fn diverged(
 
 /// Returns what has been made with the paths in it that the reference has, where those follow from what is in them: they
 /// differ in any case, wherever they stand.
-fn with_paths_of(reference: &Reference, finished: &Finished, made: &Kept) -> PathBuf {
+fn with_paths_of(reference: &Reference, finished: &Finished, made: &Kept, until: Until<'_>) -> PathBuf {
     let path_of = |(name, known): (&OutputName, &Known)| -> (Digest, Digest) {
         (*finished.outputs[name].info.path.digest(), *known.path.digest())
     };
@@ -318,7 +318,7 @@ fn with_paths_of(reference: &Reference, finished: &Finished, made: &Kept) -> Pat
         return made.tree.clone();
     }
     let target = finished.prepared.made().aside.join(format!("{}.compared", made.info.path));
-    match local_store::rewrite_tree(&made.tree, &target, &rewrites) {
+    match local_store::rewrite_tree(&made.tree, &target, &rewrites, until) {
         Ok(_) => target,
         // Rewritten names may have to be in another order. They are shown as they are then.
         Err(_) => made.tree.clone(),

@@ -123,10 +123,14 @@ pub fn build(
         let (exit, made) = history::remembering(context.store, order.drv, tell, |tell| {
             let mut work = prepare(context, &request, tell)?;
             let finished = match again::rounds(&work) {
-                1 => attempt(&work, &valid, id, tell)?,
-                _ => again::repeated(&mut work, &valid, id, tell)?,
+                1 => attempt(&work, &valid, id, tell),
+                _ => again::repeated(&mut work, &valid, id, tell),
             };
-            Ok((finished.exit, finished.keep(&work)?))
+            let kept = finished.and_then(|finished| Ok((finished.exit, finished.keep(&work)?)));
+            if kept.is_err() && request.until().is_over() {
+                remove_open(context, &request, &valid)?;
+            }
+            kept
         })?;
         Built::new(context, &request, made, Some(exit))
     })?;
@@ -189,6 +193,20 @@ impl Built {
     }
 }
 
+/// Without isolation, outputs are made where they will stay: removes what is there and not valid.
+fn remove_open(
+    context: &Context<'_>,
+    request: &Request<'_>,
+    valid: &BTreeMap<OutputName, StorePath>,
+) -> Result<(), BuildFailure> {
+    let invalid = request.outputs.iter().filter(|(name, path)| valid.get(name) != Some(path));
+    for (_, path) in invalid.filter(|_| !request.is_isolated) {
+        local_store::remove_tree(&context.store.real_path(path))
+            .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
+    }
+    Ok(())
+}
+
 /// A build that holds its locks.
 struct Build<'a> {
     work: &'a Work<'a>,
@@ -214,20 +232,10 @@ impl<'a> Build<'a> {
         Ok(Self { work, valid, prepared, turn })
     }
 
-    /// Without isolation, outputs are made where they will stay, and what others have left is there.
-    fn remove_left_over(&self) -> Result<(), BuildFailure> {
-        let Work { context, request, .. } = self.work;
-        let invalid = request.outputs.iter().filter(|(name, path)| self.valid.get(name) != Some(path));
-        for (_, path) in invalid.filter(|_| !self.work.is_isolated()) {
-            local_store::remove_tree(&context.store.real_path(path))
-                .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source })?;
-        }
-        Ok(())
-    }
-
     /// Runs the builder, and returns what it has left behind.
     fn run(self, id: &BuildId, tell: &mut Teller<'_>) -> Result<Finished, BuildFailure> {
-        self.remove_left_over()?;
+        // What others have left.
+        remove_open(self.work.context, self.work.request, &self.valid)?;
         let Ended { exit, log_tail, memory, isolation, measured } = self.execute(id, tell)?;
         let Work { context, request, inputs, .. } = self.work;
         let made = self.prepared.made();

@@ -78,6 +78,7 @@ impl Finished {
     /// Registers every output that is not valid yet, and returns the paths of all.
     pub(crate) fn keep(self, work: &Work<'_>) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
         let store = work.context.store;
+        work.request.refuse_given_up()?;
         let paths = register(store, work.request, self.outputs, self.record)?;
         if let Some(scratch) = self.prepared.scratch.filter(|_| work.shares) {
             store.give_back(scratch, &work.inputs);
@@ -87,7 +88,22 @@ impl Finished {
 }
 
 /// Gives what was made the metadata and the contents that it will have; `valid` are outputs that are valid already.
+///
+/// That may take long, and ends with [`BuildFailure::GivenUp`] if it is the caller's wish meanwhile.
 pub(crate) fn finish(
+    store: &LocalStore,
+    request: &Request<'_>,
+    made: &Made<'_>,
+    inputs: &BTreeSet<StorePath>,
+    valid: &BTreeMap<OutputName, StorePath>,
+) -> Result<BTreeMap<OutputName, Kept>, BuildFailure> {
+    let finished = finish_wanted(store, request, made, inputs, valid);
+    // Whatever it was that could not be done then.
+    request.refuse_given_up()?;
+    finished
+}
+
+fn finish_wanted(
     store: &LocalStore,
     request: &Request<'_>,
     made: &Made<'_>,
@@ -99,7 +115,7 @@ pub(crate) fn finish(
     for path in request.outputs.values() {
         let tree = made.path(path);
         refuse_writable(request, &tree)?;
-        local_store::canonicalise(&tree, made.owner.clone(), &mut inodes).map_err(failed)?;
+        local_store::canonicalise(&tree, made.owner.clone(), &mut inodes, request.until()).map_err(failed)?;
     }
     let outputs = match request.kind {
         Kind::Known => known(request, made, inputs)?,
@@ -174,7 +190,7 @@ fn known(
     for (name, path) in &request.outputs {
         let (tree, kept) = (made.path(path), made.kept(path));
         if kept != tree {
-            local_store::copy_tree(&tree, &kept).map_err(failed)?;
+            local_store::copy_tree(&tree, &kept, request.until()).map_err(failed)?;
         }
         let info = describe(request, name, path, &kept, inputs)?;
         outputs.insert(name.clone(), Kept { info, tree: kept });
@@ -257,12 +273,14 @@ fn scan(
 ) -> Result<Scanned, BuildFailure> {
     let is_scanned = !request.options.discards_references(name);
     let candidates = inputs.iter().chain(request.outputs.values()).filter(|_| is_scanned).cloned();
-    let mut pass =
-        Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) };
+    let mut pass = request
+        .until()
+        .pass(Pass { hash: HashSink::new(HashAlgorithm::Sha256), references: RefScanner::new(candidates) });
     nar::dump(tree, &mut pass)
         .map_err(|source| BuildFailure::Store { drv: request.drv.clone(), source: source.into() })?;
-    let (nar_hash, nar_size) = pass.hash.finish();
-    Ok(Scanned { nar_hash, nar_size, references: pass.references.finish() })
+    let Pass { hash, references } = pass.into_inner();
+    let (nar_hash, nar_size) = hash.finish();
+    Ok(Scanned { nar_hash, nar_size, references: references.finish() })
 }
 
 /// Pushes every byte through the hash and the scanner.
@@ -312,10 +330,12 @@ fn content(
     rewrites: &[(Digest, Digest)],
 ) -> Result<Modulo, BuildFailure> {
     let drv = || request.drv.clone();
-    local_store::hash_content(tree, method, algorithm, path.digest(), rewrites).map_err(|error| match error {
-        local_store::Error::NotFlat { .. } => BuildFailure::NotFlat { drv: drv() },
-        source => BuildFailure::Store { drv: drv(), source },
-    })
+    local_store::hash_content(tree, method, algorithm, path.digest(), rewrites, request.until()).map_err(
+        |error| match error {
+            local_store::Error::NotFlat { .. } => BuildFailure::NotFlat { drv: drv() },
+            source => BuildFailure::Store { drv: drv(), source },
+        },
+    )
 }
 
 pub(crate) fn now() -> i64 {

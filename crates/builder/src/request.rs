@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use derivation::{Derivation, Object, Options, Output, OutputName};
-use local_store::LocalStore;
+use local_store::{LocalStore, Until};
 use sandbox::Ids;
 use settings::{ExternalBuilder, Isolation, Settings, UseChroot};
 use store_path::StorePath;
@@ -58,6 +58,19 @@ impl Request<'_> {
             Kind::Floating | Kind::Impure => format!("{}.{name}", self.drv),
         };
         self.outputs.iter().map(lock).collect()
+    }
+
+    /// How long its outputs are wanted.
+    pub(crate) fn until(&self) -> Until<'_> {
+        Until::readable(self.control.map(Control::given_up))
+    }
+
+    /// Fails once nobody wants its outputs any more.
+    pub(crate) fn refuse_given_up(&self) -> Result<(), BuildFailure> {
+        match self.until().is_over() {
+            true => Err(BuildFailure::GivenUp { drv: self.drv.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// The failure that something stands in the way before it comes to a build.

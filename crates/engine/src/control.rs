@@ -194,6 +194,11 @@ impl Hands {
         self.all().hands.get(&goal).cloned()
     }
 
+    /// Whether all are given up.
+    pub(crate) fn are_given_up(&self) -> bool {
+        self.all().are_given_up
+    }
+
     /// Gives up all that there are and will be.
     pub(crate) fn give_up_all(&self) {
         let mut all = self.all();

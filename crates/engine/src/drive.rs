@@ -133,6 +133,10 @@ impl<'a> Run<'a> {
             }
             let message = self.wait(&messages);
             let has_changed = matches!(message, Some(Message::Ran(_) | Message::Ended(..)));
+            // The word comes before what follows from it, however many messages are on their way.
+            if !self.report.stopped && self.hands.are_given_up() {
+                self.stop();
+            }
             message.into_iter().for_each(|message| self.hear(message));
             if self.elsewhere.is_time(has_changed) {
                 self.schedule.resume();

@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "engine owns the threads")]
 
 use std::collections::HashMap;
-use std::sync::mpsc;
 use std::thread;
 
 use builder::{BuildFailure, Host, Inside, Sketch};
@@ -109,10 +108,9 @@ fn to_build(
 /// Does something that ends, in vain, when the word to stop comes: while it waits for a user, or with the sandbox.
 fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Error> {
     let watch = context.stop.map(StopWatch::new).transpose()?;
-    let (sender, _nobody) = mpsc::sync_channel(1);
     thread::scope(|scope| {
         if let Some(watch) = &watch {
-            let watch = move || watch.watch(context.launcher, &sender);
+            let watch = || watch.watch(|| context.launcher.stop());
             thread::Builder::new().spawn_scoped(scope, watch).map_err(|source| Error::Threads { source })?;
         }
         // Also when the visitor panics: the scope waits for the watch.

@@ -148,9 +148,15 @@ fn run(
     thread::scope(|scope| {
         // Without it, nobody would hear that all is to stop, so it goes before any worker.
         if let Some(stop) = stop {
-            let sender = sender.clone();
-            let watch = move || stop.watch(context.launcher, &sender);
-            thread::Builder::new().spawn_scoped(scope, watch)?;
+            let (sender, hands) = (sender.clone(), &hands);
+            let halt = move || {
+                // First, so that the failures that follow are known for what they are; and not by a message, which has
+                // to wait when nobody takes what builds print.
+                hands.give_up_all();
+                context.launcher.stop();
+                let _ = sender.send(Message::Stop);
+            };
+            thread::Builder::new().spawn_scoped(scope, move || stop.watch(halt))?;
         }
         // Also when the listener panics: the scope waits for the watch.
         let _done = stop.map(StopWatch::end_on_drop);

@@ -2,15 +2,12 @@
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use sandbox::Launcher;
 
 use crate::error::Error;
-use crate::worker::Message;
 
 /// A watch over a descriptor, which ends when it becomes readable or all is done.
 pub(crate) struct StopWatch<'a> {
@@ -26,12 +23,10 @@ impl<'a> StopWatch<'a> {
         Ok(Self { stop, not_done: Mutex::new(Some(not_done)), done })
     }
 
-    /// Waits, and stops the builds if that is the word.
-    pub(crate) fn watch(&self, launcher: &Launcher, messages: &SyncSender<Message>) {
+    /// Waits, and does `stop` if that is the word.
+    pub(crate) fn watch(&self, stop: impl FnOnce()) {
         if self.is_stopped() {
-            // Told first, so that the failures that follow are known for what they are.
-            let _ = messages.send(Message::Stop);
-            launcher.stop();
+            stop();
         }
     }
 

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::part::Part;
 use crate::store::LocalStore;
 use crate::threads;
+use crate::until::Until;
 
 /// A derivation on its way into the store.
 #[derive(Clone, Debug)]
@@ -140,8 +141,8 @@ impl LocalStore {
 
     fn copy_in(&self, source: &Path, part: &Part, path: &StorePath, hash: &Hash) -> Result<PathInfo, Error> {
         let place = self.clear(path)?;
-        let copied = threads::copy(source, part, &place).and_then(|archive| {
-            canonicalise(&place, None, &mut Inodes::default())?;
+        let copied = threads::copy(source, part, &place, Until::DONE).and_then(|archive| {
+            canonicalise(&place, None, &mut Inodes::default(), Until::DONE)?;
             if archive.0 == *hash { Ok(archive) } else { Err(Error::Changed { path: source.to_owned() }) }
         });
         let archive = copied.inspect_err(|_| {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::tree::{Node, Visit, id, walk};
+use crate::until::Until;
 
 /// Extended attributes that stay: the system sets them, and often lets nobody remove them.
 const KEPT_ATTRIBUTES: [&[u8]; 3] = [b"security.selinux", b"system.nfs4_acl", b"security.csm"];
@@ -26,14 +27,15 @@ pub struct Inodes(HashSet<(u64, u64)>);
 /// Modes 0444, or 0555 for directories and what its owner may execute; modified at second 1; no extended
 /// attributes; owned by the caller. Anything but files, directories and symlinks is refused, and, when
 /// `owned_by` says who made the tree, so is what belongs to anybody else: a hard link to a foreign file
-/// must not become ours.
+/// must not become ours. It goes on as long as `until` says.
 pub fn canonicalise(
     tree: &Path,
     owned_by: Option<RangeInclusive<u32>>,
     seen: &mut Inodes,
+    until: Until<'_>,
 ) -> Result<(), Error> {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-    walk(tree, &mut Canonical { owned_by, seen, user, group })
+    walk(tree, &mut Canonical { owned_by, seen, user, group, until })
 }
 
 struct Canonical<'seen> {
@@ -41,6 +43,7 @@ struct Canonical<'seen> {
     seen: &'seen mut Inodes,
     user: Uid,
     group: Gid,
+    until: Until<'seen>,
 }
 
 impl Visit for Canonical<'_> {
@@ -51,6 +54,11 @@ impl Visit for Canonical<'_> {
     }
 
     fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+        self.until.check().map_err(|source| Error::File {
+            action: "go on with",
+            path: node.path(),
+            source,
+        })?;
         match node.kind() {
             FileType::RegularFile => {
                 self.check_owner(node)?;
@@ -184,7 +192,13 @@ mod tests {
         symlink("nowhere", tree.join("dangling")).unwrap();
         set_mode(&tree.join("locked"), 0);
         let before = fs::metadata("/etc/passwd").unwrap();
-        canonicalise(&tree, Some(only(rustix::process::geteuid().as_raw())), &mut Inodes::default()).unwrap();
+        canonicalise(
+            &tree,
+            Some(only(rustix::process::geteuid().as_raw())),
+            &mut Inodes::default(),
+            Until::DONE,
+        )
+        .unwrap();
         for (name, mode) in [
             ("", 0o555),
             ("locked", 0o555),
@@ -215,7 +229,7 @@ mod tests {
             }
             set.unwrap();
         }
-        canonicalise(&tree, None, &mut Inodes::default()).unwrap();
+        canonicalise(&tree, None, &mut Inodes::default(), Until::DONE).unwrap();
         for path in [&tree, &tree.join("file")] {
             assert_eq!(rustix::fs::listxattr(path, &mut [0_u8; 256][..]), Ok(0));
         }
@@ -228,7 +242,7 @@ mod tests {
         fs::create_dir(&tree).unwrap();
         let fifo = tree.join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
-        let error = canonicalise(&tree, None, &mut Inodes::default()).unwrap_err();
+        let error = canonicalise(&tree, None, &mut Inodes::default(), Until::DONE).unwrap_err();
         assert!(matches!(error, Error::Kind { path } if path == fifo));
     }
 
@@ -238,7 +252,8 @@ mod tests {
         let file = scratch.join("file");
         File::create(&file).unwrap();
         let own = rustix::process::geteuid().as_raw();
-        let error = canonicalise(&file, Some(only(own + 1)), &mut Inodes::default()).unwrap_err();
+        let error =
+            canonicalise(&file, Some(only(own + 1)), &mut Inodes::default(), Until::DONE).unwrap_err();
         assert!(matches!(error, Error::Owner { owner, .. } if owner == own));
     }
 
@@ -254,10 +269,10 @@ mod tests {
             chown(&one, Some(builder), Some(builder)).unwrap();
         }
         let mut seen = Inodes::default();
-        canonicalise(&one, Some(only(builder)), &mut seen).unwrap();
-        canonicalise(&two, Some(only(builder)), &mut seen).unwrap();
+        canonicalise(&one, Some(only(builder)), &mut seen, Until::DONE).unwrap();
+        canonicalise(&two, Some(only(builder)), &mut seen, Until::DONE).unwrap();
         assert_eq!(fs::metadata(&two).unwrap().uid(), rustix::process::geteuid().as_raw());
-        let again = canonicalise(&two, Some(only(builder)), &mut Inodes::default());
+        let again = canonicalise(&two, Some(only(builder)), &mut Inodes::default(), Until::DONE);
         assert_eq!(again.is_err(), is_root, "a build that has not made it finds it foreign");
     }
 
@@ -323,7 +338,8 @@ mod tests {
             let look =
                 || [&house, &victim].map(|path| (fs::metadata(path).unwrap().uid(), mode_and_time(path)));
             let before = look();
-            let canonical = Canonical { owned_by: None, seen: &mut Inodes::default(), user, group };
+            let (seen, until) = (&mut Inodes::default(), Until::DONE);
+            let canonical = Canonical { owned_by: None, seen, user, group, until };
             let error = walk(&tree, &mut Swapping(canonical, &aside)).unwrap_err();
             let stopped = matches!(error, Error::Changed { .. } | Error::File { action: "open", .. });
             assert!(stopped, "{made}, {becomes}: {error}");

@@ -10,6 +10,7 @@ use store_path::{Digest, HashAlgorithm, Method, Modulo, ModuloSink};
 
 use crate::error::Error;
 use crate::git;
+use crate::until::Until;
 
 /// Hashes the tree at `path` by `method`, as if its own digest were not known and others were replaced already.
 ///
@@ -24,12 +25,13 @@ pub fn hash_content(
     algorithm: HashAlgorithm,
     own: &Digest,
     rewrites: &[(Digest, Digest)],
+    until: Until<'_>,
 ) -> Result<Modulo, Error> {
     if method == Method::Git {
-        let hash = git::hash(path, algorithm)?;
+        let hash = git::hash(path, algorithm, until)?;
         return Ok(Modulo { hash, without_offsets: hash, refers_to_itself: false, replaced: false });
     }
-    let mut sink = ModuloSink::new(algorithm, own, rewrites.iter().copied());
+    let mut sink = until.pass(ModuloSink::new(algorithm, own, rewrites.iter().copied()));
     match method {
         Method::Nar => drop(nar::dump(path, &mut sink)?),
         _ => {
@@ -41,5 +43,5 @@ pub fn hash_content(
             io::copy(&mut file, &mut sink).map_err(Error::file("read", path))?;
         }
     }
-    Ok(sink.finish())
+    Ok(sink.into_inner().finish())
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use store_path::{Hash, HashAlgorithm, HashSink};
 
 use crate::error::Error;
+use crate::until::Until;
 
 /// An entry of a tree.
 struct Entry {
@@ -47,22 +48,22 @@ impl Open {
 
 /// Returns the name of the tree at `path`, or of the file, which must not be executable: what its mode is, the name
 /// does not say.
-pub(crate) fn hash(path: &Path, algorithm: HashAlgorithm) -> Result<Hash, Error> {
+pub(crate) fn hash(path: &Path, algorithm: HashAlgorithm, until: Until<'_>) -> Result<Hash, Error> {
     if !matches!(algorithm, HashAlgorithm::Sha1 | HashAlgorithm::Sha256) {
         return Err(Error::GitAlgorithm { path: path.to_owned(), algorithm });
     }
     let metadata = look_at(path)?;
     if metadata.is_dir() {
-        return tree(path, algorithm);
+        return tree(path, algorithm, until);
     }
     if !metadata.is_file() || is_executable(&metadata) {
         return Err(Error::NotFlat { path: path.to_owned() });
     }
-    blob(path, &metadata, algorithm)
+    blob(path, &metadata, algorithm, until)
 }
 
 /// No recursion: how deep it goes is the builder's choice.
-fn tree(path: &Path, algorithm: HashAlgorithm) -> Result<Hash, Error> {
+fn tree(path: &Path, algorithm: HashAlgorithm, until: Until<'_>) -> Result<Hash, Error> {
     let mut open = vec![Open::new(path.to_owned())?];
     loop {
         let Some(directory) = open.last_mut() else { return Err(Error::Changed { path: path.to_owned() }) };
@@ -77,17 +78,23 @@ fn tree(path: &Path, algorithm: HashAlgorithm) -> Result<Hash, Error> {
             }
             continue;
         };
+        until.check().map_err(Error::file("go on with", &next))?;
         let metadata = look_at(&next)?;
         if metadata.is_dir() {
             open.push(Open::new(next)?);
             continue;
         }
-        let (mode, hash) = leaf(&next, &metadata, algorithm)?;
+        let (mode, hash) = leaf(&next, &metadata, algorithm, until)?;
         directory.done.push(Entry { mode, name: name_of(&next), hash });
     }
 }
 
-fn leaf(path: &Path, metadata: &Metadata, algorithm: HashAlgorithm) -> Result<(&'static str, Hash), Error> {
+fn leaf(
+    path: &Path,
+    metadata: &Metadata,
+    algorithm: HashAlgorithm,
+    until: Until<'_>,
+) -> Result<(&'static str, Hash), Error> {
     if metadata.is_symlink() {
         let target = fs::read_link(path).map_err(Error::file("read", path))?;
         let target = target.as_os_str().as_bytes();
@@ -99,13 +106,13 @@ fn leaf(path: &Path, metadata: &Metadata, algorithm: HashAlgorithm) -> Result<(&
         return Err(Error::Kind { path: path.to_owned() });
     }
     let mode = if is_executable(metadata) { "100755" } else { "100644" };
-    Ok((mode, blob(path, metadata, algorithm)?))
+    Ok((mode, blob(path, metadata, algorithm, until)?))
 }
 
-fn blob(path: &Path, metadata: &Metadata, algorithm: HashAlgorithm) -> Result<Hash, Error> {
+fn blob(path: &Path, metadata: &Metadata, algorithm: HashAlgorithm, until: Until<'_>) -> Result<Hash, Error> {
     let mut sink = object("blob", metadata.len(), algorithm);
     let mut file = File::open(path).map_err(Error::file("read", path))?;
-    let copied = io::copy(&mut file, &mut sink).map_err(Error::file("read", path))?;
+    let copied = io::copy(&mut until.pass(&mut file), &mut sink).map_err(Error::file("read", path))?;
     match copied == metadata.len() {
         true => Ok(sink.finish().0),
         false => Err(Error::Changed { path: path.to_owned() }),
@@ -178,7 +185,7 @@ mod tests {
             ),
         ];
         for (algorithm, blob, empty, head) in algorithms {
-            let name = |path: &Path| hash(path, algorithm).unwrap();
+            let name = |path: &Path| hash(path, algorithm, Until::DONE).unwrap();
             let [blob, empty] = [blob, empty].map(|text| Hash::parse(text, None).unwrap());
             assert_eq!((name(&root.join("Foo")), name(&root.join("baZ"))), (blob, empty));
             let target = Hash::of(algorithm, b"blob 6\0hello\n");
@@ -193,9 +200,9 @@ mod tests {
         for (path, algorithm) in
             [(root.join("bAr"), HashAlgorithm::Sha1), (root.join("quuX"), HashAlgorithm::Sha1)]
         {
-            assert!(matches!(hash(&path, algorithm), Err(Error::NotFlat { .. })), "{path:?}");
+            assert!(matches!(hash(&path, algorithm, Until::DONE), Err(Error::NotFlat { .. })), "{path:?}");
         }
-        assert!(matches!(hash(&root, HashAlgorithm::Md5), Err(Error::GitAlgorithm { .. })));
+        assert!(matches!(hash(&root, HashAlgorithm::Md5, Until::DONE), Err(Error::GitAlgorithm { .. })));
     }
 
     #[test]
@@ -213,6 +220,6 @@ mod tests {
         keys.sort_by_key(Entry::key);
         let names: Vec<_> = keys.iter().map(|entry| entry.name.clone()).collect();
         assert_eq!(names, [&b"a.b"[..], b"a", b"a0"]);
-        hash(&root, HashAlgorithm::Sha256).unwrap();
+        hash(&root, HashAlgorithm::Sha256, Until::DONE).unwrap();
     }
 }

@@ -50,6 +50,7 @@ mod sweep;
 mod temp_roots;
 mod threads;
 mod tree;
+mod until;
 mod verify;
 
 pub use add::NewDerivation;
@@ -69,4 +70,5 @@ pub use running::{
 };
 pub use scratch::Scratch;
 pub use store::{LocalStore, Options};
+pub use until::{Passing, Until};
 pub use verify::{Damage, Report};

@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::location::Location;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
+use crate::sweep::remove_unheld;
 
 mod file;
 mod holder;
@@ -219,7 +220,7 @@ pub fn running_builds(location: &Location) -> Result<Vec<RunningBuild>, Error> {
     Ok(builds)
 }
 
-/// Removes what dead processes have left.
+/// Removes what dead processes have left, and the files of the locks under which they built.
 pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
     let mut dead = HashMap::new();
     for (path, process) in files(location)? {
@@ -229,11 +230,26 @@ pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
         }
         // Another container counts its processes otherwise.
         let build = fs::read(&path).ok().and_then(|bytes| file::parse(&bytes));
-        if !build.is_some_and(|build| build.owner.may_live()) {
-            remove_file(&path)?;
+        if build.as_ref().is_some_and(|build| build.owner.may_live()) {
+            continue;
         }
+        build.iter().flat_map(|build| locks_of(location, build)).for_each(|lock| remove_unheld(&lock));
+        remove_file(&path)?;
     }
     Ok(())
+}
+
+/// Returns the files of locks that a build may have left.
+fn locks_of(location: &Location, build: &RunningBuild) -> Vec<PathBuf> {
+    if !build.outputs.is_empty() {
+        let file = |path: &StorePath| location.real_store.join(format!("{path}.lock"));
+        return build.outputs.values().map(file).collect();
+    }
+    // They have the names of its outputs, which only the derivation tells.
+    let names = fs::read_dir(&location.real_store).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let locks = names.filter(|name| holder::is_lock_of(name, build));
+    locks.map(|name| location.real_store.join(name)).collect()
 }
 
 /// Returns the files there are, with the numbers of their owners.
@@ -307,10 +323,21 @@ mod tests {
         left.build.owner.process = u32::MAX >> 1;
         left.tell(Stage::Keeping);
         fs::write(left.path().with_extension("new"), "").unwrap();
+        let lock = |name: &str| store.location().real_store.join(name);
+        let [own, other] = [lock(&format!("{}.lock", some_path("x"))), lock("other.lock")];
+        let mut floating = announce(&store);
+        (floating.build.owner.process, floating.build.outputs) = (u32::MAX >> 1, BTreeMap::new());
+        floating.tell(Stage::Keeping);
+        let drv = &floating.build.drv;
+        let [unheld, held] = ["dev", "out"].map(|output| lock(&format!("{drv}.{output}.lock")));
+        [&own, &other, &unheld].into_iter().for_each(|file| fs::write(file, "").unwrap());
+        let somebody = store.lock(&[format!("{drv}.out")]).unwrap();
         let mut living = announce(&store);
         living.tell(Stage::Keeping);
         sweep(store.location()).unwrap();
         assert_eq!(files(store.location()).unwrap(), [(living.path(), std::process::id())]);
+        assert!(!own.exists() && !unheld.exists() && other.exists() && held.exists());
+        drop(somebody);
     }
 
     #[test]

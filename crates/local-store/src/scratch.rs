@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(fs::metadata(scratch.store()).unwrap().mode() & 0o7777, 0o1775);
         let built = scratch.store().join(output.to_string());
         fs::create_dir_all(built.join("bin")).unwrap();
-        canonicalise(&built, None, &mut Inodes::default()).unwrap();
+        canonicalise(&built, None, &mut Inodes::default(), crate::Until::DONE).unwrap();
         // In its place is what a killed build left.
         fs::create_dir_all(store.real_path(&output).join("half")).unwrap();
         store.move_into_place(&built, &output).unwrap();

@@ -79,6 +79,7 @@ impl LocalStore {
         store.left_over = sweep::sweep_scratch(&store.location)?;
         store.left_over.extend(sweep::sweep(&store.location.builds())?);
         running::sweep(&store.location)?;
+        sweep::sweep_temp_roots(&store.location)?;
         Ok(store)
     }
 

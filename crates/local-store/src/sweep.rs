@@ -1,4 +1,5 @@
-//! What killed processes leave in the directory for builds, found by the process number in its name.
+//! What killed processes leave in the directory for builds, found by the process number in its name; their temporary
+//! roots, in the same way; and their files of locks, which those that tell of their builds name.
 //!
 //! `nix-<process>-<number>` is a build directory. `scratch-<process>-<number>` is a symlink to a scratch
 //! directory in the store directory, which nobody would find there among all the paths. The number alone
@@ -6,8 +7,8 @@
 #![expect(clippy::disallowed_methods, reason = "removes left-overs on disk")]
 
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -52,6 +53,33 @@ pub(crate) fn sweep_scratch(location: &Location) -> Result<Vec<Error>, Error> {
         remove_file(&link)?;
     }
     Ok(left_over)
+}
+
+/// Removes the temporary roots of processes that are dead.
+pub(crate) fn sweep_temp_roots(location: &Location) -> Result<(), Error> {
+    let directory = location.state_dir.join("temproots");
+    for entry in fs::read_dir(&directory).map_err(Error::file("list", &directory))? {
+        let entry = entry.map_err(Error::file("list", &directory))?;
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
+        if owner.and_then(Pid::from_raw).is_some_and(is_dead) {
+            remove_unheld(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file that is somebody's for as long as it is locked, if nobody has it.
+///
+/// Whoever opened it before, and waits for its lock, learns from its size that it is not the one on disk any more, as
+/// from any holder, Nix included. What cannot be removed is in the way of nobody.
+pub(crate) fn remove_unheld(path: &Path) {
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let Ok(mut file) = File::options().read(true).write(true).custom_flags(flags).open(path) else { return };
+    let is_ours = try_lock(&file, path, FlockOperation::NonBlockingLockExclusive).unwrap_or(false);
+    if is_ours && is_there(&file, path).unwrap_or(false) && fs::remove_file(path).is_ok() {
+        let _ = file.write_all(b"d");
+    }
 }
 
 /// Locks the directory at `path`, unless somebody else has or it is gone.
@@ -134,4 +162,36 @@ fn owner_of(name: &str) -> Option<Pid> {
 
 fn is_dead(process: Pid) -> bool {
     test_kill_process(process) == Err(Errno::SRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{scratch_store, some_path};
+
+    #[test]
+    fn temporary_roots_of_the_dead_are_swept() {
+        let (_scratch, store) = scratch_store();
+        store.temp_root(&some_path("x")).unwrap();
+        let roots = |name: &str| store.location().state_dir.join("temproots").join(name);
+        // No process has these numbers: the kernel's limit is 2^22.
+        let [dead, held, other] = ["2147483647", "2147483646-1", "notes"].map(roots);
+        [&dead, &held, &other].into_iter().for_each(|file| fs::write(file, "/nix/store/x\0").unwrap());
+        let holder = File::open(&held).unwrap();
+        assert!(try_lock(&holder, &held, FlockOperation::NonBlockingLockExclusive).unwrap());
+        sweep_temp_roots(store.location()).unwrap();
+        let living = roots(&std::process::id().to_string());
+        assert!(living.exists() && held.exists() && other.exists() && !dead.exists());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_file_learns_that_it_was_removed() {
+        let (_scratch, store) = scratch_store();
+        let path = store.location().real_store.join("x.lock");
+        fs::write(&path, "").unwrap();
+        let waiting = File::open(&path).unwrap();
+        remove_unheld(&path);
+        assert_eq!((path.exists(), waiting.metadata().unwrap().len()), (false, 1));
+        remove_unheld(&path);
+    }
 }

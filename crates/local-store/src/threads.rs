@@ -12,6 +12,7 @@ use store_path::{Digest, Hash, HashAlgorithm, HashSink, Rewriter};
 
 use crate::error::Error;
 use crate::part::Part;
+use crate::until::Until;
 
 /// Does `work` on every item, in up to `jobs` threads; the results come in the order of the items.
 pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
@@ -51,8 +52,13 @@ pub(crate) fn processors() -> usize {
 /// Copies a part of the tree at `source` to `target`, which is new; returns the hash and size of its archive.
 ///
 /// Reading and writing overlap: one thread archives into a pipe, this one unpacks from it.
-pub(crate) fn copy(source: &Path, part: &Part, target: &Path) -> Result<(Hash, u64), Error> {
-    copy_rewritten(source, part, target, &[])
+pub(crate) fn copy(
+    source: &Path,
+    part: &Part,
+    target: &Path,
+    until: Until<'_>,
+) -> Result<(Hash, u64), Error> {
+    copy_rewritten(source, part, target, &[], until)
 }
 
 /// Does the same, and replaces the first of each pair of `rewrites` by the second on the way.
@@ -61,6 +67,7 @@ pub(crate) fn copy_rewritten(
     part: &Part,
     target: &Path,
     rewrites: &[(Digest, Digest)],
+    until: Until<'_>,
 ) -> Result<(Hash, u64), Error> {
     let (reader, writer) = io::pipe().map_err(Error::file("copy", source))?;
     thread::scope(|scope| {
@@ -77,7 +84,7 @@ pub(crate) fn copy_rewritten(
         let archiving =
             thread::Builder::new().spawn_scoped(scope, archive).map_err(Error::file("copy", source))?;
         // It is dropped at once, so that a writer without a reader ends.
-        let restored = nar::restore(&mut BufReader::new(reader), target);
+        let restored = nar::restore(&mut BufReader::new(until.pass(reader)), target);
         let dumped = archiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (dumped, restored) {
             // Each end breaks when the other does; the cause is where no pipe broke.

@@ -10,6 +10,7 @@ use crate::content::hash_content;
 use crate::error::Error;
 use crate::store::LocalStore;
 use crate::threads::{on_each, processors};
+use crate::until::Until;
 
 /// What a verification found.
 #[derive(Debug)]
@@ -93,12 +94,14 @@ impl LocalStore {
         // An archive without its own digest in it was hashed already.
         let holds = match (method, hash.algorithm()) {
             (Method::Nar, HashAlgorithm::Sha256) if !refers_to_itself => hash == info.nar_hash,
-            (_, algorithm) => match hash_content(&self.real_path(&info.path), method, algorithm, own, &[]) {
-                // Without offsets, as some releases of Nix have made it.
-                Ok(modulo) => hash == modulo.hash || hash == modulo.without_offsets,
-                Err(Error::NotFlat { .. } | Error::GitAlgorithm { .. }) => false,
-                Err(source) => return Some(Damage::Unreadable { source }),
-            },
+            (_, algorithm) => {
+                match hash_content(&self.real_path(&info.path), method, algorithm, own, &[], Until::DONE) {
+                    // Without offsets, as some releases of Nix have made it.
+                    Ok(modulo) => hash == modulo.hash || hash == modulo.without_offsets,
+                    Err(Error::NotFlat { .. } | Error::GitAlgorithm { .. }) => false,
+                    Err(source) => return Some(Damage::Unreadable { source }),
+                }
+            }
         };
         let path = self.store_dir().addressed_path(info.path.name(), &stated, &others, refers_to_itself);
         (!holds || path.as_ref() != Some(&info.path))
@@ -147,7 +150,7 @@ mod tests {
         let draft = store.location().real_store.join("draft");
         fs::write(&draft, text(&before)).unwrap();
         let algorithm = HashAlgorithm::Sha256;
-        let modulo = hash_content(&draft, Method::Nar, algorithm, before.digest(), &[]).unwrap();
+        let modulo = hash_content(&draft, Method::Nar, algorithm, before.digest(), &[], Until::DONE).unwrap();
         fs::remove_file(&draft).unwrap();
         let name = "loop".parse().unwrap();
         for hash in [modulo.hash, modulo.without_offsets] {

@@ -79,7 +79,8 @@ fn build(store: &LocalStore, drv: &StorePath, output: &StorePath, references: BT
     for number in 0..20 {
         fs::write(built.join(format!("bin/{number}")), vec![7; 1000]).expect("an output can be made");
     }
-    canonicalise(&built, None, &mut Inodes::default()).expect("an output is made canonical");
+    canonicalise(&built, None, &mut Inodes::default(), local_store::Until::DONE)
+        .expect("an output is made canonical");
     let mut sink = HashSink::new(HashAlgorithm::Sha256);
     nar::dump(&built, &mut sink).expect("an output is hashed");
     let (nar_hash, nar_size) = sink.finish();

@@ -20,8 +20,13 @@ use crate::plan::{Access, Op, relative};
 use crate::root::Root;
 use crate::wire::{Detail, Failure};
 
-/// How often busy mounts are tried again, a second apart: all together, as one that is busy keeps those below it.
-const RETRIES: u32 = 10;
+/// How often busy mounts are tried again, within ten seconds: all together, as one that is busy keeps those below it.
+const RETRIES: u32 = 17;
+
+/// Mounts stay busy for a moment after the end of those who were in them. The time until the next try doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A furnished root. [`Chroot::undo`] takes it apart; so does dropping it, which cannot report.
 #[must_use = "dropping a Chroot undoes its mounts at once"]
@@ -198,8 +203,9 @@ fn unmount(path: &Path, target: &Path, retries: &mut u32) -> Result<(), Failure>
         match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW) {
             Ok(()) | Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) if *retries > 0 => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << (RETRIES - *retries));
+                std::thread::sleep(pause.min(LONGEST_PAUSE));
                 *retries -= 1;
-                std::thread::sleep(Duration::from_secs(1));
             }
             Err(errno) => return Err(Failure::new(Step::Unmount, target, errno)),
         }

@@ -39,7 +39,7 @@ pub(super) fn finish(
                 let kept = made.kept(path);
                 if kept != tree {
                     // Before anything is looked at: somebody else may have files of it open.
-                    local_store::copy_tree(&tree, &kept).map_err(failed)?;
+                    local_store::copy_tree(&tree, &kept, request.until()).map_err(failed)?;
                 }
                 scanned.insert(name.clone(), scan(request, name, &kept, inputs)?);
             }
@@ -166,7 +166,12 @@ impl Done<'_> {
         }
         // A killed build may have left one where the builder sees the store.
         local_store::remove_tree(&target).map_err(failed)?;
-        let archive = local_store::rewrite_tree(&tree, &target, rewrites).map_err(failed)?;
+        let archive = local_store::rewrite_tree(&tree, &target, rewrites, self.request.until());
+        if archive.is_err() {
+            // It may be where nobody else looks for what is left over.
+            let _ = local_store::remove_tree(&target);
+        }
+        let archive = archive.map_err(failed)?;
         local_store::remove_tree(&tree).map_err(failed)?;
         Ok((target, archive))
     }

@@ -50,7 +50,7 @@ impl LocalStore {
 }
 
 /// Whether a lock is one of the outputs of a build.
-fn is_lock_of(lock: &str, build: &RunningBuild) -> bool {
+pub(super) fn is_lock_of(lock: &str, build: &RunningBuild) -> bool {
     let Some(name) = lock.strip_suffix(".lock") else { return false };
     let is_output = |path: &StorePath| path.to_string() == name;
     let is_floating = || name.strip_prefix(&build.drv.to_string()).is_some_and(|rest| rest.starts_with('.'));
