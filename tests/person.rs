@@ -3,11 +3,13 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::pty::{OpenptyResult, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, ttyname};
@@ -39,8 +41,8 @@ impl Person {
 
     /// Starts a program at a terminal of that size.
     pub(crate) fn at(scene: &Scene, command: &Command, rows: u16, columns: u16) -> Self {
-        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let terminal = openpty(&size, None).unwrap();
+        let terminal = open_terminal();
+        set_size(&terminal, rows, columns);
         let before = tcgetattr(&terminal.slave).unwrap();
         let source = fs::read_to_string(fixture("programs/terminal.c")).unwrap();
         let mut login = Command::new(scene.c_program("terminal", &source));
@@ -164,7 +166,6 @@ impl Person {
 
     /// Closes the terminal, and waits for the end of the program; returns its code.
     pub(crate) fn goes_away(mut self) -> Option<i32> {
-        // The last one to have a master of it.
         self.terminal.master = File::open("/dev/null").unwrap().into();
         let start = Instant::now();
         loop {
@@ -179,17 +180,32 @@ impl Person {
     /// Makes the terminal that large.
     pub(crate) fn resizes(&mut self, rows: u16, columns: u16) {
         self.screen.resize(columns.into(), rows.into());
-        let stty = Command::new("stty")
-            .args(["rows", &rows.to_string(), "columns", &columns.to_string()])
-            .stdin(self.terminal.slave.try_clone().unwrap())
-            .status();
-        assert!(stty.unwrap().success());
+        set_size(&self.terminal, rows, columns);
     }
 
     /// Returns whether the terminal passes everything on.
     pub(crate) fn is_raw(&self) -> bool {
         tcgetattr(&self.terminal.slave).unwrap() != self.before
     }
+}
+
+/// Makes a terminal. No other process has it open by accident: it would not be closed with ours.
+fn open_terminal() -> OpenptyResult {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let mut slave = File::options();
+    slave.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+    let slave = slave.open(ptsname_r(&master).unwrap()).unwrap();
+    OpenptyResult { master: master.into(), slave: slave.into() }
+}
+
+fn set_size(terminal: &OpenptyResult, rows: u16, columns: u16) {
+    let stty = Command::new("stty")
+        .args(["rows", &rows.to_string(), "columns", &columns.to_string()])
+        .stdin(terminal.slave.try_clone().unwrap())
+        .status();
+    assert!(stty.unwrap().success());
 }
 
 /// The text of lines, without empty ones at the end.
