@@ -1,6 +1,6 @@
 //! Looking at the processes and mounts of this machine, and killing those of one test.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,6 +17,13 @@ impl<'a> Running<'a> {
     pub(crate) fn start(scene: &'a Scene, arguments: &[&str]) -> Self {
         let mut command = scene.command(arguments);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { child: Some(child), _scene: scene }
+    }
+
+    /// Starts one that says everything to a file.
+    pub(crate) fn start_telling(scene: &'a Scene, arguments: &[&str], file: &File) -> Self {
+        let [stdout, stderr] = [(); 2].map(|()| file.try_clone().unwrap());
+        let child = scene.command(arguments).stdout(stdout).stderr(stderr).spawn().unwrap();
         Self { child: Some(child), _scene: scene }
     }
 

@@ -113,12 +113,12 @@ fn a_watcher_sees_them_come_and_go() {
         within(Duration::from_secs(20), || fs::read_to_string(scene.path("seen")).unwrap().contains(word))
     };
     let to = File::create(scene.path("seen")).unwrap();
-    let mut watch = scene.command(&["ps", "--watch"]);
-    let mut watcher = watch.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
+    let mut watcher = Running::start_telling(&scene, &["ps", "--watch"], &to);
     assert!(seen(told["id"].as_str().unwrap()));
     fs::write(scene.path("gate"), "\n").unwrap();
     running.wait();
     assert!(seen("no build is running"));
     Command::new("kill").args(["-INT", &watcher.id().to_string()]).status().unwrap();
-    assert_eq!(watcher.wait().unwrap().code(), Some(0));
+    assert!(watcher.ends_within(Duration::from_secs(60)), "it goes on");
+    assert_eq!(watcher.wait().code, Some(0));
 }

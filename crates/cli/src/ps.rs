@@ -55,11 +55,16 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         return Ok(Exit::Success);
     }
     let interrupt = Interrupt::catch()?;
+    interrupt.is_heard();
+    interrupt.attend(|| watch(session, &location, interrupt.descriptor()))?
+}
+
+fn watch(session: &mut Session, location: &Location, word: BorrowedFd<'_>) -> Result<Exit> {
     let redraws = io::stdout().is_terminal() && !session.json();
     loop {
-        show(session, &location, redraws)?;
+        show(session, location, redraws)?;
         session.results().flush()?;
-        if is_readable(interrupt.descriptor(), A_WHILE)? {
+        if is_readable(word, A_WHILE)? {
             return Ok(Exit::Success);
         }
     }
