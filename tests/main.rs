@@ -52,6 +52,7 @@ mod live;
 mod locks;
 mod log;
 mod log_follow;
+mod log_verdict;
 mod nar;
 mod narinfo;
 mod neighbours;

@@ -240,7 +240,18 @@ fn our_build(scene: &Scene, drv: &str) -> End {
     let programs = ["--option", "sandbox-paths", "/bin/sh=/bin/busybox /bin/busybox"];
     let built = scene.run(&[&["build", "--no-link", "--quiet", drv][..], &programs].concat());
     let log = scene.run(&["log", drv]);
-    End { code: built.code, log: (log.code == Some(0)).then_some(log.stdout) }
+    let mut text = log.stdout;
+    if built.code != Some(0) && log.code == Some(0) {
+        text = without_verdict(&text);
+    }
+    End { code: built.code, log: (log.code == Some(0)).then_some(text) }
+}
+
+/// Nix ends a log where the builder has ended it; of what failed, ours says why.
+fn without_verdict(log: &str) -> String {
+    let (said, verdict) = log.split_once("[store] ").expect("a log of ours says why the build failed");
+    assert!(verdict.lines().skip(1).all(|line| line.starts_with("[store] ")), "{log}");
+    said.to_owned()
 }
 
 fn is_output(rival: &Rival, drv: &str, path: &str) -> bool {

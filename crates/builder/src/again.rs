@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use local_store::{BuildId, LocalStore, Until};
+use local_store::{LocalStore, Until};
 use settings::{Variation, Variations};
 use store_path::{Digest, Hash, StorePath};
 
+use crate::announce::Public;
 use crate::build::{Built, Context, Message, Order, attempt, begin, prepare};
 use crate::compare;
 use crate::divergence::{Blame, Diverged, Divergence};
@@ -71,16 +72,16 @@ pub fn check(
 ) -> Result<Built, BuildFailure> {
     let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
     refuse_open(&request)?;
-    announce::announced(context, order, &request, tell, |id, tell| {
+    announce::announced(context, order, &request, tell, |public, tell| {
         let _locks = begin(context, &request, tell)?;
         let valid = request.valid(context.store).map_err(|source| request.not_prepared(source))?;
         let reference = Reference::valid(context.store, &request, &valid)?;
-        let exit = history::remembering(context.store, order.drv, tell, |tell| {
+        let exit = history::remembering(context.store, order.drv, &public.log, tell, |tell| {
             let mut work = prepare(context, &request, tell)?;
             let mut last = None;
             let of = context.settings.repeat + 1;
             for number in 1..=of {
-                last = Some(compared(&mut work, &reference, (number, of), id, tell)?.exit);
+                last = Some(compared(&mut work, &reference, (number, of), public, tell)?.exit);
             }
             Ok(last)
         })?;
@@ -103,17 +104,17 @@ pub(crate) fn rounds(work: &Work<'_>) -> usize {
 pub(crate) fn repeated(
     work: &mut Work<'_>,
     valid: &BTreeMap<OutputName, StorePath>,
-    id: &BuildId,
+    public: &Public,
     tell: &mut Teller<'_>,
 ) -> Result<Finished, BuildFailure> {
     refuse_open(work.request)?;
-    let mut first = attempt(work, valid, id, &mut |message| pass_on(message, tell))?;
+    let mut first = attempt(work, valid, public, &mut |message| pass_on(message, tell))?;
     // Others are to have it meanwhile, the next round among them.
     first.prepared.user = None;
     let reference = Reference::of(&first, valid);
     let of = rounds(work);
     for number in 2..=of {
-        match compared(work, &reference, (number, of), id, tell) {
+        match compared(work, &reference, (number, of), public, tell) {
             Ok(_) => {}
             Err(failure @ BuildFailure::NotDeterministic { .. })
                 if !work.context.settings.enforce_determinism =>
@@ -139,7 +140,7 @@ fn compared(
     work: &mut Work<'_>,
     reference: &Reference,
     (number, of): (usize, usize),
-    id: &BuildId,
+    public: &Public,
     tell: &mut Teller<'_>,
 ) -> Result<Finished, BuildFailure> {
     let (varied, not_varied) = vary::possible(work, &work.context.settings.vary);
@@ -147,7 +148,7 @@ fn compared(
     if of > 1 || !work.context.settings.vary.is_empty() {
         tell(Message::Again(again));
     }
-    let finished = run(work, varied.clone(), id, tell)?;
+    let finished = run(work, varied.clone(), public, tell)?;
     if reference.agrees(work.request.kind, &finished) {
         return Ok(finished);
     }
@@ -155,7 +156,7 @@ fn compared(
     let mut divergence = divergence(work, reference, &finished, tell)?;
     work.varied = Variations::default();
     drop(finished);
-    divergence.blame = blame(work, reference, &varied, id, tell)?;
+    divergence.blame = blame(work, reference, &varied, public, tell)?;
     let (drv, divergence) = (work.request.drv.clone(), Box::new(divergence));
     Err(BuildFailure::NotDeterministic { drv, divergence })
 }
@@ -164,11 +165,11 @@ fn compared(
 fn run(
     work: &mut Work<'_>,
     varied: Variations,
-    id: &BuildId,
+    public: &Public,
     tell: &mut Teller<'_>,
 ) -> Result<Finished, BuildFailure> {
     (work.is_again, work.varied) = (true, varied);
-    let finished = attempt(work, &BTreeMap::new(), id, &mut |message| pass_on(message, tell));
+    let finished = attempt(work, &BTreeMap::new(), public, &mut |message| pass_on(message, tell));
     (work.is_again, work.varied) = (false, Variations::default());
     finished
 }
@@ -185,7 +186,7 @@ fn blame(
     work: &mut Work<'_>,
     reference: &Reference,
     varied: &Variations,
-    id: &BuildId,
+    public: &Public,
     tell: &mut Teller<'_>,
 ) -> Result<Option<Blame>, BuildFailure> {
     if varied.is_empty() {
@@ -193,7 +194,7 @@ fn blame(
     }
     let mut differs = |varied: Variations, tell: &mut Teller<'_>| {
         tell(Message::Again(Again { varied: varied.iter().collect(), ..Again::default() }));
-        let finished = run(work, varied, id, tell)?;
+        let finished = run(work, varied, public, tell)?;
         Ok(!reference.agrees(work.request.kind, &finished))
     };
     if differs(Variations::default(), tell)? {

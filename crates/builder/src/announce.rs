@@ -6,20 +6,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use local_store::{Announcement, BuildId, Stage};
 
 use crate::build::{Context, Message, Order};
+use crate::log::{Keep, Log};
 use crate::observe::Teller;
 use crate::request::{Kind, Request};
 
-/// Has everybody know of a build, from when it waits or runs until it has ended; `build` is given its name.
+/// What others may see of a build.
+pub(crate) struct Public {
+    /// By what name they speak of it.
+    pub(crate) id: BuildId,
+    /// What it prints.
+    pub(crate) log: Log,
+}
+
+/// Has everybody know of a build, from when it waits or runs until it has ended.
 pub(crate) fn announced<T>(
     context: &Context<'_>,
     order: &Order<'_>,
     request: &Request<'_>,
     tell: &mut Teller<'_>,
-    build: impl FnOnce(&BuildId, &mut Teller<'_>) -> T,
+    build: impl FnOnce(&Public, &mut Teller<'_>) -> T,
 ) -> T {
     let mut announcement = announcement(context, order, request);
-    let id = announcement.id().clone();
-    build(&id, &mut |message: Message<'_>| {
+    let public = Public { id: announcement.id().clone(), log: Log::new(Keep::of(context, order.drv)) };
+    build(&public, &mut |message: Message<'_>| {
         note(&mut announcement, &message);
         tell(message);
     })

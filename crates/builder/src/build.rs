@@ -12,6 +12,7 @@ use settings::{ExternalBuilder, Settings};
 use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::again::{self, Again};
+use crate::announce::{self, Public};
 use crate::control::Control;
 use crate::explain::Explanation;
 use crate::external;
@@ -20,7 +21,7 @@ use crate::host::Host;
 use crate::inside::{Inside, OnFailure};
 use crate::isolation::{self, Isolation};
 use crate::job_server::{JobServer, Seat};
-use crate::log::{Keep, Log};
+use crate::log::Log;
 use crate::observe::{self, Teller, Turn};
 use crate::outputs::{self, Finished};
 use crate::post_build_hook::run_post_build_hook;
@@ -28,7 +29,7 @@ use crate::prepare::Prepared;
 use crate::request::{self, Request};
 use crate::stopwatch::{Measured, Stopwatch};
 use crate::work::Work;
-use crate::{announce, build_dir, canary, control, copy_out, history, limits};
+use crate::{build_dir, canary, control, copy_out, history, limits};
 
 /// What every build shares.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +112,7 @@ pub fn build(
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Built, BuildFailure> {
     let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
-    let built = announce::announced(context, order, &request, tell, |id, tell| {
+    let built = announce::announced(context, order, &request, tell, |public, tell| {
         let _locks = begin(context, &request, tell)?;
         let failed = |source| request.not_prepared(source);
         let valid = request.valid(context.store).map_err(failed)?;
@@ -120,11 +121,11 @@ pub fn build(
         }
         // Not after hours of building.
         context.store.check_records().map_err(failed)?;
-        let (exit, made) = history::remembering(context.store, order.drv, tell, |tell| {
+        let (exit, made) = history::remembering(context.store, order.drv, &public.log, tell, |tell| {
             let mut work = prepare(context, &request, tell)?;
             let finished = match again::rounds(&work) {
-                1 => attempt(&work, &valid, id, tell),
-                _ => again::repeated(&mut work, &valid, id, tell),
+                1 => attempt(&work, &valid, public, tell),
+                _ => again::repeated(&mut work, &valid, public, tell),
             };
             let kept = finished.and_then(|finished| Ok((finished.exit, finished.keep(&work)?)));
             if kept.is_err() && request.until().is_over() {
@@ -170,11 +171,11 @@ pub(crate) fn prepare<'a>(
 pub(crate) fn attempt(
     work: &Work<'_>,
     valid: &BTreeMap<OutputName, StorePath>,
-    id: &BuildId,
+    public: &Public,
     tell: &mut Teller<'_>,
 ) -> Result<Finished, BuildFailure> {
     let build =
-        &mut |turn, tell: &mut Teller<'_>| Build::prepare(work, valid.clone(), turn, tell)?.run(id, tell);
+        &mut |turn, tell: &mut Teller<'_>| Build::prepare(work, valid.clone(), turn, tell)?.run(public, tell);
     observe::attempt(work, tell, build).map_err(|failure| work.explain(failure))
 }
 
@@ -233,10 +234,10 @@ impl<'a> Build<'a> {
     }
 
     /// Runs the builder, and returns what it has left behind.
-    fn run(self, id: &BuildId, tell: &mut Teller<'_>) -> Result<Finished, BuildFailure> {
+    fn run(self, public: &Public, tell: &mut Teller<'_>) -> Result<Finished, BuildFailure> {
         // What others have left.
         remove_open(self.work.context, self.work.request, &self.valid)?;
-        let Ended { exit, log_tail, memory, isolation, measured } = self.execute(id, tell)?;
+        let Ended { exit, log_tail, memory, isolation, measured } = self.execute(public, tell)?;
         let Work { context, request, inputs, .. } = self.work;
         let made = self.prepared.made();
         if self.work.is_isolated() {
@@ -281,13 +282,13 @@ impl<'a> Build<'a> {
     }
 
     /// Runs the builder to its end.
-    fn execute(&self, id: &BuildId, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
+    fn execute(&self, public: &Public, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
         let Work { context, request, .. } = self.work;
         if let Some(external) = &request.external {
-            return self.execute_by(external, tell);
+            return self.execute_by(external, &public.log, tell);
         }
         let Context { settings, launcher, .. } = **context;
-        let mut log = Log::new(Keep::of(context, request.drv));
+        let mut log = public.log.begin();
         let sandbox = |source| BuildFailure::Sandbox { drv: request.drv.clone(), source };
         let shown =
             context.host.files.look(&self.prepared.plan.ops, &self.work.host_deps, &self.prepared.hooked);
@@ -308,7 +309,7 @@ impl<'a> Build<'a> {
                 return Err(sandbox(error));
             }
         };
-        tell(Message::Running { id: id.clone(), process: running.process_number() });
+        tell(Message::Running { id: public.id.clone(), process: running.process_number() });
         let memory = running.memory().map_err(sandbox)?;
         let given = running.given().clone();
         shown.hash();
@@ -332,17 +333,18 @@ impl<'a> Build<'a> {
         observed.explain(self.work, plan, tell)?;
         let isolation =
             Isolation::of(given, &self.prepared.plan, shown.finish(), self.work.job_server.is_some());
-        Ok(Ended { exit, log_tail: log.finish(), memory, isolation, measured })
+        Ok(Ended { exit, log_tail: log.end(), memory, isolation, measured })
     }
 
     /// Has the builder run by a program of the settings.
     fn execute_by(
         &self,
         external: &ExternalBuilder,
+        log: &Log,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Ended, BuildFailure> {
-        let Work { context, request, .. } = self.work;
-        let mut log = Log::new(Keep::of(context, request.drv));
+        let request = self.work.request;
+        let mut log = log.begin();
         let stopwatch = Stopwatch::start();
         let exit = external::run(self.work, external, &self.prepared, &mut |bytes| {
             log.write(bytes);
@@ -351,7 +353,7 @@ impl<'a> Build<'a> {
         let exit = exit.map_err(|source| BuildFailure::Sandbox { drv: request.drv.clone(), source })?;
         let measured = stopwatch.stop();
         let isolation = Isolation::of(external::given(external), &self.prepared.plan, Vec::new(), false);
-        Ok(Ended { exit: Ok(exit), log_tail: log.finish(), memory: Vec::new(), isolation, measured })
+        Ok(Ended { exit: Ok(exit), log_tail: log.end(), memory: Vec::new(), isolation, measured })
     }
 
     /// Why it has failed.

@@ -6,23 +6,30 @@ use store_path::{FailedBuild, StorePath};
 
 use crate::build::Message;
 use crate::failure::BuildFailure;
+use crate::log::Log;
 use crate::observe::Teller;
 use crate::request::chain;
 use crate::stopwatch::{Measured, Stopwatch};
 
-/// Builds, and writes down if that failed.
+/// Builds, writes down if that failed, and completes the log.
 pub(crate) fn remembering<T>(
     store: &LocalStore,
     drv: &StorePath,
+    log: &Log,
     tell: &mut Teller<'_>,
     build: impl FnOnce(&mut Teller<'_>) -> Result<T, BuildFailure>,
 ) -> Result<T, BuildFailure> {
     let stopwatch = Stopwatch::start();
     let built = build(tell);
-    built.inspect_err(|failure| remember(store, drv, failure, &stopwatch.stop(), tell))
+    // In this order: whoever sees the verdict in the log may look up whether it is ours.
+    if let Err(failure) = &built {
+        remember(store, drv, failure, &stopwatch.stop(), tell);
+    }
+    log.close(built.as_ref().err());
+    built
 }
 
-/// Writes down a build that failed, for `store log --failed`. It has failed all the same if that cannot be.
+/// Writes down a build that failed or was cancelled, for `store log`. It has failed all the same if that cannot be.
 fn remember(
     store: &LocalStore,
     drv: &StorePath,
@@ -30,10 +37,6 @@ fn remember(
     measured: &Measured,
     tell: &mut dyn FnMut(Message<'_>),
 ) {
-    // Somebody did not want it any more.
-    if failure.is_cancelled() {
-        return;
-    }
     let failed = FailedBuild {
         drv: drv.clone(),
         started_millis: measured.started_millis,

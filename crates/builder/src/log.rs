@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "writes the log files of builds")]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
@@ -12,15 +13,36 @@ use bzip2::write::BzEncoder;
 use store_path::StorePath;
 
 use crate::build::Context;
+use crate::failure::BuildFailure;
+use crate::request::chain;
+use crate::verdict;
 
 /// Lines longer than this are remembered cut: the tail is for people.
 const LONGEST_LINE: usize = 4096;
 
-/// Follows what a build prints, and keeps it.
+/// The log of a build, whose builder may be run more than once.
+///
+/// ```text
+/// begin ─► write … ─► end ─┐
+///   ▲                      ├─► close: a verdict, if it failed; compressed, if that is wanted
+///   └────── run again ◄────┘
+/// ```
 pub struct Log {
     keep: Keep,
-    /// None if none is kept, or once nothing more can be written (a full disk), which does not end the build.
-    file: Option<File>,
+    open: RefCell<Option<Open>>,
+}
+
+/// The file of the last run. None if no log is kept, or once nothing more can be written (a full disk), which does not
+/// end the build.
+struct Open {
+    file: File,
+    /// Whether there is nothing or a whole line.
+    is_at_line: bool,
+}
+
+/// What one run of a builder prints.
+pub struct Run<'a> {
+    log: &'a Log,
     tail: Tail,
 }
 
@@ -47,30 +69,50 @@ impl Keep {
 }
 
 impl Log {
-    /// Starts with nothing printed. There is a file from now on, so that whoever follows the build finds it.
+    /// Prepares to keep a log; nothing is made or removed before its builder is run.
     pub fn new(keep: Keep) -> Self {
-        let file = keep.path.as_ref().and_then(|path| create(path).ok());
-        let tail = Tail::new(keep.lines);
-        Self { keep, file, tail }
+        Self { keep, open: RefCell::new(None) }
     }
 
-    /// Adds what the build printed.
-    pub fn write(&mut self, bytes: &[u8]) {
-        self.tail.push(bytes);
-        if self.file.as_mut().is_some_and(|file| file.write_all(bytes).is_err()) {
-            self.file = None;
-        }
+    /// Begins a run. There is a new file from now on, so that whoever follows the build finds it.
+    pub fn begin(&self) -> Run<'_> {
+        let file = self.keep.path.as_ref().and_then(|path| create(path).ok());
+        *self.open.borrow_mut() = file.map(|file| Open { file, is_at_line: true });
+        Run { log: self, tail: Tail::new(self.keep.lines) }
     }
 
-    /// Ends the log and returns its last lines.
+    /// Completes the log of a build that has ended, if its builder was run, with why it failed, if it did.
     ///
     /// A log that cannot be completed stays as far as it came: the outputs are worth more.
-    pub fn finish(self) -> Vec<String> {
-        if let (Some(path), Some(file)) = (&self.keep.path, self.file)
-            && self.keep.compress
-        {
-            let _ = compress(path, &file);
+    pub fn close(&self, failure: Option<&BuildFailure>) {
+        let Some(mut open) = self.open.take() else { return };
+        if let Some(failure) = failure {
+            let end = if open.is_at_line { "" } else { "\n" };
+            let verdict = verdict::of(failure.kind(), &chain(failure));
+            if open.file.write_all(format!("{end}{verdict}").as_bytes()).is_err() {
+                return;
+            }
         }
+        if let Some(path) = self.keep.path.as_ref().filter(|_| self.keep.compress) {
+            let _ = compress(path, &open.file);
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Adds what the builder printed.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.tail.push(bytes);
+        let mut open = self.log.open.borrow_mut();
+        let Some(Open { file, is_at_line }) = open.as_mut().filter(|_| !bytes.is_empty()) else { return };
+        *is_at_line = bytes.ends_with(b"\n");
+        if file.write_all(bytes).is_err() {
+            *open = None;
+        }
+    }
+
+    /// Returns the last lines, as the builder has ended.
+    pub fn end(self) -> Vec<String> {
         self.tail.finish()
     }
 }

@@ -14,6 +14,7 @@ mod follow;
 mod outcome;
 mod printer;
 
+use outcome::Outcome;
 use printer::Printer;
 
 /// Prints the log of the last build of a derivation, also of one that runs, as far as it has come.
@@ -95,8 +96,10 @@ fn show(session: &mut Session, build: &Path, named: &Named, args: &Args) -> Resu
             builder::open_log(&location, drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
         let Some(mut log) = log else { continue };
         let mut printer = Printer::new(session, args.tail);
-        printer.print_all(&mut log)?;
-        return if args.follow { Ok(outcome::of_ended(session, drv)) } else { Ok(Exit::Success) };
+        printer.print_all(&mut log, session.results())?;
+        let outcome = Outcome::of_ended(session, drv);
+        printer.end(outcome.verdict().as_deref(), session.results())?;
+        return Ok(if args.follow { outcome.tell(session, drv) } else { Exit::Success });
     }
     let build = build.display();
     if !named.running.is_empty() {

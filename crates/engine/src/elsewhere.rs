@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use builder::{BuildFailure, Built, Keep, Log};
+use builder::{BuildFailure, Built, Keep, Log, Run};
 use remote_builder::{Answer, RemoteBuilder};
 use sandbox::{Detail, ExitStatus};
 use scheduler::{Demand, GoalId, Slot};
@@ -182,16 +182,19 @@ fn follow(
             (resolved.path(), resolved.derivation())
         }
     };
-    let mut log = None;
+    let log = Log::new(Keep::of(context, drv));
+    let mut run = None;
     let mut lines = Lines::default();
     let tell = |message: Message| drop(messages.send(message));
     let answer = remote.offer(drv, derivation, willing, &mut |message| match message {
         remote_builder::Message::Accepted(machine) => {
-            log = Some(Log::new(Keep::of(context, drv)));
+            run = Some(log.begin());
             tell(Message::Offered(goal, Offered::Accepted(machine.to_owned())));
         }
         remote_builder::Message::Output(bytes) => {
-            log.iter_mut().for_each(|log: &mut Log| log.write(bytes));
+            if let Some(run) = &mut run {
+                run.write(bytes);
+            }
             if let Some(text) = lines.push(bytes) {
                 tell(Message::Log(goal, text));
             }
@@ -202,15 +205,9 @@ fn follow(
     if let Some(text) = lines.finish() {
         tell(Message::Log(goal, text));
     }
-    if let (Ok(Answer::Built(outputs)), Some(_)) = (&answer, &log) {
-        builder::run_post_build_hook(context, drv, outputs, &mut |message| {
-            if let builder::Message::Output(line) = message {
-                tell(Message::Log(goal, line.to_vec()));
-            }
-        })?;
-    }
-    let log_tail = log.map(Log::finish).unwrap_or_default();
-    answer.map_err(|error| BuildFailure::Elsewhere {
+    let is_accepted = run.is_some();
+    let log_tail = run.map(Run::end).unwrap_or_default();
+    let answer = answer.map_err(|error| BuildFailure::Elsewhere {
         drv: drv.clone(),
         code: error.status().and_then(|status| match status {
             ExitStatus::Code(code) => Some(code),
@@ -218,5 +215,14 @@ fn follow(
         }),
         log_tail,
         source: Box::new(error),
-    })
+    });
+    log.close(answer.as_ref().err());
+    if let (Ok(Answer::Built(outputs)), true) = (&answer, is_accepted) {
+        builder::run_post_build_hook(context, drv, outputs, &mut |message| {
+            if let builder::Message::Output(line) = message {
+                tell(Message::Log(goal, line.to_vec()));
+            }
+        })?;
+    }
+    answer
 }

@@ -60,7 +60,7 @@ impl LocalStore {
         self.with_records(|records| records.add_failure(failure))
     }
 
-    /// Returns the last builds that were tried in vain, at most so many, the last one first.
+    /// Returns the last builds that failed, at most so many, the last one first. What was cancelled has not failed.
     pub fn failures(&self, most: usize) -> Result<Vec<FailedBuild>, Error> {
         if !self.has_records() {
             return Ok(Vec::new());
@@ -68,7 +68,7 @@ impl LocalStore {
         self.with_records(|records| records.failures(most))
     }
 
-    /// Returns the last build of `drv` that was tried in vain, as far as that is still remembered.
+    /// Returns the last build of `drv` that failed or was cancelled, as far as that is still remembered.
     pub fn last_failure(&self, drv: &StorePath) -> Result<Option<FailedBuild>, Error> {
         if !self.has_records() {
             return Ok(None);

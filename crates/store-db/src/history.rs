@@ -61,19 +61,20 @@ impl Records {
         self.change(|change| change.add_failure(failure))
     }
 
-    /// Returns the last builds that were tried in vain, at most so many, the last one first.
+    /// Returns the last builds that failed, at most so many, the last one first. What was cancelled has not failed.
     pub fn failures(&self, most: usize) -> Result<Vec<FailedBuild>, Error> {
         self.failures_of(None, most)
     }
 
-    /// Returns the last build of `drv` that was tried in vain, as far as that is still remembered.
+    /// Returns the last build of `drv` that failed or was cancelled, as far as that is still remembered.
     pub fn last_failure(&self, drv: &StorePath) -> Result<Option<FailedBuild>, Error> {
         Ok(self.failures_of(Some(drv), 1)?.pop())
     }
 
     /// Few enough are remembered that looking through all of them takes no time.
     fn failures_of(&self, drv: Option<&StorePath>, most: usize) -> Result<Vec<FailedBuild>, Error> {
-        let sql = "select drv, started, wallTime, kind, why from Failures where ?2 is null or drv = ?2 \
+        let sql = "select drv, started, wallTime, kind, why from Failures \
+                   where case when ?2 is null then kind <> 'cancelled' else drv = ?2 end \
                    order by id desc limit ?1";
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let read = |row: &rusqlite::Row<'_>| {

@@ -9,11 +9,12 @@ use local_store::{End, RunningBuild, Stage, Vigil, Wait};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::outcome;
+use super::outcome::Outcome;
 use super::printer::Printer;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::messages::Messages;
+use crate::results::Results;
 use crate::session::Session;
 
 /// How following has ended.
@@ -50,20 +51,22 @@ pub(super) fn follow(session: &mut Session, build: &RunningBuild, tail: Option<u
     let interrupt = Interrupt::catch()?;
     interrupt.is_heard();
     let mut printer = Printer::new(session, tail);
-    let left =
-        interrupt.attend(|| print(&mut follow, &vigil, &mut printer, messages, interrupt.descriptor()))?;
-    match left? {
-        Left::Interrupted => Ok(Exit::Interrupted),
-        Left::Alone => Ok(Exit::Success),
-        Left::Ended(end) => {
-            if !follow.has_begun()
-                && let Some(mut log) = follow.missed().with_context(cannot)?
-            {
-                printer.print_all(&mut log)?;
-            }
-            Ok(outcome::of_followed(session, build, end))
-        }
+    let out = session.results();
+    let left = interrupt
+        .attend(|| print(&mut follow, &vigil, &mut printer, out, messages, interrupt.descriptor()))??;
+    let end = match left {
+        Left::Interrupted => return Ok(Exit::Interrupted),
+        Left::Alone => return Ok(Exit::Success),
+        Left::Ended(end) => end,
+    };
+    if !follow.has_begun()
+        && let Some(mut log) = follow.missed().with_context(cannot)?
+    {
+        printer.print_all(&mut log, session.results())?;
     }
+    let outcome = Outcome::of_followed(session, build, end);
+    printer.end(outcome.verdict().as_deref(), session.results())?;
+    Ok(outcome.tell(session, &build.drv))
 }
 
 /// What is older is not its log. Whoever waits for another one sees that one's.
@@ -98,18 +101,18 @@ fn tell_wait(messages: Messages, build: &RunningBuild) {
 fn print(
     follow: &mut Follow,
     vigil: &Vigil,
-    printer: &mut Printer<'_>,
+    printer: &mut Printer,
+    out: &mut Results,
     messages: Messages,
     stop: BorrowedFd<'_>,
 ) -> io::Result<Left> {
     loop {
         // First whether it has ended: what it wrote before is there then.
         let end = vigil.end();
-        print_new(follow, printer, messages)?;
-        printer.catch_up()?;
-        printer.flush()?;
+        print_new(follow, printer, out, messages)?;
+        printer.catch_up(out)?;
+        out.flush()?;
         if let Some(end) = end {
-            printer.end()?;
             return Ok(Left::Ended(end));
         }
         if let Some(left) = wait(follow, vigil, stop)? {
@@ -118,13 +121,18 @@ fn print(
     }
 }
 
-fn print_new(follow: &mut Follow, printer: &mut Printer<'_>, messages: Messages) -> io::Result<()> {
+fn print_new(
+    follow: &mut Follow,
+    printer: &mut Printer,
+    out: &mut Results,
+    messages: Messages,
+) -> io::Result<()> {
     let mut printed = Ok(());
     follow.read(&mut |heard| {
         if printed.is_ok() {
             printed = match heard {
-                Heard::Output(bytes) => printer.write_all(bytes),
-                Heard::Again => printer.end(),
+                Heard::Output(bytes) => printer.print(bytes, out),
+                Heard::Again => printer.end(None, out),
             };
         }
         if heard == Heard::Again {
