@@ -18,14 +18,7 @@ fn hook(scene: &Scene, script: &str) -> String {
         "#!/bin/sh\n. {protocol}\nread_settings\nnext() {{ read_request && echo \"$willing $system $drv $features\" >> \
          {requests}; }}\n{script}\n"
     );
-    let hook = scene.write("hook", read);
-    make_executable(&hook);
-    hook
-}
-
-fn make_executable(file: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    scene.program("hook", read)
 }
 
 fn requests(scene: &Scene) -> Vec<String> {

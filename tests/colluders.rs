@@ -196,7 +196,7 @@ fn open_house(plot: &Plot) -> String {
     let house = plot.scene.path("house");
     fs::create_dir(&house).unwrap();
     fs::write(house.join("victim"), "untouched").unwrap();
-    fs::copy("/bin/true", house.join("program")).unwrap();
+    plot.scene.copy_program("/bin/true", "house/program");
     for (name, mode) in [("victim", 0o666), ("program", 0o755), (".", 0o777)] {
         fs::set_permissions(house.join(name), Permissions::from_mode(mode)).unwrap();
     }

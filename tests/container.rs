@@ -43,8 +43,7 @@ impl Container {
     fn new(owner: Option<u32>) -> Self {
         let scene = Scene::new();
         let container = scene.c_program("container", SOURCE);
-        let store = text(scene.path("program"));
-        fs::copy(scene.elsewhere().get_program(), &store).unwrap();
+        let store = text(scene.copy_program(scene.elsewhere().get_program(), "program"));
         scene.write("look.json", shell_derivation("look", LOOK));
         let root = scene.path("");
         fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();

@@ -342,8 +342,7 @@ fn symlinks_inside_inputs_are_shown_not_followed() {
 #[test]
 fn this_program_is_no_builder() {
     let attempts = Attempts::new();
-    let script = attempts.scene.write("script", "#!/proc/self/exe\n");
-    fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+    let script = attempts.scene.program("script", "#!/proc/self/exe\n");
     let input = attempts.scene.ok(&["add", &script]);
     for (builder, inputs) in [("/proc/self/exe", vec![]), ("/proc/1/exe", vec![]), (&*input, vec![&*input])] {
         let file = attempts.scene.write("self.json", json("self", builder, &["doctor"], &inputs));

@@ -1,7 +1,6 @@
 //! `external-builders`: programs that run the builders of some systems.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::scene::{Run, Scene, shell_derivation, text};
 
@@ -9,8 +8,7 @@ use crate::scene::{Run, Scene, shell_derivation, text};
 fn build(scene: &Scene, script: &str, options: &[&str]) -> Run {
     let value = r#"value() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$json"; }"#;
     let out = "out=$(value realStoreDir)/$(value out | sed s,.*/,,)";
-    let program = scene.write("run-builder", format!("#!/bin/sh\njson=$2\n{value}\n{out}\n{script}\n"));
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = scene.program("run-builder", format!("#!/bin/sh\njson=$2\n{value}\n{out}\n{script}\n"));
     let setting =
         format!(r#"[{{"systems":["x-linux","riscv64-linux"],"program":"{program}","args":["first"]}}]"#);
     let json = shell_derivation("foreign", "echo \"$text\" > $out").replace("x86_64-linux", "riscv64-linux");

@@ -1,15 +1,12 @@
 //! `pre-build-hook` and `post-build-hook`, which run beside each build.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use crate::scene::{Run, Scene, derivation, isolations, shell_derivation, text};
 
 /// Writes a hook, a script of `/bin/sh`.
 fn hook(scene: &Scene, script: &str) -> String {
-    let hook = scene.write("hook", format!("#!/bin/sh\n{script}\n"));
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
-    hook
+    scene.program("hook", format!("#!/bin/sh\n{script}\n"))
 }
 
 fn with_hook(scene: &Scene, kind: &str, hook: &str, arguments: &[&str]) -> Run {

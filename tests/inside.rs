@@ -248,7 +248,7 @@ fn there_has_to_be_something_to_run() {
     scene.fails(2, &["--json", "sandbox", "enter", &file]);
     // An input with a shell will do, and so will a builder that is one.
     fs::create_dir_all(scene.path("tools/bin")).unwrap();
-    fs::copy(scene.path("inside"), scene.path("tools/bin/sh")).unwrap();
+    scene.copy_program(scene.path("inside"), "tools/bin/sh");
     let tools = scene.ok(&["add", "tools"]);
     let json = fs::read_to_string(&file).unwrap();
     let input = scene

@@ -269,8 +269,7 @@ fn a_helper_that_cannot_start_fails_the_build_in_its_words() {
     let Some(_) = helpers().first() else { return };
     let scene = Scene::new();
     let file = scene.write("fixed.json", fixed("fixed", ":"));
-    let helper = scene.write("pasta", "#!/bin/sh\necho 'it is out of order' >&2; exit 3\n");
-    fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let helper = scene.program("pasta", "#!/bin/sh\necho 'it is out of order' >&2; exit 3\n");
     let run = BOTH.run(&scene, &helper, &["build", "--no-link", &file]);
     assert_eq!(run.code, Some(100), "{}", run.stderr);
     assert!(run.stderr.contains(&format!("`{helper}` cannot connect the build")), "{}", run.stderr);

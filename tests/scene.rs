@@ -1,5 +1,6 @@
 //! What each test starts from: the program, an empty store, an empty home.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -54,6 +55,19 @@ impl Scene {
     pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         fs::write(self.path(name), contents).unwrap();
         text(self.path(name))
+    }
+
+    /// Writes a script beside the store that can be run, and returns its path as text.
+    pub(crate) fn program(&self, name: &str, script: impl AsRef<[u8]>) -> String {
+        test_support::write_program(&self.path(name), script.as_ref());
+        text(self.path(name))
+    }
+
+    /// Copies a program of the host to beside the store; why another process does, [`test_support::write_program`] says.
+    pub(crate) fn copy_program(&self, program: impl AsRef<OsStr>, name: &str) -> PathBuf {
+        let path = self.path(name);
+        assert!(Command::new("cp").arg(program).arg(&path).status().unwrap().success(), "{name}");
+        path
     }
 
     /// Compiles a C program into the directory beside the store and returns its path as text.

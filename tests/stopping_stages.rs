@@ -123,12 +123,10 @@ fn hook(scene: &Scene, script: &str) -> String {
     let forever = format!("/bin/sh -c 'echo begun > {hook}.begun; trap \"\" TERM; kill -STOP $$; :' {hook}");
     let protocol = text(fixture("hooks/protocol.sh"));
     let lines = format!("#!/bin/sh\n. {protocol}\n{script}\n{forever}\n:\n");
-    fs::write(&hook, lines).unwrap();
     // Whoever it runs as has to say that it has begun.
     fs::write(format!("{hook}.begun"), "").unwrap();
     fs::set_permissions(format!("{hook}.begun"), Permissions::from_mode(0o666)).unwrap();
-    fs::set_permissions(&hook, Permissions::from_mode(0o755)).unwrap();
-    hook
+    scene.program("hook", lines)
 }
 
 /// Stops a build whose hook has begun.

@@ -53,8 +53,7 @@ impl Host {
             chown(own, Some(USER), Some(USER)).unwrap();
         }
         // Where it was built, that user may not come.
-        let program = scene.path("program");
-        fs::copy(scene.elsewhere().get_program(), &program).unwrap();
+        scene.copy_program(scene.elsewhere().get_program(), "program");
         Some(Self { scene, groups: "61100,61101" })
     }
 

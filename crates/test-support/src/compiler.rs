@@ -29,19 +29,22 @@ pub fn c_program(directory: &Path, name: &str, source: &str) -> PathBuf {
         known.insert(source.to_owned(), compile(source));
     }
     let program = directory.join(name);
-    write_elsewhere(&program, &known[source]);
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("the file was just made");
+    write_program(&program, &known[source]);
     program
 }
 
-/// Writes a file by another process: what this one has open to write to, a process that another thread starts at that
+/// Writes a program by another process: what this one has open to write to, a process that another thread starts at that
 /// moment has too, and then the file is busy and cannot be run.
-fn write_elsewhere(path: &Path, bytes: &[u8]) {
+///
+/// # Panics
+/// If it cannot be written, or there is no `cp`.
+pub fn write_program(path: &Path, bytes: &[u8]) {
     let mut copier = Command::new("cp");
     copier.arg("/dev/stdin").arg(path).stdin(Stdio::piped());
     let mut copier = copier.spawn().expect("`cp` can be run");
     copier.stdin.take().expect("it is a pipe").write_all(bytes).expect("`cp` reads it all");
     assert!(copier.wait().expect("it is our child").success(), "a scratch directory can be written to");
+    fs::set_permissions(path, Permissions::from_mode(0o755)).expect("the file was just made");
 }
 
 fn compile(source: &str) -> Vec<u8> {

@@ -19,7 +19,7 @@ mod places;
 mod random;
 mod scratch;
 
-pub use compiler::c_program;
+pub use compiler::{c_program, write_program};
 pub use fixtures::{check, fixture, read};
 pub use harness::{Trial, main_with_launcher};
 pub use places::{project_root, shared, store_binary};
