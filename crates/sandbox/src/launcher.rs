@@ -251,7 +251,7 @@ pub struct Attached<'a> {
     pub streams: Streams,
     /// What [`Running::memory`] of an earlier build was, for [`crate::Op::Memory`] to mount instead of new ones.
     pub memory: Vec<OwnedFd>,
-    /// Has an observer hear of what it looks for. That the kernel has none is a [`Notice::Warning`]; that it was killed
+    /// Has an observer hear of what it looks for. That the kernel has none is a [`crate::Notice::Warning`]; that it was killed
     /// ends the build.
     pub observation: Option<&'a Observation>,
 }
