@@ -1,6 +1,5 @@
 //! Lines that builds print, made fit for a terminal.
 
-use serde_json::Value;
 use store_path::StorePath;
 
 use crate::style::Style;
@@ -10,12 +9,6 @@ pub(crate) fn prefixed(style: Style, drv: &StorePath, line: &[u8]) -> String {
     let name = drv.name().as_str();
     let name = name.strip_suffix(".drv").unwrap_or(name);
     format!("{} {}", style.dim(format_args!("{name}>")), printable(style, line))
-}
-
-/// Returns what an event of a builder says, if it can be read.
-pub(crate) fn message(line: &[u8]) -> Option<Value> {
-    let value: Value = serde_json::from_slice(line.strip_prefix(b"@nix ")?).ok()?;
-    value.is_object().then_some(value)
 }
 
 /// Returns a line without what would move the terminal's cursor; colours stay until its end where there are any, and a
@@ -99,14 +92,6 @@ mod tests {
         {
             assert_eq!(coloured(line.as_bytes()), "x", "{line:?}");
         }
-    }
-
-    #[test]
-    fn an_event_is_an_object() {
-        let phase = message(b"@nix {\"action\":\"setPhase\",\"phase\":\"buildPhase\"}").unwrap();
-        assert_eq!(phase["phase"], "buildPhase");
-        assert!(message(b"@nix [1]").is_none() && message(b"@nix {").is_none() && message(b"{}").is_none());
-        assert!(message(format!("@nix {{\"a\":{}", "[".repeat(100_000)).as_bytes()).is_none());
     }
 
     #[test]

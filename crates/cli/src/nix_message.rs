@@ -48,10 +48,16 @@ pub(crate) enum NixMessage {
     Other,
 }
 
-/// Reads a line of a log; `None` if it is text.
-pub(crate) fn parse(line: &[u8]) -> Option<NixMessage> {
+/// Returns the whole of a message, whatever it says; `None` if the line is text.
+pub(crate) fn whole(line: &[u8]) -> Option<Value> {
     let json = line.strip_prefix(b"@nix ").filter(|json| json.len() <= LONGEST_LINE)?;
     let message: Value = serde_json::from_slice(json).ok()?;
+    message.is_object().then_some(message)
+}
+
+/// Reads a line of a log; `None` if it is text.
+pub(crate) fn parse(line: &[u8]) -> Option<NixMessage> {
+    let message = whole(line)?;
     let text = |key| message.get(key).and_then(Value::as_str).map(short);
     let number = |key| message.get(key).and_then(Value::as_u64);
     Some(match message.get("action")?.as_str()? {
@@ -130,6 +136,14 @@ mod tests {
         assert_eq!(parse(b"@nix\xff"), None);
         assert_eq!(read(&"[".repeat(60_000)), None);
         assert_eq!(read(&format!(r#"{{"action":"stop","id":1,"x":"{}"}}"#, "x".repeat(LONGEST_LINE))), None);
+    }
+
+    #[test]
+    fn the_whole_of_one_is_an_object() {
+        assert_eq!(whole(br#"@nix {"unheard":"of"}"#).unwrap()["unheard"], "of");
+        for text in ["@nix [1]", "@nix {", "{}", &format!("@nix {{\"a\":{}", "[".repeat(60_000))] {
+            assert_eq!(whole(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

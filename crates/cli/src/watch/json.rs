@@ -18,8 +18,8 @@ use store_path::{StoreDir, StorePath};
 use crate::build_failure;
 use crate::events::{Line, VERSION};
 use crate::explain;
-use crate::log_line;
 use crate::messages::{Messages, Verbosity};
+use crate::nix_message;
 use crate::outcome;
 use crate::watch::phases::Phases;
 
@@ -197,7 +197,7 @@ impl Json {
 
     /// Bytes that are not text are there twice: as well as that can be shown, and exactly.
     fn log(&self, drv: &StorePath, line: &[u8]) -> Line {
-        if let Some(message) = log_line::message(line) {
+        if let Some(message) = nix_message::whole(line) {
             return self.about("progress", drv).with("message", message);
         }
         let exact = std::str::from_utf8(line).is_err().then(|| BASE64.encode(line));
