@@ -7,13 +7,14 @@ mod addressed;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{PipeReader, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use builder::{BuildFailure, Built, Context, Host, Message, Order};
+use builder::{BuildFailure, Built, Context, Control, Follow, Host, Message, Order};
 use derivation::{Checked, check_closure};
-use local_store::{LocalStore, Location, NewDerivation, Options};
+use local_store::{LocalStore, Location, LockRequest, NewDerivation, Options, PathLock};
 use sandbox::Launcher;
 use settings::{Origin, Settings};
 use store_path::StorePath;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             a_failed_build_directory_is_kept_on_request,
             structured_attributes_come_as_files,
             a_build_without_isolation_is_warned_of,
+            what_is_given_up_while_it_is_kept_is_removed,
             what_others_hold_open_does_not_become_valid,
             addressed::a_floating_output_that_refers_to_itself_gets_the_path_of_its_contents,
             addressed::what_was_deleted_is_built_again,
@@ -352,10 +354,7 @@ fn a_build_without_isolation_is_warned_of() {
     world.set("build-use-chroot", "false");
     let failure = world.build_script("echo > $out", "").0.unwrap_err();
     assert!(failure.to_string().contains("only a sandbox can show them at `/nix/store`"), "{failure}");
-    let real_store = world.store.location().real_store.clone();
-    let store_dir = store_path::StoreDir::new(real_store.to_str().unwrap()).unwrap();
-    let location = Location { store_dir, ..world.store.location().clone() };
-    world.store = LocalStore::open(location, Options::default()).unwrap();
+    world.store = where_it_says(&world.store);
     let (built, warnings) = build_open(&world, "open", "");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("without isolation (`build-use-chroot = false`)"), "{warnings:?}");
@@ -371,6 +370,62 @@ fn a_build_without_isolation_is_warned_of() {
     let info = infos.values().next().unwrap();
     let records = world.store.builds(&[info.path.clone()].into()).unwrap();
     assert!(matches!(builder::isolated(info, records.get(&info.path)), builder::Isolated::Less(..)));
+}
+
+/// A store whose files are where it says.
+fn where_it_says(store: &LocalStore) -> LocalStore {
+    let store_dir = store_path::StoreDir::new(store.location().real_store.to_str().unwrap()).unwrap();
+    let location = Location { store_dir, ..store.location().clone() };
+    LocalStore::open(location, Options::default()).unwrap()
+}
+
+/// Somebody who may give up builds, and waits for no lock.
+#[derive(Debug)]
+struct Somebody(PipeReader);
+
+impl Control for Somebody {
+    fn given_up(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn wait(
+        &self,
+        _: LockRequest,
+        _: Option<Follow>,
+        _: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<PathLock>, local_store::Error> {
+        Ok(None)
+    }
+}
+
+fn what_is_given_up_while_it_is_kept_is_removed() {
+    for is_isolated in [true, false] {
+        let mut world = World::new();
+        if !is_isolated {
+            world.set("build-use-chroot", "false");
+            world.store = where_it_says(&world.store);
+        }
+        let json = format!(
+            r#"{{"name": "unwanted", "outputs": {{"out": {{}}}}, "inputSrcs": [], "inputDrvs": {{}}, "system": "{}",
+                "builder": "/bin/sh", "args": ["-c", "echo made > $out"], "env": {{"out": ""}}}}"#,
+            world.settings.system
+        );
+        let drv = &world.add(&json)[0];
+        let host = Host::look(&world.settings, BTreeMap::new()).unwrap();
+        let World { store, launcher, settings, .. } = &world;
+        let context = Context { store, launcher, settings, host: &host, on_failure: None };
+        let (word, mut speaker) = std::io::pipe().unwrap();
+        let control = Some(&Somebody(word) as &dyn Control);
+        let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path(), control };
+        let built = builder::build(&context, &order, &mut |message| {
+            if let Message::Ran = message {
+                speaker.write_all(b"!").unwrap();
+            }
+        });
+        assert!(matches!(built, Err(BuildFailure::GivenUp { .. })), "{built:?}");
+        let output = drv.output_paths().into_values().flatten().next().unwrap();
+        assert!(!store.real_path(&output).exists() && !store.is_valid(&output).unwrap());
+    }
 }
 
 /// Builds something in a store whose files are where it says, and returns what was warned of.
