@@ -74,6 +74,7 @@ mod stopping;
 mod stopping_stages;
 mod strangers;
 mod subordinate;
+mod substituter;
 mod targets;
 mod terminal;
 mod timeouts;

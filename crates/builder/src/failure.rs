@@ -232,6 +232,14 @@ pub enum BuildFailure {
         /// What went wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Its outputs were to be fetched, and were not.
+    #[error("cannot fetch the outputs of `{drv}`; with `--option fallback true` it is built then")]
+    NotFetched {
+        /// The derivation.
+        drv: StorePath,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// It cannot be built here, and the build hook did not want it.
     #[error("the build hook has declined it{}", lines(said))]
     Declined {

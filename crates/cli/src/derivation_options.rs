@@ -15,8 +15,7 @@ use crate::session::Session;
 /// Prints what a derivation asks of whoever builds it, as it was read from its attributes.
 ///
 /// Without `--json`, only what differs from the default, by the names of the attributes. With it, everything, in the
-/// form that Nix calls `derivation-options-v1`. `preferLocalBuild` and `allowSubstitutes` have no effect yet: everything
-/// is built here. `__sandboxProfile` and `__darwinAllowLocalNetworking` are for macOS.
+/// form that Nix calls `derivation-options-v1`. `__sandboxProfile` and `__darwinAllowLocalNetworking` are for macOS.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store derivation options hello.json\n  \
                         store derivation options --json /nix/store/…-hello.drv")]

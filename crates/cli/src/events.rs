@@ -14,10 +14,16 @@ pub(crate) const VERSION: u32 = 1;
 /// Every type of event, with the fields it may have besides `type` and `timeMs`.
 const TYPES: &[(&str, &[&str])] = &[
     ("begin", &["version", "program", "pid", "storeDir"]),
-    ("planned", &["toBuild", "expectedMs", "estimateMs"]),
+    ("planned", &["toBuild", "expectedMs", "estimateMs", "toFetch"]),
     ("found", &["output", "drvPath", "toBuild"]),
     ("resolved", &["drvPath", "resolvedPath"]),
     ("unchanged", &["drvPath", "resolvedPath"]),
+    ("fetching", &["path", "program", "downloadBytes"]),
+    ("fetch-log", &["path", "text"]),
+    ("fetched", &["path", "durationMs"]),
+    ("not-fetched", &["path", "message", "durationMs"]),
+    ("substituted", &["drvPath", "outputs"]),
+    ("fell-back", &["drvPath", "message", "toBuild"]),
     ("started", &["drvPath"]),
     ("waiting", &["drvPath", "for", "lock", "holder"]),
     ("running", &["drvPath", "id", "pid"]),
@@ -65,7 +71,20 @@ const TYPES: &[(&str, &[&str])] = &[
     ("blocked", &["drvPath", "by"]),
     ("cancelled", &["drvPath", "durationMs"]),
     ("message", &["level", "text"]),
-    ("end", &["status", "built", "checked", "unchanged", "failed", "blocked", "notStarted", "error"]),
+    (
+        "end",
+        &[
+            "status",
+            "built",
+            "checked",
+            "unchanged",
+            "substituted",
+            "failed",
+            "blocked",
+            "notStarted",
+            "error",
+        ],
+    ),
 ];
 
 /// One event. It is a type of [`TYPES`], and so are its fields.

@@ -8,6 +8,7 @@ use store_path::StorePath;
 
 use crate::error::{Error, Missing};
 use crate::graph::{Graph, Standing};
+use crate::offers::Sources;
 use crate::settle::Key;
 use crate::wanted::{Selection, Wanted};
 
@@ -90,35 +91,46 @@ impl Graph {
     /// Looks at everything that has to be known to build what `level` wants.
     ///
     /// A level is what the builds of the one above need; it costs one question to the database, whatever its size, and
-    /// a few more for those whose outputs their own text does not name ([`Graph::settle`]). Only what is wanted is
+    /// a few more for those whose outputs their own text does not name ([`Graph::settle`]). What `sources` have takes no
+    /// inputs: those are not looked at. Only what is wanted is
     /// asked for itself: the inputs of a valid derivation are valid derivations and sources, as the store lets nothing
     /// refer to what is not there.
-    pub(crate) fn explore(&mut self, store: &LocalStore, mut level: Level) -> Result<(), Error> {
+    pub(crate) fn explore(
+        &mut self,
+        store: &LocalStore,
+        sources: Sources<'_>,
+        mut level: Level,
+    ) -> Result<(), Error> {
         while !level.drvs.is_empty() || !level.made.is_empty() {
-            level = self.descend(store, level)?;
+            level = self.descend(store, sources, level)?;
         }
         Ok(())
     }
 
-    /// Looks at everything that has to be known to build `drvs` once more.
-    pub(crate) fn explore_inputs(&mut self, store: &LocalStore, drvs: &[StorePath]) -> Result<(), Error> {
+    /// Looks at everything that has to be known to build `drvs`, whether that is necessary or not.
+    pub(crate) fn explore_inputs(
+        &mut self,
+        store: &LocalStore,
+        sources: Sources<'_>,
+        drvs: &[StorePath],
+    ) -> Result<(), Error> {
         let mut level = Level::default();
         for drv in drvs {
             level.want_inputs(&self.node(store, drv)?.derivation);
         }
-        self.explore(store, level)
+        self.explore(store, sources, level)
     }
 
     /// Decides what of a level has to be built, and returns what that needs.
-    fn descend(&mut self, store: &LocalStore, level: Level) -> Result<Level, Error> {
+    fn descend(&mut self, store: &LocalStore, sources: Sources<'_>, level: Level) -> Result<Level, Error> {
         let mut next = Level::default();
         let mut unknown = Vec::new();
         let mut open = Vec::with_capacity(level.drvs.len());
         let mut asked = BTreeSet::new();
         for (drv, wanted) in level.drvs {
             let node = self.node(store, &drv)?;
-            // A build makes all outputs, so nothing more can be wanted of it.
-            let is_planned = node.standing == Standing::Build && node.is_explored;
+            // All outputs are built, or fetched, so nothing more can be wanted of it.
+            let is_planned = node.standing == Standing::Build && (node.is_explored || node.is_fetched);
             let paths = node.is_stated().then(|| node.paths(&wanted)).flatten();
             self.refuse_absent(&drv, &wanted)?;
             match paths {
@@ -132,10 +144,10 @@ impl Graph {
         }
         unknown.extend(level.made.into_iter().map(|(file, wanted)| (Key::Made(file), wanted)));
         let valid = rooted_and_valid(store, &asked)?;
-        for (drv, paths) in open {
-            if !paths.values().all(|path| valid.contains(path)) {
-                self.must_build(&drv, &mut next);
-            }
+        open.retain(|(_, paths)| !paths.values().all(|path| valid.contains(path)));
+        let missing: Vec<StorePath> = open.into_iter().map(|(drv, _)| drv).collect();
+        for drv in self.not_offered(store, sources, missing)? {
+            self.must_build(&drv, &mut next);
         }
         self.settle(store, &unknown)?;
         for (key, wanted) in unknown {

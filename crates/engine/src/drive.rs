@@ -1,7 +1,10 @@
 //! A plan on its way: what is handed out, what comes back, what that means for the rest.
 
+mod fetched;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -14,6 +17,8 @@ use store_path::StorePath;
 use crate::control::Hands;
 use crate::elsewhere::{Elsewhere, Offer, Offered};
 use crate::error::Error;
+use crate::fetch::FetchError;
+use crate::offers::Sources;
 use crate::order::Task;
 use crate::plan::Plan;
 use crate::ready::Ready;
@@ -48,6 +53,11 @@ pub(crate) struct Run<'a> {
     useless: HashMap<usize, Error>,
     reasons: Reasons,
     elsewhere: Elsewhere,
+    sources: Sources<'a>,
+    /// Whether what cannot be fetched is built.
+    falls_back: bool,
+    /// What could not be fetched.
+    unfetched: HashMap<StorePath, Arc<FetchError>>,
     report: Report,
     /// After so long without a message the caller is told that.
     tick: Option<Duration>,
@@ -81,6 +91,9 @@ impl<'a> Run<'a> {
             useless,
             reasons,
             elsewhere,
+            sources: None,
+            falls_back: false,
+            unfetched: HashMap::new(),
             report,
             tick,
             on_event,
@@ -90,6 +103,11 @@ impl<'a> Run<'a> {
             run.schedule.want(GoalId::from_index(top));
         }
         run
+    }
+
+    /// Lets what is not there be fetched; what cannot be is built if it `falls_back`.
+    pub(crate) fn with_sources(self, sources: Sources<'a>, falls_back: bool) -> Self {
+        Self { sources, falls_back, ..self }
     }
 
     /// Adds the goals that the plan has and the schedule has not.
@@ -165,7 +183,10 @@ impl<'a> Run<'a> {
         let goal = job.goal;
         match offer.filter(|_| self.elsewhere.is_open(goal)) {
             None => {
-                (self.on_event)(Event::Started { drv: &job.drv });
+                match &job.work {
+                    Work::Fetch(fetch) => self.fetching(fetch),
+                    Work::AsItIs(_) | Work::Resolved(_) => (self.on_event)(Event::Started { drv: &job.drv }),
+                }
                 jobs.send(job).expect("the queue outlives the workers");
             }
             Some(_) if self.elsewhere.is_over() => {
@@ -275,6 +296,7 @@ impl<'a> Run<'a> {
             }
             Message::Ran(goal) => self.schedule.free_slot(goal),
             Message::Offered(goal, offered) => self.offered(goal, offered),
+            Message::Fetched(goal, result) => self.fetched(goal, result),
             Message::Stop => self.stop(),
             Message::Ended(goal, result) => {
                 self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
@@ -289,10 +311,18 @@ impl<'a> Run<'a> {
             self.hands.get(goal).iter().for_each(|hand| hand.grant_slot());
             return None;
         }
+        if let Task::Fetch(path) = self.task(goal) {
+            let path = path.clone();
+            return self.begin_fetch(goal, path);
+        }
         let Some(drv) = self.task(goal).builds().cloned() else {
             self.find(goal);
             return None;
         };
+        if self.plan.graph.is_fetched(&drv) && !self.is_check(goal) {
+            self.fetched_all(goal);
+            return None;
+        }
         let work = match self.plan.graph.ready(self.store, &drv) {
             Ok(Ready::AsItIs(derivation)) => Work::AsItIs(derivation),
             Ok(Ready::Resolved(resolved)) => {
@@ -370,9 +400,14 @@ impl<'a> Run<'a> {
     }
 
     fn log(&mut self, goal: GoalId, text: &[u8]) {
-        let drv = &self.drv(goal);
+        let name = &self.drv(goal);
+        let is_fetch = matches!(self.task(goal), Task::Fetch(_));
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            (self.on_event)(Event::Log { drv, line: line.strip_suffix(b"\n").unwrap_or(line) });
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            (self.on_event)(match is_fetch {
+                true => Event::FetchLog { path: name, line },
+                false => Event::Log { drv: name, line },
+            });
         }
     }
 
@@ -429,11 +464,12 @@ impl<'a> Run<'a> {
         let Task::Find(file) = self.task(goal).clone() else { return };
         let Some(path) = self.plan.graph.path_of(&file).cloned() else { return };
         let before = self.plan.goals.list.len();
-        let grown = self.plan.grow(self.store, &file, &path);
+        let grown = self.plan.grow(self.store, self.sources, &file, &path);
         self.schedule_new();
         // All that is new is for what waits for it.
         self.targets.resize(self.fates.len(), self.targets[finder]);
         self.block_new(before);
+        self.tell_warnings(&path);
         match grown {
             Ok(needed) => {
                 let to_build = &self.plan.builds_from(before)[..];

@@ -175,6 +175,7 @@ fn follow(
 ) -> Result<Answer, BuildFailure> {
     let goal = job.goal;
     let (drv, derivation) = match &job.work {
+        Work::Fetch(_) => unreachable!("what is fetched is offered to nobody"),
         Work::AsItIs(derivation) => (&job.drv, &**derivation),
         Work::Resolved(resolved) => {
             let failed = |source| BuildFailure::Prepare { drv: resolved.path().clone(), source };

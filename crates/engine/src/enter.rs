@@ -106,7 +106,7 @@ fn to_build(
 }
 
 /// Does something that ends, in vain, when the word to stop comes: while it waits for a user, or with the sandbox.
-fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Error> {
+pub(crate) fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Error> {
     let watch = context.stop.map(StopWatch::new).transpose()?;
     thread::scope(|scope| {
         if let Some(watch) = &watch {

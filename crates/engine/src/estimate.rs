@@ -7,7 +7,11 @@ use local_store::LocalStore;
 use scheduler::{Demand, Slot};
 use store_path::{Expected, StorePath};
 
+use crate::order::Task;
 use crate::plan::Plan;
+
+/// How long a path is expected to be on its way: less than a build, of which nobody knows either.
+const FETCH_MILLIS: u64 = 1000;
 
 /// What is to be expected of the goals of a plan, as far as anything like them was built here.
 #[derive(Debug, Default)]
@@ -85,6 +89,9 @@ impl Plan {
         let usual = Demand { priority: i32::from(self.first.contains(&place)), ..Demand::default() };
         let memory = self.expectations.list[place].map_or(0, |expected| expected.peak_memory_bytes);
         match self.expectations.usual {
+            _ if matches!(self.goals.list[place].task, Task::Fetch(_)) => {
+                Demand { slot: Slot::Substitution, millis: FETCH_MILLIS, ..usual }
+            }
             // Over as soon as it is handed out.
             _ if !self.is_build(place) => Demand { slot: Slot::None, millis: 0, ..usual },
             Some(_) => Demand { millis: self.millis(place), memory, ..usual },
@@ -97,6 +104,7 @@ impl Plan {
     }
 
     fn is_build(&self, place: usize) -> bool {
-        self.goals.list[place].task.builds().is_some()
+        let builds = self.goals.list[place].task.builds();
+        builds.is_some_and(|drv| !self.graph.is_fetched(drv))
     }
 }

@@ -9,6 +9,7 @@ use local_store::LocalStore;
 use store_path::StorePath;
 
 use crate::error::Error;
+use crate::offers::Offers;
 use crate::read::read_derivation;
 use crate::stop;
 use crate::wanted::Selection;
@@ -19,6 +20,8 @@ pub(crate) struct Graph {
     pub(crate) nodes: HashMap<StorePath, Node>,
     /// Derivations that builds make, by the output that is their file.
     pub(crate) made: HashMap<Link, Made>,
+    /// What substituters have.
+    pub(crate) offers: Offers,
     /// When this becomes readable, nobody waits for the plan any more.
     pub(crate) stop: Option<OwnedFd>,
 }
@@ -31,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) standing: Standing,
     /// Whether it was asked what a build of it takes.
     pub(crate) is_explored: bool,
+    /// Whether its outputs are fetched instead, which takes no inputs.
+    pub(crate) is_fetched: bool,
     /// What is wanted of it, if its own text does not say where its outputs are.
     pub(crate) wanted: Selection,
     /// Where those outputs are, as far as that was found out.
@@ -65,6 +70,7 @@ impl Node {
             derivation: Arc::new(derivation),
             standing: Standing::Open,
             is_explored: false,
+            is_fetched: false,
             wanted: Selection::default(),
             outputs: BTreeMap::new(),
             resolved: None,

@@ -16,6 +16,8 @@ pub enum Task {
     Build(StorePath),
     /// Has them made once more, to compare.
     Check(StorePath),
+    /// Has a path fetched by a substituter, and nothing built.
+    Fetch(StorePath),
     /// Stands for the derivation that an output will be, until it is known which one that is. Then it waits for what
     /// is wanted of that one.
     Find(Link),
@@ -100,10 +102,10 @@ impl Goals {
 }
 
 impl Task {
-    /// Returns the derivation that people know it by.
+    /// Returns the derivation that people know it by; of what is fetched, the path.
     pub fn drv(&self) -> &StorePath {
         match self {
-            Self::Build(drv) | Self::Check(drv) | Self::Find(Link { drv, .. }) => drv,
+            Self::Build(drv) | Self::Check(drv) | Self::Fetch(drv) | Self::Find(Link { drv, .. }) => drv,
         }
     }
 
@@ -111,17 +113,19 @@ impl Task {
     pub fn builds(&self) -> Option<&StorePath> {
         match self {
             Self::Build(drv) | Self::Check(drv) => Some(drv),
-            Self::Find(_) => None,
+            Self::Fetch(_) | Self::Find(_) => None,
         }
     }
 }
 
 impl Graph {
     /// Returns what a goal needs that is not there.
-    fn inputs_of(&self, task: &Task) -> Result<Vec<Task>, Error> {
+    pub(crate) fn inputs_of(&self, task: &Task) -> Result<Vec<Task>, Error> {
         self.refuse_stopped()?;
         match task {
             Task::Find(file) => Ok(self.task_of(file).into_iter().collect()),
+            Task::Fetch(path) => Ok(self.offers.needs(path)),
+            Task::Build(drv) if self.is_fetched(drv) => Ok(self.fetches(drv)),
             Task::Build(drv) | Task::Check(drv) => {
                 let derivation = &self.nodes[drv].derivation;
                 self.refuse_impure(drv, derivation)?;
@@ -230,6 +234,7 @@ mod tests {
         match task {
             Task::Build(_) => name.to_owned(),
             Task::Check(_) => format!("{name}?"),
+            Task::Fetch(_) => format!("{name}&"),
             Task::Find(_) => format!("{name}^"),
         }
     }

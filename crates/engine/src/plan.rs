@@ -13,6 +13,7 @@ use crate::closure::{Level, refuse_missing};
 use crate::error::Error;
 use crate::estimate::Expectations;
 use crate::graph::Graph;
+use crate::offers::Sources;
 use crate::order::{Goals, Task};
 use crate::wanted::{Realised, Wanted};
 
@@ -45,9 +46,47 @@ impl Plan {
         self.goals.list.iter().map(|goal| (&goal.task, &goal.inputs[..]))
     }
 
+    /// Returns the paths that will be fetched, each after what it refers to.
+    pub fn to_fetch(&self) -> impl ExactSizeIterator<Item = &StorePath> {
+        let paths = self.goals.list.iter().filter_map(|goal| match &goal.task {
+            Task::Fetch(path) => Some(path),
+            _ => None,
+        });
+        paths.collect::<Vec<_>>().into_iter()
+    }
+
     /// Returns the derivations to build among the goals from a place on.
     pub(crate) fn builds_from(&self, place: usize) -> Vec<&StorePath> {
-        self.goals.list[place..].iter().filter_map(|goal| goal.task.builds()).collect()
+        let drvs = self.goals.list[place..].iter().filter_map(|goal| goal.task.builds());
+        drvs.filter(|drv| !self.graph.is_fetched(drv)).collect()
+    }
+
+    /// Whether the outputs of a derivation will be fetched, and it will not be built.
+    pub fn is_fetched(&self, drv: &StorePath) -> bool {
+        self.graph.is_fetched(drv)
+    }
+
+    /// Returns how many bytes [`Plan::to_fetch`] takes, as far as that is known.
+    pub fn download_size(&self) -> u64 {
+        self.to_fetch()
+            .fold(0, |sum, path| sum.saturating_add(self.graph.offers.fetch(path).offer.download_size))
+    }
+
+    /// Adds what it takes to build the derivation of a goal whose outputs could not be fetched, and returns the goals that
+    /// it needs now.
+    pub(crate) fn fall_back(
+        &mut self,
+        store: &LocalStore,
+        sources: Sources<'_>,
+        place: usize,
+    ) -> Result<Vec<usize>, Error> {
+        let task = self.goals.list[place].task.clone();
+        self.graph.build_after_all(store, sources, task.drv())?;
+        let inputs = self.graph.inputs_of(&task)?;
+        let added = self.goals.add_for(&self.graph, inputs.clone());
+        self.expect(store);
+        added?;
+        Ok(inputs.iter().filter_map(|input| self.goals.place(input)).collect())
     }
 
     /// Whether there will be more goals.
@@ -110,13 +149,14 @@ impl Plan {
     pub(crate) fn grow(
         &mut self,
         store: &LocalStore,
+        sources: Sources<'_>,
         file: &Link,
         path: &StorePath,
     ) -> Result<Option<usize>, Error> {
         self.graph.found(store, file, path)?;
         let mut level = Level::default();
         level.want(path, &self.graph.made[file].wanted.clone());
-        self.graph.explore(store, level)?;
+        self.graph.explore(store, sources, level)?;
         let task = Task::Build(path.clone());
         if !self.graph.has_to_be_built(path) {
             return Ok(None);
@@ -157,19 +197,20 @@ impl Plan {
 /// Everything the plan relies on is rooted before its validity is asked, so that no collector takes it away
 /// between the plan and the build.
 pub fn plan(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
-    plan_until(store, wanted, None)
+    plan_until(store, None, wanted, None)
 }
 
 /// Like [`plan`], and gives up with [`Error::Stopped`] when `stop` becomes readable.
 pub(crate) fn plan_until(
     store: &LocalStore,
+    sources: Sources<'_>,
     wanted: &[Wanted],
     stop: Option<OwnedFd>,
 ) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
     let graph = Graph { stop, ..Graph::default() };
     let mut plan = Plan { wanted: wanted.to_vec(), graph, ..Plan::default() };
-    plan.graph.explore(store, Level::of(wanted))?;
+    plan.graph.explore(store, sources, Level::of(wanted))?;
     plan.goals.add_for(&plan.graph, plan.top_tasks())?;
     plan.expect(store);
     Ok(plan)
@@ -181,7 +222,8 @@ pub(crate) fn plan_until(
 pub(crate) fn plan_check(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
     let mut plan = Plan { wanted: wanted.to_vec(), is_check: true, ..Plan::default() };
-    plan.graph.explore(store, Level::of(wanted))?;
+    // What is compared is built; so is all that it takes.
+    plan.graph.explore(store, None, Level::of(wanted))?;
     let unbuilt: BTreeSet<StorePath> =
         plan.not_realised().into_iter().map(|place| wanted[place].start().clone()).collect();
     if !unbuilt.is_empty() {
@@ -191,7 +233,7 @@ pub(crate) fn plan_check(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, 
         return Err(Error::NothingMakes { path: path.clone() });
     }
     let drvs: Vec<StorePath> = wanted.iter().filter_map(|wanted| plan.checked(wanted)).collect();
-    plan.graph.explore_inputs(store, &drvs)?;
+    plan.graph.explore_inputs(store, None, &drvs)?;
     plan.goals.add_for(&plan.graph, plan.top_tasks())?;
     plan.expect(store);
     Ok(plan)

@@ -1,6 +1,7 @@
 //! What is told while and after goals are realised.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use builder::{Again, BuildFailure, Explanation};
 use derivation::{Link, OutputName};
@@ -8,6 +9,7 @@ use local_store::{BuildId, Wait};
 use sandbox::Exit;
 use store_path::StorePath;
 
+use crate::fetch::FetchError;
 use crate::plan::Plan;
 use crate::wanted::Realised;
 
@@ -66,6 +68,52 @@ pub enum Event<'a> {
     Postponed {
         /// The derivation.
         drv: &'a StorePath,
+    },
+    /// A path was handed to a worker, which has it fetched by a substituter.
+    Fetching {
+        /// The path.
+        path: &'a StorePath,
+        /// Who fetches it.
+        program: &'a Path,
+        /// How many bytes that takes; zero where nobody knows.
+        download_size: u64,
+    },
+    /// What fetches a path has printed something.
+    FetchLog {
+        /// The path.
+        path: &'a StorePath,
+        /// What was printed, without the end of the line.
+        line: &'a [u8],
+    },
+    /// A path that was to be fetched is valid.
+    Fetched {
+        /// The path.
+        path: &'a StorePath,
+    },
+    /// A path could not be fetched.
+    NotFetched {
+        /// The path.
+        path: &'a StorePath,
+        /// Why.
+        error: &'a FetchError,
+    },
+    /// All outputs of a derivation are there, and were fetched: it need not be built.
+    Substituted {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// Its outputs.
+        outputs: &'a BTreeMap<OutputName, StorePath>,
+    },
+    /// Outputs of a derivation could not be fetched, and it is built after all.
+    FellBack {
+        /// The derivation.
+        drv: &'a StorePath,
+        /// Why one of them could not be fetched.
+        error: &'a FetchError,
+        /// What else has to be built for it, inputs first.
+        to_build: &'a [&'a StorePath],
+        /// The plan with that in it.
+        plan: &'a Plan,
     },
     /// A build that was started is done elsewhere.
     Elsewhere {
@@ -186,6 +234,8 @@ pub struct Report {
     pub checked: Vec<StorePath>,
     /// The derivations that need not be built after all, since their inputs came out as they were before.
     pub unchanged: Vec<StorePath>,
+    /// The derivations whose outputs were fetched instead.
+    pub substituted: Vec<StorePath>,
     /// The builds that failed, in the order in which they did.
     pub failures: Vec<Failure>,
     /// The goals that could not be tried.

@@ -26,11 +26,14 @@ use remote_builder::RemoteBuilder;
 use sandbox::Launcher;
 use scheduler::{Limits, Policy, Schedule};
 use settings::{MaxJobs, MemoryForBuilds, Settings};
+use substituter::Substituters;
 
 use crate::control::{GiveUpOnDrop, Hands};
 use crate::drive::Run;
 use crate::elsewhere::{self, Elsewhere, Offer};
+use crate::enter::stoppable;
 use crate::error::Error;
+use crate::offers::{FromOthers, Sources};
 use crate::plan::{Plan, plan_check, plan_until};
 use crate::report::{Event, Report};
 use crate::stop::StopWatch;
@@ -75,8 +78,15 @@ pub fn realise(
 ) -> Result<Report, Error> {
     let stop = context.stop.map(|stop| stop.try_clone_to_owned()).transpose();
     let stop = stop.map_err(|source| Error::Stop { source })?;
-    match plan_until(context.store, wanted, stop) {
-        Ok(plan) => carry_out(context, plan, on_event),
+    let Context { store, launcher, settings, environment, .. } = *context;
+    let always_allowed = settings.always_allow_substitutes;
+    let substituters = Substituters::new(store, launcher, settings, environment);
+    let sources = substituters.map(|substituters| FromOthers { substituters, always_allowed });
+    let plan = || plan_until(store, sources.as_ref(), wanted, stop);
+    // Programs may run for it, which have to be stopped, too.
+    let plan = if sources.is_some() { stoppable(context, plan)? } else { plan() };
+    match plan {
+        Ok(plan) => carry_out(context, sources.as_ref(), plan, on_event),
         Err(Error::Stopped) => {
             let not_realised = (0..wanted.len()).collect();
             Ok(Report { stopped: true, not_realised, ..Report::default() })
@@ -94,11 +104,12 @@ pub fn check(
     wanted: &[Wanted],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    carry_out(context, plan_check(context.store, wanted)?, on_event)
+    carry_out(context, None, plan_check(context.store, wanted)?, on_event)
 }
 
 fn carry_out(
     context: &Context<'_>,
+    sources: Sources<'_>,
     plan: Plan,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
@@ -113,20 +124,22 @@ fn carry_out(
     let host = Host::look(context.settings, context.environment.clone())?;
     // Of all builds, and told once.
     let drv = first.task.drv();
+    let warnings = std::mem::take(&mut plan.graph.offers.warnings);
+    warnings.iter().for_each(|text| on_event(Event::Warning { drv, text }));
     host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
     let Context { store, launcher, settings, stop, on_failure, tick, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
     let remote = RemoteBuilder::new(store, launcher, settings, context.environment);
     let remote = remote.as_ref();
     match stop {
-        None => run(&builder, remote, None, plan, tick, on_event),
-        Some(stop) => run(&builder, remote, Some(&StopWatch::new(stop)?), plan, tick, on_event),
+        None => run(&builder, (remote, sources), None, plan, tick, on_event),
+        Some(stop) => run(&builder, (remote, sources), Some(&StopWatch::new(stop)?), plan, tick, on_event),
     }
 }
 
 fn run(
     context: &builder::Context<'_>,
-    remote: Option<&RemoteBuilder<'_>>,
+    (remote, sources): (Option<&RemoteBuilder<'_>>, Sources<'_>),
     stop: Option<&StopWatch<'_>>,
     plan: Plan,
     tick: Option<Duration>,
@@ -136,15 +149,20 @@ fn run(
     let policy = if context.settings.keep_going { Policy::KeepGoing } else { Policy::StopAtFailure };
     // A plan that grows may have work for all of them.
     let most = WORKERS_PER_SLOT * slots.get();
-    let workers = if plan.grows() { most } else { most.min(plan.goals.list.len()) };
-    let limits = Limits { builds: slots, substitutions: slots, memory: memory(context.settings) };
+    let fetches = plan.to_fetch().len();
+    let grows = plan.grows() || fetches > 0;
+    let substitutions = substitutions(context.settings);
+    let workers =
+        if grows { most } else { most.min(plan.goals.list.len()) } + fetches.min(substitutions.get());
+    let limits = Limits { builds: slots, substitutions, memory: memory(context.settings) };
     let schedule = Schedule::new(limits, policy);
     let elsewhere = Elsewhere::new(remote.is_some());
     let hands = Hands::default();
-    let mut run = Run::new(context.store, plan, schedule, elsewhere, &hands, tick, on_event);
+    let run = Run::new(context.store, plan, schedule, elsewhere, &hands, tick, on_event);
+    let mut run = run.with_sources(sources, context.settings.fallback);
     let (jobs, queue) = mpsc::channel();
     let (sender, messages) = mpsc::sync_channel(MESSAGES);
-    let shared = Shared { builder: context, queue: Mutex::new(queue), hands: &hands };
+    let shared = Shared { builder: context, queue: Mutex::new(queue), hands: &hands, sources };
     thread::scope(|scope| {
         // Without it, nobody would hear that all is to stop, so it goes before any worker.
         if let Some(stop) = stop {
@@ -211,6 +229,11 @@ pub fn slots(settings: &Settings) -> NonZeroUsize {
         MaxJobs::Count(count) => count,
         MaxJobs::Auto => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     }
+}
+
+/// Returns how many paths are fetched at the same time.
+fn substitutions(settings: &Settings) -> NonZeroUsize {
+    NonZeroUsize::new(settings.max_substitution_jobs).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Returns how many bytes of memory builds may be expected to take together.

@@ -10,16 +10,20 @@ use derivation::{Checked, Derivation};
 use local_store::{BuildId, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
+use substituter::Fetch;
 
 use crate::control::{Hand, Hands, Held};
 use crate::elsewhere::Offered;
+use crate::fetch::{self, FetchError};
 use crate::lines::Lines;
+use crate::offers::Sources;
 use crate::ready;
 
-/// One build, handed to a worker.
+/// One build, or one path to fetch, handed to a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) goal: GoalId,
+    /// The derivation, or the path.
     pub(crate) drv: StorePath,
     /// The derivation that the caller wants, which is this one or needs it.
     pub(crate) target: StorePath,
@@ -35,6 +39,8 @@ pub(crate) enum Work {
     AsItIs(Arc<Derivation>),
     /// What it resolves to.
     Resolved(Arc<Checked>),
+    /// Nothing: a path is to be fetched.
+    Fetch(Arc<Fetch>),
 }
 
 /// What a worker tells.
@@ -61,6 +67,8 @@ pub(crate) enum Message {
     Stop,
     /// The builder has ended, and the rest of the build needs no slot.
     Ran(GoalId),
+    /// What came of fetching a path.
+    Fetched(GoalId, Result<(), FetchError>),
     /// A build is over; the outer error is a panic.
     Ended(GoalId, thread::Result<Result<Built, BuildFailure>>),
 }
@@ -75,10 +83,11 @@ pub(crate) fn work(shared: &Shared<'_>, messages: &SyncSender<Message>, replace:
         hand.iter().for_each(|hand| shared.hands.add(hand));
         let held = hand.map(|hand| Held { hand, replace });
         // Whatever a panic leaves behind is cleaned up by the guards it drops; it is raised again by the reader.
-        let ended = catch_unwind(AssertUnwindSafe(|| build(shared.builder, &job, held.as_ref(), messages)));
+        let done = catch_unwind(AssertUnwindSafe(|| carry_out(shared, &job, held.as_ref(), messages)));
+        let message = done.unwrap_or_else(|panic| Message::Ended(job.goal, Err(panic)));
         shared.hands.remove(job.goal);
         let is_replaced = held.is_some_and(|held| held.hand.has_waited());
-        if messages.send(Message::Ended(job.goal, ended)).is_err() || is_replaced {
+        if messages.send(message).is_err() || is_replaced {
             return;
         }
     }
@@ -89,6 +98,34 @@ pub(crate) struct Shared<'a> {
     pub(crate) builder: &'a builder::Context<'a>,
     pub(crate) queue: Mutex<Receiver<Job>>,
     pub(crate) hands: &'a Hands,
+    pub(crate) sources: Sources<'a>,
+}
+
+/// Does a job, and returns what there is to say at its end.
+fn carry_out(
+    shared: &Shared<'_>,
+    job: &Job,
+    held: Option<&Held<'_>>,
+    messages: &SyncSender<Message>,
+) -> Message {
+    let goal = job.goal;
+    let (drv, derivation) = match &job.work {
+        Work::Fetch(fetch) => {
+            let sources = shared.sources.expect("only what somebody has is fetched");
+            let fetched =
+                fetch::fetch(shared.builder.store, &sources.substituters, goal, fetch, held, messages);
+            return Message::Fetched(goal, fetched);
+        }
+        Work::AsItIs(derivation) => (&job.drv, &**derivation),
+        Work::Resolved(resolved) => {
+            let failed = |source| BuildFailure::Prepare { drv: resolved.path().clone(), source };
+            if let Err(failure) = ready::keep(shared.builder.store, resolved).map_err(failed) {
+                return Message::Ended(goal, Ok(Err(failure)));
+            }
+            (resolved.path(), resolved.derivation())
+        }
+    };
+    Message::Ended(goal, Ok(build(shared.builder, job, (drv, derivation), held, messages)))
 }
 
 /// Waits for a job. One worker waits for it, the others for their turn to wait.
@@ -99,18 +136,11 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
 fn build(
     builder: &builder::Context<'_>,
     job: &Job,
+    (drv, derivation): (&StorePath, &Derivation),
     held: Option<&Held<'_>>,
     messages: &SyncSender<Message>,
 ) -> Result<Built, BuildFailure> {
     let goal = job.goal;
-    let (drv, derivation) = match &job.work {
-        Work::AsItIs(derivation) => (&job.drv, &**derivation),
-        Work::Resolved(resolved) => {
-            let failed = |source| BuildFailure::Prepare { drv: resolved.path().clone(), source };
-            ready::keep(builder.store, resolved).map_err(failed)?;
-            (resolved.path(), resolved.derivation())
-        }
-    };
     let mut lines = Lines::default();
     // Nobody listens any more when the reader is unwinding; the build ends by itself.
     let tell = |message: Message| drop(messages.send(message));

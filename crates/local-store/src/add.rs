@@ -97,6 +97,15 @@ impl LocalStore {
         if infos.is_empty() { Ok(()) } else { self.register_with(infos, outputs) }
     }
 
+    /// Makes a tree valid that was made elsewhere on the same file system, and is canonical: moves it to its place first.
+    ///
+    /// The caller holds the lock of the path, and has seen that all else in `info` is right; when it became valid is
+    /// filled in.
+    pub fn take_in(&self, tree: &Path, info: PathInfo) -> Result<(), Error> {
+        self.move_into_place(tree, &info.path)?;
+        self.register(&[PathInfo { registration_time: now(), ..info }])
+    }
+
     fn place_derivation(&self, derivation: &NewDerivation<'_>) -> Result<PathInfo, Error> {
         let hash = Hash::of(HashAlgorithm::Sha256, derivation.aterm);
         let stated = &derivation.path;
@@ -175,18 +184,21 @@ fn hash_file(contents: &[u8]) -> (Hash, u64) {
 
 /// What is known about a path that was added, not built.
 fn added(path: &StorePath, (nar_hash, nar_size): (Hash, u64), address: ContentAddress) -> PathInfo {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     PathInfo {
         path: path.clone(),
         nar_hash,
         nar_size,
         references: BTreeSet::new(),
         deriver: None,
-        registration_time: now.as_secs().cast_signed(),
+        registration_time: now(),
         ultimate: false,
         signatures: Vec::new(),
         content_address: Some(address),
     }
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().cast_signed()
 }
 
 fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {

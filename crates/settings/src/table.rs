@@ -130,6 +130,16 @@ pub struct Settings {
     pub builders: Verbatim,
     /// `builders-use-substitutes`
     pub builders_use_substitutes: bool,
+    /// `external-substituters`
+    pub external_substituters: Vec<PathBuf>,
+    /// `substitute`
+    pub substitute: bool,
+    /// `max-substitution-jobs`
+    pub max_substitution_jobs: usize,
+    /// `fallback`
+    pub fallback: bool,
+    /// `always-allow-substitutes`
+    pub always_allow_substitutes: bool,
     /// `pre-build-hook`
     pub pre_build_hook: Option<PathBuf>,
     /// `post-build-hook`
@@ -205,6 +215,11 @@ impl Default for Settings {
             build_hook_kill_timeout: 500,
             builders: Verbatim("@/etc/nix/machines".to_owned()),
             builders_use_substitutes: false,
+            external_substituters: Vec::new(),
+            substitute: true,
+            max_substitution_jobs: 16,
+            fallback: false,
+            always_allow_substitutes: false,
             pre_build_hook: None,
             post_build_hook: None,
             external_builders: ExternalBuilders::default(),
@@ -644,6 +659,36 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "let those machines fetch inputs themselves; `store` only passes that on to the build hook",
         field: |settings| &mut settings.builders_use_substitutes,
+    },
+    Entry {
+        key: "external-substituters",
+        aliases: &[],
+        help: "programs that may have outputs, which are fetched then instead of built: `PROGRAM --query`, `PROGRAM --substitute`",
+        field: |settings| &mut settings.external_substituters,
+    },
+    Entry {
+        key: "substitute",
+        aliases: &["build-use-substitutes"],
+        help: "ask the substituters; when false, all is built",
+        field: |settings| &mut settings.substitute,
+    },
+    Entry {
+        key: "max-substitution-jobs",
+        aliases: &["substitution-max-jobs"],
+        help: "how many paths are fetched at the same time",
+        field: |settings| &mut settings.max_substitution_jobs,
+    },
+    Entry {
+        key: "fallback",
+        aliases: &["build-fallback"],
+        help: "build what a substituter has and cannot deliver; when false, that is a failure",
+        field: |settings| &mut settings.fallback,
+    },
+    Entry {
+        key: "always-allow-substitutes",
+        aliases: &[],
+        help: "fetch outputs of derivations with `allowSubstitutes = false`, too",
+        field: |settings| &mut settings.always_allow_substitutes,
     },
     Entry {
         key: "pre-build-hook",

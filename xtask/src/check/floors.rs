@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("builtins", 2),
     ("builder", 3),
     ("remote-builder", 3),
+    ("substituter", 3),
     ("engine", 4),
     ("cli", 5),
     ("xtask", 6),

@@ -21,6 +21,7 @@ use crate::explain;
 use crate::messages::{Messages, Verbosity};
 use crate::nix_message;
 use crate::outcome;
+use crate::watch::chain;
 use crate::watch::phases::Phases;
 
 /// Where events go.
@@ -89,7 +90,7 @@ impl Json {
     /// Tells of one event.
     pub(crate) fn on_event(&mut self, event: &Event<'_>) {
         self.phases.on_event(event);
-        if let Event::Started { drv } = event {
+        if let Event::Started { drv } | Event::Fetching { path: drv, .. } = event {
             self.started.insert((*drv).clone(), Instant::now());
         }
         if self.is_wanted(event)
@@ -113,7 +114,8 @@ impl Json {
     fn line(&mut self, event: &Event<'_>) -> Option<Line> {
         Some(match event {
             Event::Planned(plan) => {
-                expected(Line::new("planned").with("toBuild", self.paths(plan.to_build())), plan)
+                let line = expected(Line::new("planned").with("toBuild", self.paths(plan.to_build())), plan);
+                line.with_some("toFetch", (plan.to_fetch().len() > 0).then(|| self.paths(plan.to_fetch())))
             }
             Event::Found { file, drv, to_build, .. } => self
                 .about("found", drv)
@@ -131,6 +133,26 @@ impl Json {
                 self.about("running", drv).with("id", id.to_string()).with("pid", *process)
             }
             Event::Postponed { drv } => self.about("postponed", drv),
+            Event::Fetching { path, program, download_size } => self
+                .fetch("fetching", path)
+                .with("program", program.to_string_lossy().into_owned())
+                .with_some("downloadBytes", Some(*download_size).filter(|size| *size > 0)),
+            Event::FetchLog { path, line } => {
+                self.fetch("fetch-log", path).with("text", String::from_utf8_lossy(line).into_owned())
+            }
+            Event::Fetched { path } => self.fetch("fetched", path).with_some("durationMs", self.took(path)),
+            Event::NotFetched { path, error } => self
+                .fetch("not-fetched", path)
+                .with("message", chain(*error))
+                .with_some("durationMs", self.took(path)),
+            Event::Substituted { drv, outputs } => {
+                let outputs = outputs.iter().map(|(name, path)| (name.to_string(), self.full(path).into()));
+                self.about("substituted", drv).with("outputs", outputs.collect::<Map<_, _>>())
+            }
+            Event::FellBack { drv, error, to_build, .. } => self
+                .about("fell-back", drv)
+                .with("message", chain(*error))
+                .with("toBuild", self.paths(to_build.iter().copied())),
             Event::Elsewhere { drv, machine } => self.about("elsewhere", drv).with("machine", *machine),
             Event::Log { drv, line } => self.log(drv, line),
             Event::Warning { drv, text } => self.about("warning", drv).with("text", *text),
@@ -168,6 +190,10 @@ impl Json {
 
     fn about(&self, kind: &str, drv: &StorePath) -> Line {
         Line::new(kind).with("drvPath", self.full(drv))
+    }
+
+    fn fetch(&self, kind: &str, path: &StorePath) -> Line {
+        Line::new(kind).with("path", self.full(path))
     }
 
     fn full(&self, path: &StorePath) -> String {
@@ -236,6 +262,7 @@ impl Json {
             .with("built", report.built.len())
             .with("checked", report.checked.len())
             .with("unchanged", report.unchanged.len())
+            .with_some("substituted", Some(report.substituted.len()).filter(|count| *count > 0))
             .with("failed", report.failures.len())
             .with("blocked", report.blocked.len())
             .with("notStarted", report.not_started.len());
@@ -257,7 +284,10 @@ impl Json {
 /// Adds what past builds say, if any of them says something.
 fn expected(line: Line, plan: &Plan) -> Line {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let of_builds = plan.tasks().zip(plan.expected()).filter(|((task, _), _)| task.builds().is_some());
+    let of_builds = plan
+        .tasks()
+        .zip(plan.expected())
+        .filter(|((task, _), _)| task.builds().is_some_and(|drv| !plan.is_fetched(drv)));
     let each = of_builds.map(|(_, expected)| expected.map(|expected| millis(expected.wall_time)).into());
     let estimate = plan.estimate().map(millis);
     line.with_some("expectedMs", estimate.is_some().then(|| each.collect::<Vec<Value>>()))

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "people want to know how long their builds took")]
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Instant;
 
 use builder::{Again, Explanation, NotVaried};
@@ -21,6 +22,7 @@ use crate::nix_message::{self, NixMessage};
 use crate::on_fail::Shells;
 use crate::outcome;
 use crate::size;
+use crate::watch::chain;
 use crate::watch::phases::Phases;
 use crate::when;
 
@@ -105,6 +107,24 @@ impl<'a> Plain<'a> {
             Event::Postponed { drv } => {
                 self.messages.detail(format_args!("the build hook postpones {}", self.full(drv)));
             }
+            Event::Fetching { path, program, download_size } => {
+                self.fetching(path, program, *download_size);
+            }
+            Event::FetchLog { path, line } if self.shows_logs => self.log(path, line),
+            Event::FetchLog { .. } => {}
+            Event::Fetched { path } => self.built(path, "fetched", "", None),
+            Event::NotFetched { path, error } => {
+                self.started.remove(*path);
+                self.messages.detail(harmless(&chain(*error)));
+            }
+            Event::Substituted { drv, .. } => self
+                .messages
+                .detail(format_args!("not building {}: its outputs were fetched", self.full(drv))),
+            Event::FellBack { drv, error, .. } => self.messages.warn(format_args!(
+                "{}; building `{}`",
+                chain(*error),
+                self.location.store_dir.print(drv)
+            )),
             Event::Elsewhere { drv, machine } => {
                 let machine = harmless(machine);
                 self.messages.note(format_args!("{} is built on {machine}", self.full(drv)));
@@ -254,6 +274,12 @@ impl<'a> Plain<'a> {
             self.messages.note(format_args!("{} derivations will be built{about}", plan.to_build().len()));
             plan.to_build().for_each(|drv| self.messages.detail(format_args!("  {}", self.full(drv))));
         }
+        let size = plan.download_size();
+        let size = if size > 0 { format!(", {}", size::show(size)) } else { String::new() };
+        match plan.to_fetch().len() {
+            0 | 1 => {}
+            count => self.messages.note(format_args!("{count} paths will be fetched{size}")),
+        }
     }
 
     fn found(&self, file: &Link, drv: &StorePath, to_build: &[&StorePath]) {
@@ -275,6 +301,16 @@ impl<'a> Plain<'a> {
         self.started.insert(drv.clone(), Instant::now());
         if self.shows_starts {
             self.messages.note(format_args!("building {}", self.full(drv)));
+        }
+    }
+
+    fn fetching(&mut self, path: &StorePath, program: &Path, download_size: u64) {
+        self.started.insert(path.clone(), Instant::now());
+        if self.shows_starts {
+            let size =
+                if download_size > 0 { format!(", {}", size::show(download_size)) } else { String::new() };
+            self.messages.note(format_args!("fetching {}{size}", self.full(path)));
+            self.messages.detail(format_args!("  by `{}`", program.display()));
         }
     }
 

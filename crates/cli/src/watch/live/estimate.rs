@@ -22,7 +22,7 @@ pub(super) fn left(model: &Model, now: Duration) -> Option<Duration> {
     for (place, goal) in model.goals.iter().enumerate().rev() {
         let own = match (goal.kind, goal.state) {
             (_, State::Done | State::Failed { .. } | State::Blocked) => continue,
-            (Kind::Find | Kind::Found, _) => Duration::ZERO,
+            (Kind::Fetch | Kind::Find | Kind::Found, _) => Duration::ZERO,
             (Kind::Build, State::Waiting) => goal.expected.or(typical)?,
             (Kind::Build, State::Running { since }) => {
                 goal.expected.or(typical)?.saturating_sub(now.saturating_sub(since))

@@ -9,6 +9,8 @@ use super::activity::Activity;
 pub(super) enum Kind {
     /// A build.
     Build,
+    /// A path on its way here.
+    Fetch,
     /// Stands for a derivation that an output will be.
     Find,
     /// The same, when it is known which one that is.

@@ -17,6 +17,8 @@ pub(super) struct Model {
     pub(super) goals: Vec<Goal>,
     /// Where derivations to build are.
     builds: HashMap<StorePath, usize>,
+    /// Where paths to fetch are.
+    fetches: HashMap<StorePath, usize>,
     /// Where goals are that stand for what outputs will be.
     finders: HashMap<Link, usize>,
     /// What runs, in the order in which it began.
@@ -44,6 +46,14 @@ impl Model {
                 self.learn(plan);
                 self.found(file, drv);
             }
+            Event::FellBack { drv, plan, .. } => {
+                self.learn(plan);
+                self.fell_back(drv, plan);
+            }
+            Event::Fetching { path, .. } => self.with_fetch(path, |model, place| model.start(place, now)),
+            Event::FetchLog { path, line } => self.with_fetch(path, |model, place| model.say(place, line)),
+            Event::Fetched { path } | Event::NotFetched { path, .. } => self.with_fetch(path, Self::done),
+            Event::Substituted { drv, .. } => self.with(drv, Self::done),
             Event::Unchanged { drv, .. } => self.with(drv, |model, place| model.done(place)),
             Event::Started { drv } => self.with(drv, |model, place| model.start(place, now)),
             Event::Log { drv, line } => self.with(drv, |model, place| model.say(place, line)),
@@ -76,6 +86,19 @@ impl Model {
         }
     }
 
+    fn with_fetch(&mut self, path: &StorePath, change: impl FnOnce(&mut Self, usize)) {
+        if let Some(place) = self.fetches.get(path) {
+            change(self, *place);
+        }
+    }
+
+    /// Notes what a build needs that was not to be one.
+    fn fell_back(&mut self, drv: &StorePath, plan: &Plan) {
+        let Some(place) = self.builds.get(drv).copied() else { return };
+        let inputs = plan.tasks().nth(place).map_or(Vec::new(), |(_, inputs)| inputs.to_vec());
+        inputs.into_iter().for_each(|input| self.needs(place, input));
+    }
+
     /// Takes over what the plan has and the model has not.
     fn learn(&mut self, plan: &Plan) {
         for (task, inputs) in plan.tasks().skip(self.goals.len()) {
@@ -84,12 +107,14 @@ impl Model {
                     let name = drv.name().as_str();
                     self.add(Kind::Build, name.strip_suffix(".drv").unwrap_or(name), inputs)
                 }
+                Task::Fetch(path) => self.add(Kind::Fetch, path.name().as_str(), inputs),
                 Task::Find(file) => {
                     self.add(Kind::Find, &format!("{}^{}", file.drv.name(), file.output), inputs)
                 }
             };
             match task {
                 Task::Build(drv) | Task::Check(drv) => drop(self.builds.insert(drv.clone(), place)),
+                Task::Fetch(path) => drop(self.fetches.insert(path.clone(), place)),
                 Task::Find(file) => drop(self.finders.insert(file.clone(), place)),
             }
             let expected = plan.expected().get(place).copied().flatten();
@@ -228,6 +253,7 @@ impl Model {
     /// How many builds wait: for what they need, or for their turn.
     pub(super) fn waiting_count(&self) -> usize {
         let ended = self.done_count + self.failed.len() + self.blocked_count;
-        self.builds_count.saturating_sub(ended + self.running.len())
+        let running = self.running.iter().filter(|place| self.goals[**place].is_build()).count();
+        self.builds_count.saturating_sub(ended + running)
     }
 }

@@ -12,6 +12,7 @@ use store_path::StorePath;
 use super::course::Course;
 use super::goal::{Cause, Goal, State};
 use crate::build_failure;
+use crate::watch::chain;
 use crate::watch::phases;
 
 /// A slot that is empty for less than that was being filled.
@@ -27,6 +28,7 @@ pub(super) struct Record {
     pub(super) course: Course,
     /// How many builds may run at once here.
     pub(super) slots: usize,
+    /// Derivations to build, and paths to fetch.
     builds: HashMap<StorePath, usize>,
     finders: HashMap<Link, usize>,
     /// Places of the builds that have started and not ended.
@@ -59,6 +61,21 @@ impl Record {
                 self.learn(plan, now);
                 self.found(file, drv, now);
             }
+            Event::FellBack { drv, plan, .. } => {
+                self.learn(plan, now);
+                self.with(drv, |record, place| record.fell_back(place, plan, now));
+            }
+            // It takes none of the slots for builds, as if it were done elsewhere.
+            Event::Fetching { path, .. } => self.with(path, |record, place| {
+                record.goals[place].machine = Some("a substituter".to_owned());
+                record.start(place, now);
+            }),
+            Event::Fetched { path } => self.end(path, State::Built, now),
+            Event::NotFetched { path, error } => {
+                self.with(path, |record, place| record.goals[place].message = Some(chain(*error)));
+                self.end(path, State::Failed, now);
+            }
+            Event::Substituted { drv, .. } => self.end(drv, State::Unchanged, now),
             Event::Unchanged { drv, .. } => self.end(drv, State::Unchanged, now),
             Event::Started { drv } => self.with(drv, |record, place| record.start(place, now)),
             Event::Postponed { drv } => {
@@ -102,6 +119,7 @@ impl Record {
             | Event::Detail { .. }
             | Event::Explained { .. }
             | Event::Again { .. }
+            | Event::FetchLog { .. }
             | Event::Tick => {}
         }
     }
@@ -150,6 +168,10 @@ impl Record {
                         expected.map_or(0, |expected| expected.peak_memory_bytes);
                     self.builds.insert(drv.clone(), place);
                 }
+                Task::Fetch(path) => {
+                    let place = self.add(path.name().as_str(), Some(path), inputs, now);
+                    self.builds.insert(path.clone(), place);
+                }
                 Task::Find(file) => {
                     let name = format!("{}^{}", file.drv.name(), file.output);
                     let place = self.add(&name, None, inputs, now);
@@ -176,6 +198,18 @@ impl Record {
         self.goals[user].inputs.push(input);
         self.goals[input].users.push(user);
         self.goals[user].missing += usize::from(!self.goals[input].state.is_well());
+    }
+
+    /// Begins to wait for what a build takes that was not to be one.
+    fn fell_back(&mut self, place: usize, plan: &Plan, now: Duration) {
+        let known = self.goals[place].inputs.len();
+        let inputs = plan.tasks().nth(place).map_or(Vec::new(), |(_, inputs)| inputs.to_vec());
+        self.goals[place].missing = 0;
+        inputs.into_iter().skip(known).for_each(|input| self.needs(place, input));
+        match self.goals[place].missing {
+            0 => self.ready(place, now),
+            _ => self.goals[place].turn_to(Some(Cause::Inputs), now),
+        }
     }
 
     fn found(&mut self, file: &Link, drv: &StorePath, now: Duration) {
