@@ -111,8 +111,9 @@ fn a_failure_is_told_by_the_name_that_was_built_and_leads_to_its_log() {
     let command = run.stderr.lines().find_map(|line| line.trim().strip_prefix("the whole log: ")).unwrap();
     let logged = command.rsplit(' ').next().unwrap();
     assert_ne!(logged, broken);
-    assert_eq!(scene.ok(&["log", logged]), "about to fail");
-    assert_eq!(scene.ok(&["log", &broken]), "about to fail");
+    let log = scene.ok(&["log", logged]);
+    assert!(log.starts_with("about to fail\n[store] failed: the builder of `"), "{log}");
+    assert_eq!(scene.ok(&["log", &broken]), log);
 }
 
 #[test]
