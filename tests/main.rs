@@ -13,6 +13,7 @@ mod build_hook;
 mod build_names;
 mod builtins;
 mod canary;
+mod cancel;
 mod check;
 mod chroot;
 mod colluders;

@@ -17,10 +17,12 @@ fn the_second_one_says_what_it_waits_for_and_shows_the_log() {
     assert!(said.contains("-gated.lock`") && said.contains(" since 20"), "{said}");
     let ps = gated.scene.ok(&["ps"]);
     assert!(ps.contains(&format!(" of process {}", first.child.id())), "{ps}");
+    let process = first.child.id();
     gated.open();
     let ((first, _), (second, said)) = (first.ends(), second.ends());
     assert_eq!((first, second), (Some(0), Some(0)), "{said}");
     assert!(said.contains("gated> there"), "{said}");
+    assert!(said.contains(&format!("-gated.drv was built by process {process} meanwhile")), "{said}");
     assert_eq!(gated.scene.ok(&["ps", "--json"]), "[]");
 }
 

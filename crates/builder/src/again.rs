@@ -17,7 +17,7 @@ use settings::{Variation, Variations};
 use store_path::{Digest, Hash, StorePath};
 
 use crate::announce::Public;
-use crate::build::{Built, Context, Message, Order, attempt, begin, prepare};
+use crate::build::{Built, Context, Maker, Message, Order, attempt, begin, prepare};
 use crate::compare;
 use crate::divergence::{Blame, Diverged, Divergence};
 use crate::failure::BuildFailure;
@@ -85,7 +85,7 @@ pub fn check(
             }
             Ok(last)
         })?;
-        Built::new(context, &request, valid, exit)
+        Built::new(context, &request, valid, exit.map_or(Maker::Meanwhile(None), Maker::Here))
     })
 }
 

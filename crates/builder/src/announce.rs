@@ -1,14 +1,16 @@
 //! What everybody may know of a build while it goes on, which is less than what its owner hears.
-#![expect(clippy::disallowed_methods, reason = "tells since when a build is on its way")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
 
 use local_store::{Announcement, BuildId, Stage};
+use store_path::StorePath;
 
 use crate::build::{Context, Message, Order};
 use crate::log::{Keep, Log};
 use crate::observe::Teller;
+use crate::phase::PhaseReader;
 use crate::request::{Kind, Request};
+use crate::stopwatch;
 
 /// What others may see of a build.
 pub(crate) struct Public {
@@ -26,36 +28,57 @@ pub(crate) fn announced<T>(
     tell: &mut Teller<'_>,
     build: impl FnOnce(&Public, &mut Teller<'_>) -> T,
 ) -> T {
-    let mut announcement = announcement(context, order, request);
-    let public = Public { id: announcement.id().clone(), log: Log::new(Keep::of(context, order.drv)) };
+    let known = request.outputs.iter().filter(|_| request.kind == Kind::Known);
+    let outputs = known.map(|(name, path)| (name.to_string(), path.clone())).collect();
+    let mut teller = AnnouncedBuild::new(context, order, outputs);
+    let public = Public { id: order.id.clone(), log: Log::new(Keep::of(context, order.drv)) };
     build(&public, &mut |message: Message<'_>| {
-        note(&mut announcement, &message);
+        teller.note(&message);
         tell(message);
     })
 }
 
-/// Prepares to tell about a build; nothing is told before it waits or runs.
-fn announcement(context: &Context<'_>, order: &Order<'_>, request: &Request<'_>) -> Announcement {
-    let known = request.outputs.iter().filter(|_| request.kind == Kind::Known);
-    let outputs = known.map(|(name, path)| (name.to_string(), path.clone())).collect();
-    let log = context.settings.keep_build_log.then(|| context.store.location().log_path(order.drv));
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let since_millis = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
-    context.store.announce(order.drv, order.target, outputs, log, since_millis)
+/// A build that everybody may know of.
+pub struct AnnouncedBuild {
+    announcement: Announcement,
+    phases: PhaseReader,
+    /// The first process of its builder, once that runs.
+    process: Option<u32>,
 }
 
-/// Tells of what a build says, if it is a step.
-fn note(announcement: &mut Announcement, message: &Message<'_>) {
-    match message {
-        Message::Waiting(wait) => announcement.tell(Stage::Waiting(wait.clone())),
-        Message::Running { process, .. } => {
-            announcement.tell(Stage::Building { process: *process, phase: None });
+impl AnnouncedBuild {
+    /// Prepares to tell about a build; nothing is told before it waits or runs. Of its outputs, those are given whose paths
+    /// are known beforehand.
+    pub fn new(context: &Context<'_>, order: &Order<'_>, outputs: BTreeMap<String, StorePath>) -> Self {
+        let log = context.settings.keep_build_log.then(|| context.store.location().log_path(order.drv));
+        let since_millis = stopwatch::now_millis();
+        let announcement =
+            context.store.announce(order.id.clone(), order.drv, order.target, outputs, log, since_millis);
+        Self { announcement, phases: PhaseReader::default(), process: None }
+    }
+
+    /// Tells that it is built on another machine.
+    pub fn is_elsewhere(&mut self, machine: &str) {
+        self.announcement.tell(Stage::Elsewhere { machine: machine.to_owned() });
+    }
+
+    /// Tells of what a build says, if it is a step.
+    fn note(&mut self, message: &Message<'_>) {
+        match message {
+            Message::Waiting(wait) => self.announcement.tell(Stage::Waiting(wait.clone())),
+            Message::Running { process, .. } => {
+                self.process = Some(*process);
+                self.announcement.tell(Stage::Building { process: *process, phase: None });
+            }
+            Message::Output(bytes) => {
+                // What is printed while another one's lock is waited for is of that one.
+                let Some(process) = self.process else { return };
+                if let Some(phase) = self.phases.read(bytes) {
+                    self.announcement.tell(Stage::Building { process, phase: Some(phase) });
+                }
+            }
+            Message::Ran => self.announcement.tell(Stage::Keeping),
+            Message::Warning(_) | Message::Detail(_) | Message::Explained(_) | Message::Again(_) => {}
         }
-        Message::Ran => announcement.tell(Stage::Keeping),
-        Message::Output(_)
-        | Message::Warning(_)
-        | Message::Detail(_)
-        | Message::Explained(_)
-        | Message::Again(_) => {}
     }
 }

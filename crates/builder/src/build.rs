@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use derivation::{Derivation, OutputName};
-use local_store::{BuildId, LocalStore, PathLock, Wait};
+use local_store::{BuildId, LocalStore, Wait};
 use sandbox::{Attached, Exit, ExitStatus, Launcher, Notice, Streams};
 use settings::{ExternalBuilder, Settings};
 use store_path::{BuildRecord, PathInfo, StorePath};
 
 use crate::again::{self, Again};
 use crate::announce::{self, Public};
-use crate::control::Control;
+use crate::control::{Control, Locks};
 use crate::explain::Explanation;
 use crate::external;
 use crate::failure::BuildFailure;
@@ -21,7 +21,6 @@ use crate::host::Host;
 use crate::inside::{Inside, OnFailure};
 use crate::isolation::{self, Isolation};
 use crate::job_server::{JobServer, Seat};
-use crate::log::Log;
 use crate::observe::{self, Teller, Turn};
 use crate::outputs::{self, Finished};
 use crate::post_build_hook::run_post_build_hook;
@@ -49,6 +48,8 @@ pub struct Context<'a> {
 /// One build that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
+    /// By what name others speak of the build.
+    pub id: &'a BuildId,
     /// The file of the derivation.
     pub drv: &'a StorePath,
     /// The derivation.
@@ -62,7 +63,7 @@ pub struct Order<'a> {
 /// What a build says while it runs.
 #[derive(Debug)]
 pub enum Message<'a> {
-    /// Nothing is done yet, as it waits for that.
+    /// Nothing is done yet, as it waits for that; or, after [`Message::Ran`], nothing is kept yet.
     Waiting(Wait),
     /// Its builder runs.
     Running {
@@ -90,8 +91,26 @@ pub enum Message<'a> {
 pub struct Built {
     /// The outputs, all valid now.
     pub outputs: BTreeMap<OutputName, PathInfo>,
-    /// What the builder used; none if somebody else had built them meanwhile.
-    pub usage: Option<Exit>,
+    /// Who has made them.
+    pub maker: Maker,
+}
+
+/// Who has made something.
+#[derive(Clone, Copy, Debug)]
+pub enum Maker {
+    /// This call, with a builder that used that much.
+    Here(Exit),
+    /// Another machine.
+    Elsewhere,
+    /// Another process, while this one waited or was about to begin; with its number, if it is known for sure.
+    Meanwhile(Option<u32>),
+}
+
+impl Maker {
+    /// What the builder used, if it was one of this call.
+    pub fn usage(&self) -> Option<Exit> {
+        if let Self::Here(usage) = self { Some(*usage) } else { None }
+    }
 }
 
 /// Builds a derivation whose inputs are valid, and registers its outputs.
@@ -113,11 +132,12 @@ pub fn build(
 ) -> Result<Built, BuildFailure> {
     let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
     let built = announce::announced(context, order, &request, tell, |public, tell| {
-        let _locks = begin(context, &request, tell)?;
+        let locks = begin(context, &request, tell)?;
         let failed = |source| request.not_prepared(source);
         let valid = request.valid(context.store).map_err(failed)?;
         if valid.len() == request.outputs.len() {
-            return Built::new(context, &request, valid, None);
+            let by = locks.maker(context.store, &valid);
+            return Built::new(context, &request, valid, Maker::Meanwhile(by));
         }
         // Not after hours of building.
         context.store.check_records().map_err(failed)?;
@@ -127,15 +147,15 @@ pub fn build(
                 1 => attempt(&work, &valid, public, tell),
                 _ => again::repeated(&mut work, &valid, public, tell),
             };
-            let kept = finished.and_then(|finished| Ok((finished.exit, finished.keep(&work)?)));
+            let kept = finished.and_then(|finished| Ok((finished.exit, finished.keep(&work, tell)?)));
             if kept.is_err() && request.until().is_over() {
                 remove_open(context, &request, &valid)?;
             }
             kept
         })?;
-        Built::new(context, &request, made, Some(exit))
+        Built::new(context, &request, made, Maker::Here(exit))
     })?;
-    if built.usage.is_some() {
+    if built.maker.usage().is_some() {
         run_post_build_hook(context, order.drv, &built.outputs, tell)?;
     }
     Ok(built)
@@ -146,7 +166,7 @@ pub(crate) fn begin(
     context: &Context<'_>,
     request: &Request<'_>,
     tell: &mut Teller<'_>,
-) -> Result<PathLock, BuildFailure> {
+) -> Result<Locks, BuildFailure> {
     for warning in &request.options.warnings {
         tell(Message::Warning(format!("of `{}`, {warning}", request.drv)));
     }
@@ -184,13 +204,13 @@ impl Built {
     pub(crate) fn new(
         context: &Context<'_>,
         request: &Request<'_>,
-        made: BTreeMap<OutputName, StorePath>,
-        usage: Option<Exit>,
+        paths: BTreeMap<OutputName, StorePath>,
+        maker: Maker,
     ) -> Result<Self, BuildFailure> {
         let lost = |source| BuildFailure::Store { drv: request.drv.clone(), source };
-        let infos = context.store.path_infos(&made.values().cloned().collect()).map_err(lost)?;
-        let outputs = made.into_iter().filter_map(|(name, path)| Some((name, infos.get(&path)?.clone())));
-        Ok(Self { outputs: outputs.collect(), usage })
+        let infos = context.store.path_infos(&paths.values().cloned().collect()).map_err(lost)?;
+        let outputs = paths.into_iter().filter_map(|(name, path)| Some((name, infos.get(&path)?.clone())));
+        Ok(Self { outputs: outputs.collect(), maker })
     }
 }
 
@@ -264,7 +284,7 @@ impl<'a> Build<'a> {
         // Of two attempts, people see the second one.
         let is_tried_again = self.turn == Turn::First && failure.may_be_a_lack();
         let memory = if is_tried_again { memory } else { self.let_in(&failure, memory) };
-        if context.settings.keeps_failed() && !is_tried_again {
+        if context.settings.keeps_failed() && !is_tried_again && !failure.is_cancelled() {
             failure.keep_in(self.keep(memory)?);
         }
         Err(failure)
@@ -285,7 +305,7 @@ impl<'a> Build<'a> {
     fn execute(&self, public: &Public, tell: &mut dyn FnMut(Message<'_>)) -> Result<Ended, BuildFailure> {
         let Work { context, request, .. } = self.work;
         if let Some(external) = &request.external {
-            return self.execute_by(external, &public.log, tell);
+            return self.execute_by(external, public, tell);
         }
         let Context { settings, launcher, .. } = **context;
         let mut log = public.log.begin();
@@ -340,16 +360,23 @@ impl<'a> Build<'a> {
     fn execute_by(
         &self,
         external: &ExternalBuilder,
-        log: &Log,
+        public: &Public,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Ended, BuildFailure> {
         let request = self.work.request;
-        let mut log = log.begin();
+        let mut log = public.log.begin();
         let stopwatch = Stopwatch::start();
-        let exit = external::run(self.work, external, &self.prepared, &mut |bytes| {
-            log.write(bytes);
-            tell(Message::Output(bytes));
-        });
+        let teller = RefCell::new(tell);
+        let exit = external::run(
+            self.work,
+            external,
+            &self.prepared,
+            |process| (teller.borrow_mut())(Message::Running { id: public.id.clone(), process }),
+            &mut |bytes| {
+                log.write(bytes);
+                (teller.borrow_mut())(Message::Output(bytes));
+            },
+        );
         let exit = exit.map_err(|source| BuildFailure::Sandbox { drv: request.drv.clone(), source })?;
         let measured = stopwatch.stop();
         let isolation = Isolation::of(external::given(external), &self.prepared.plan, Vec::new(), false);

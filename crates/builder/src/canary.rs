@@ -75,7 +75,7 @@ pub fn look_inside(
     drv: &StorePath,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Vec<String>, BuildFailure> {
-    let user = user::take_for(context, drv, Ids::One, tell)?;
+    let user = user::take_for(context, drv, Ids::One, None, tell)?;
     let ids = user.as_ref().map(BuildUser::ids);
     if context.settings.build_isolation == Isolation::Chroot && user.is_none() {
         return Err(BuildFailure::ChrootNeedsRoot);

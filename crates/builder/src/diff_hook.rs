@@ -90,7 +90,7 @@ fn follow(
     let descriptors = [(1, their_output.as_fd()), (2, their_output.as_fd())];
     let process = work.context.launcher.run_on_host(&description, &descriptors)?;
     drop(their_output);
-    process.follow(vec![output.into()], Allowance::default(), &mut |_, bytes| {
+    process.follow(vec![output.into()], Allowance::default(), None, &mut |_, bytes| {
         said.extend_from_slice(&bytes[..bytes.len().min(MOST_OUTPUT - said.len())]);
     })
 }

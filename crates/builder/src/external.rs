@@ -15,6 +15,7 @@ use sandbox::{Exec, Exit, ExitStatus, Given, HostProgram, Network, Scheme};
 use serde_json::{Map, Value, json};
 use settings::ExternalBuilder;
 
+use crate::control::Control;
 use crate::limits;
 use crate::prepare::Prepared;
 use crate::work::Work;
@@ -62,11 +63,13 @@ pub(crate) fn describe(work: &Work<'_>, places: &Places<'_>, exec: &Exec) -> Str
     description.to_string()
 }
 
-/// Runs the program to its end; `on_output` hears what it prints.
+/// Runs the program to its end, or until the build is given up; `on_start` hears the number of the process that minds it,
+/// `on_output` what it prints.
 pub(crate) fn run(
     work: &Work<'_>,
     external: &ExternalBuilder,
     prepared: &Prepared,
+    on_start: impl FnOnce(u32),
     on_output: &mut dyn FnMut(&[u8]),
 ) -> Result<Exit, sandbox::Error> {
     let context = work.context;
@@ -87,8 +90,10 @@ pub(crate) fn run(
     let (log, output) = io::pipe().map_err(|source| sandbox::Error::Talk { source })?;
     let process = context.launcher.run_on_host(&program, &[(1, output.as_fd()), (2, output.as_fd())])?;
     drop(output);
+    on_start(process.process_number());
     let allowance = limits::allowance(context.settings);
-    let status = process.follow(vec![log.into()], allowance, &mut |_, bytes| on_output(bytes))?;
+    let given_up = work.request.control.map(Control::given_up);
+    let status = process.follow(vec![log.into()], allowance, given_up, &mut |_, bytes| on_output(bytes))?;
     Ok(exit(status))
 }
 

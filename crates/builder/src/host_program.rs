@@ -54,20 +54,22 @@ impl Call<'_> {
             }
             line.clear();
         };
-        let status =
-            process.follow(vec![out.into(), errors.into()], Allowance::default(), &mut |place, bytes| {
-                match place {
-                    0 => stdout.extend_from_slice(&bytes[..bytes.len().min(MOST_OUTPUT - stdout.len())]),
-                    _ => {
-                        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-                            partial.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
-                            if piece.ends_with(b"\n") || partial.len() > MOST_OUTPUT {
-                                end_line(&mut partial, on_line);
-                            }
+        let status = process.follow(
+            vec![out.into(), errors.into()],
+            Allowance::default(),
+            None,
+            &mut |place, bytes| match place {
+                0 => stdout.extend_from_slice(&bytes[..bytes.len().min(MOST_OUTPUT - stdout.len())]),
+                _ => {
+                    for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+                        partial.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+                        if piece.ends_with(b"\n") || partial.len() > MOST_OUTPUT {
+                            end_line(&mut partial, on_line);
                         }
                     }
                 }
-            })?;
+            },
+        )?;
         if !partial.is_empty() {
             end_line(&mut partial, on_line);
         }

@@ -10,6 +10,7 @@
 //!
 //! ```no_run
 //! use builder::{Context, Host, Message, Order};
+//! use local_store::BuildId;
 //!
 //! # fn build(store: &local_store::LocalStore, drv: &store_path::StorePath, derivation: &derivation::Derivation)
 //! # -> Result<(), Box<dyn std::error::Error>> {
@@ -17,7 +18,7 @@
 //! let launcher = sandbox::Launcher::start()?;
 //! let host = Host::look(&settings, Default::default())?;
 //! let context = Context { store, launcher: &launcher, settings: &settings, host: &host, on_failure: None };
-//! let order = Order { drv, derivation, target: drv, control: None };
+//! let order = Order { id: &BuildId::new(), drv, derivation, target: drv, control: None };
 //! let built = builder::build(&context, &order, &mut |message| {
 //!     if let Message::Output(text) = message {
 //!         eprint!("{}", String::from_utf8_lossy(text));
@@ -59,6 +60,7 @@ mod limits;
 mod log;
 mod observe;
 mod outputs;
+mod phase;
 mod plan;
 mod post_build_hook;
 mod pre_build_hook;
@@ -75,7 +77,8 @@ mod verdict;
 mod work;
 
 pub use again::{Again, check};
-pub use build::{Built, Context, Message, Order, build};
+pub use announce::AnnouncedBuild;
+pub use build::{Built, Context, Maker, Message, Order, build};
 pub use canary::look_inside;
 pub use checks::Rejection;
 pub use compare::{Cause, Change, Comparison, Difference, Kind, Spot};

@@ -19,7 +19,9 @@ use store_path::{
 };
 
 use crate::checks;
+use crate::control;
 use crate::failure::BuildFailure;
+use crate::observe::Teller;
 use crate::prepare::Prepared;
 use crate::request::{Kind, Request};
 use crate::work::Work;
@@ -76,10 +78,14 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Registers every output that is not valid yet, and returns the paths of all.
-    pub(crate) fn keep(self, work: &Work<'_>) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
+    pub(crate) fn keep(
+        self,
+        work: &Work<'_>,
+        tell: &mut Teller<'_>,
+    ) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
         let store = work.context.store;
         work.request.refuse_given_up()?;
-        let paths = register(store, work.request, self.outputs, self.record)?;
+        let paths = register(store, work.request, self.outputs, self.record, tell)?;
         if let Some(scratch) = self.prepared.scratch.filter(|_| work.shares) {
             store.give_back(scratch, &work.inputs);
         }
@@ -133,6 +139,7 @@ fn register(
     request: &Request<'_>,
     outputs: BTreeMap<OutputName, Kept>,
     record: BuildRecord,
+    tell: &mut Teller<'_>,
 ) -> Result<BTreeMap<OutputName, StorePath>, BuildFailure> {
     let failed = |source| BuildFailure::Store { drv: request.drv.clone(), source };
     let paths: BTreeMap<OutputName, StorePath> =
@@ -144,7 +151,7 @@ fn register(
         Kind::Known => None,
         Kind::Floating | Kind::Impure => {
             store.temp_roots(&all.iter().cloned().collect::<Vec<_>>()).map_err(failed)?;
-            Some(store.lock(&in_order).map_err(failed)?)
+            Some(control::lock_made(store, request, &in_order, tell)?)
         }
     };
     let mut present = store.valid_among(&all).map_err(failed)?;

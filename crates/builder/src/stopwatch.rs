@@ -4,6 +4,16 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// Returns the time of day, in milliseconds since 1970.
+pub(crate) fn now_millis() -> i64 {
+    in_millis(SystemTime::now())
+}
+
+fn in_millis(time: SystemTime) -> i64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Runs from when it is started; the time of day may be changed meanwhile.
 pub(crate) struct Stopwatch {
     started: SystemTime,
@@ -23,10 +33,6 @@ impl Stopwatch {
     }
 
     pub(crate) fn stop(&self) -> Measured {
-        let since_1970 = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Measured {
-            started_millis: i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX),
-            wall_time: self.clock.elapsed(),
-        }
+        Measured { started_millis: in_millis(self.started), wall_time: self.clock.elapsed() }
     }
 }

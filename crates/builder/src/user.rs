@@ -5,6 +5,7 @@ use sandbox::{BuildUser, Ids};
 use store_path::StorePath;
 
 use crate::build::{Context, Message};
+use crate::control::Control;
 use crate::failure::BuildFailure;
 use crate::request::Request;
 
@@ -14,7 +15,7 @@ pub(crate) fn take(
     request: &Request<'_>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Option<BuildUser>, BuildFailure> {
-    take_for(context, request.drv, request.ids(), tell)
+    take_for(context, request.drv, request.ids(), request.control, tell)
 }
 
 /// The same for what is not made by its derivation alone.
@@ -22,6 +23,7 @@ pub(crate) fn take_for(
     context: &Context<'_>,
     drv: &StorePath,
     ids: Ids,
+    control: Option<&dyn Control>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Option<BuildUser>, BuildFailure> {
     let drops_groups = context.host.subordinate_ids > 0;
@@ -31,6 +33,7 @@ pub(crate) fn take_for(
     }
     let Some(users) = &context.host.users else { return Ok(None) };
     let wait = &mut || tell(Message::Waiting(Wait::User));
-    let taken = context.launcher.take_user(users, ids, wait);
-    taken.map(Some).map_err(|source| BuildFailure::Sandbox { drv: drv.clone(), source })
+    let taken = context.launcher.take_user(users, ids, control.map(Control::given_up), wait);
+    let user = taken.map_err(|source| BuildFailure::Sandbox { drv: drv.clone(), source })?;
+    user.map(Some).ok_or_else(|| BuildFailure::GivenUp { drv: drv.clone() })
 }

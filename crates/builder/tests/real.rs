@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use builder::{BuildFailure, Built, Context, Control, Follow, Host, Message, Order};
 use derivation::{Checked, check_closure};
-use local_store::{LocalStore, Location, LockRequest, NewDerivation, Options, PathLock};
+use local_store::{BuildId, LocalStore, Location, LockRequest, NewDerivation, Options, PathLock};
 use sandbox::Launcher;
 use settings::{Origin, Settings};
 use store_path::StorePath;
@@ -106,8 +106,13 @@ impl World {
             on_failure: None,
         };
         let mut log = Vec::new();
-        let order =
-            Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path(), control: None };
+        let order = Order {
+            id: &BuildId::new(),
+            drv: drv.path(),
+            derivation: drv.derivation(),
+            target: drv.path(),
+            control: None,
+        };
         let built = builder::build(&context, &order, &mut |message| {
             if let Message::Output(text) = message {
                 log.extend_from_slice(text);
@@ -444,7 +449,13 @@ fn build_open(world: &World, name: &str, env: &str) -> (Built, Vec<String>) {
         on_failure: None,
     };
     let mut warnings = Vec::new();
-    let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path(), control: None };
+    let order = Order {
+        id: &BuildId::new(),
+        drv: drv.path(),
+        derivation: drv.derivation(),
+        target: drv.path(),
+        control: None,
+    };
     let built = builder::build(&context, &order, &mut |message| {
         if let Message::Warning(text) = message {
             warnings.push(text);

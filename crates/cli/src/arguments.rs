@@ -33,6 +33,7 @@ pub(crate) enum Command {
     Query(crate::query::Args),
     Log(crate::log::Args),
     Ps(crate::ps::Args),
+    Cancel(crate::cancel::Args),
     /// Shows, converts, compares, draws and checks derivations, and adds them to the store.
     #[command(subcommand, after_help = "Example:\n  store derivation show /nix/store/…-hello.drv")]
     Derivation(Derivation),

@@ -318,7 +318,9 @@ pub(crate) fn exit_of(report: &Report) -> Option<Exit> {
         return Some(Exit::Interrupted);
     }
     let failures = report.failures.iter().map(|failure| outcome::exit(&failure.error));
-    failures.reduce(BuildFailures::bitor).map(Exit::Builds)
+    let failed = failures.reduce(BuildFailures::bitor).map(Exit::Builds);
+    // Not everything that was asked for is there, and nothing is wrong with it.
+    failed.or((!report.cancelled.is_empty()).then_some(Exit::Interrupted))
 }
 
 fn add_links(store: &LocalStore, base: &Path, realised: &[Realised]) -> Result<()> {

@@ -49,6 +49,7 @@ pub(crate) fn print_failed(
     // What is there may have come out otherwise when it was built once more.
     let is_open = |drv: &StorePath| {
         report.failures.iter().any(|failure| failure.drv == *drv)
+            || report.cancelled.contains(drv)
             || report.blocked.iter().any(|blocked| blocked.drv == *drv)
             || report.not_started.contains(drv)
     };
@@ -79,9 +80,14 @@ fn failed_to_json(store: &LocalStore, wanted: &Wanted, report: &Report) -> Value
         if let Some(divergence) = outcome::divergence(&failure.error, store.store_dir()) {
             entry["divergence"] = divergence;
         }
+    } else if report.cancelled.contains(drv) {
+        entry["status"] = "cancelled".into();
     } else if let Some(blocked) = blocked {
         entry["status"] = "blocked".into();
-        let status = failure_of(&blocked.by).map(|failure| outcome::status(&failure.error));
+        let status = match blocked.is_cancelled {
+            true => Some("cancelled"),
+            false => failure_of(&blocked.by).map(|failure| outcome::status(&failure.error)),
+        };
         entry["by"] = json!({ "drvPath": full(&blocked.by), "status": status });
     } else {
         entry["status"] = if report.stopped { "cancelled" } else { "not-started" }.into();

@@ -18,7 +18,8 @@ pub(crate) enum Exit {
     Limited,
     /// `doctor`: this machine cannot isolate a build at all.
     NoIsolation,
-    /// The user pressed Ctrl-C, the terminal was closed or the process was told to stop.
+    /// The user pressed Ctrl-C, the terminal was closed or the process was told to stop. Also, if nothing failed: somebody
+    /// has cancelled a build of it (`store cancel`).
     Interrupted,
     /// What ran in a sandbox for the user ended with this.
     Program(u8),

@@ -14,6 +14,7 @@ mod build;
 mod build_argument;
 mod build_failure;
 mod build_results;
+mod cancel;
 mod config;
 mod config_show;
 mod delete;
@@ -171,6 +172,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Query(args) => query::run(session, args),
         Command::Log(args) => log::run(session, args),
         Command::Ps(args) => ps::run(session, args),
+        Command::Cancel(args) => cancel::run(session, args),
         Command::Derivation(Derivation::Show(args)) => derivation_show::run(session, args),
         Command::Derivation(Derivation::Diff(args)) => derivation_diff::run(session, args),
         Command::Derivation(Derivation::Graph(args)) => derivation_graph::run(session, args),

@@ -56,15 +56,15 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let interrupt = Interrupt::catch()?;
     interrupt.is_heard();
-    interrupt.attend(|| watch(session, &location, interrupt.descriptor()))?
+    interrupt.attend(|| watch(session, &location, &interrupt))?
 }
 
-fn watch(session: &mut Session, location: &Location, word: BorrowedFd<'_>) -> Result<Exit> {
+fn watch(session: &mut Session, location: &Location, interrupt: &Interrupt) -> Result<Exit> {
     let redraws = io::stdout().is_terminal() && !session.json();
     loop {
         show(session, location, redraws)?;
         session.results().flush()?;
-        if is_readable(word, A_WHILE)? {
+        if is_readable(interrupt.descriptor(), A_WHILE)? {
             return Ok(Exit::Success);
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Picture<'a> {
                 Stage::Building { process, .. } => {
                     processes.get_or_insert_with(Processes::look).usage(process)
                 }
-                Stage::Waiting(_) | Stage::Keeping => None,
+                Stage::Waiting(_) | Stage::Elsewhere { .. } | Stage::Keeping => None,
             };
             Shown { build, usage }
         });

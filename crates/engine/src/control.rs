@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use builder::{Control, Follow, Heard};
-use local_store::{Error, LockRequest, PathLock};
+use local_store::{BuildId, Error, LockRequest, PathLock};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -31,6 +31,8 @@ use crate::worker::Message;
 #[derive(Debug)]
 pub(crate) struct Hand {
     goal: GoalId,
+    /// By what name others speak of it.
+    id: BuildId,
     /// Readable once the build is given up; then it stays so.
     given_up: EventFd,
     /// Readable when there is news of the lock or the slot.
@@ -51,10 +53,20 @@ struct Standing {
 }
 
 impl Hand {
-    pub(crate) fn new(goal: GoalId, messages: SyncSender<Message>) -> nix::Result<Arc<Self>> {
+    pub(crate) fn new(goal: GoalId, id: BuildId, messages: SyncSender<Message>) -> nix::Result<Arc<Self>> {
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let (given_up, news) = (event()?, event()?);
-        Ok(Arc::new(Self { goal, given_up, news, standing: Mutex::default(), messages }))
+        Ok(Arc::new(Self { goal, id, given_up, news, standing: Mutex::default(), messages }))
+    }
+
+    /// Readable once the build is given up.
+    pub(crate) fn given_up(&self) -> BorrowedFd<'_> {
+        self.given_up.as_fd()
+    }
+
+    /// Returns whose build it is.
+    pub(crate) fn goal(&self) -> GoalId {
+        self.goal
     }
 
     /// Gives the build up.
@@ -88,6 +100,14 @@ impl Hand {
         if standing.has_slot { standing.lock.take() } else { None }
     }
 
+    /// Takes no lock that comes from now on.
+    fn leave(&self) {
+        let mut standing = self.standing();
+        standing.has_left = true;
+        // Of a build that was given up.
+        drop(standing.lock.take());
+    }
+
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,9 +136,26 @@ impl Debug for Held<'_> {
     }
 }
 
+impl Held<'_> {
+    /// Has a thread wait for locks, and another worker take the place of this one.
+    fn have_waited(&self, request: LockRequest) -> Result<(), Error> {
+        if !std::mem::replace(&mut self.hand.standing().has_waited, true) {
+            (self.replace)();
+        }
+        let waits = self.hand.clone();
+        // Not one of the scope's: a lock cannot be waited for and given up, so the thread may be left behind. It lets go
+        // of what it gets.
+        let waiter = thread::Builder::new().spawn(move || {
+            let lock = request.wait();
+            waits.locked(lock);
+        });
+        waiter.map(drop).map_err(|source| Error::Wait { source })
+    }
+}
+
 impl Control for Held<'_> {
     fn given_up(&self) -> BorrowedFd<'_> {
-        self.hand.given_up.as_fd()
+        self.hand.given_up()
     }
 
     fn wait(
@@ -128,17 +165,7 @@ impl Control for Held<'_> {
         on_output: &mut dyn FnMut(&[u8]),
     ) -> Result<Option<PathLock>, Error> {
         let hand = &self.hand;
-        if !std::mem::replace(&mut hand.standing().has_waited, true) {
-            (self.replace)();
-        }
-        let waits = hand.clone();
-        // Not one of the scope's: a lock cannot be waited for and given up, so the thread may be left behind. It lets go
-        // of what it gets.
-        let waiter = thread::Builder::new().spawn(move || {
-            let lock = request.wait();
-            waits.locked(lock);
-        });
-        waiter.map_err(|source| Error::Wait { source })?;
+        self.have_waited(request)?;
         let mut is_told = false;
         let lock = loop {
             if let Some(log) = &mut log {
@@ -158,10 +185,27 @@ impl Control for Held<'_> {
                 break None;
             }
         };
-        let mut standing = hand.standing();
-        standing.has_left = true;
-        // Of a build that was given up.
-        drop(standing.lock.take());
+        hand.leave();
+        lock.transpose()
+    }
+
+    fn wait_to_keep(&self, request: LockRequest) -> Result<Option<PathLock>, Error> {
+        let hand = &self.hand;
+        {
+            let mut standing = hand.standing();
+            // Its builder has ended, so it takes nobody's.
+            (standing.has_slot, standing.has_left) = (true, false);
+        }
+        self.have_waited(request)?;
+        let lock = loop {
+            if let Some(lock) = hand.take_lock() {
+                break Some(lock);
+            }
+            if !hand.hear(None) {
+                break None;
+            }
+        };
+        hand.leave();
         lock.transpose()
     }
 }
@@ -197,6 +241,11 @@ impl Hands {
     /// Whether all are given up.
     pub(crate) fn are_given_up(&self) -> bool {
         self.all().are_given_up
+    }
+
+    /// Returns the hand on the build of that name.
+    pub(crate) fn by_id(&self, id: &BuildId) -> Option<Arc<Hand>> {
+        self.all().hands.values().find(|hand| hand.id == *id).cloned()
     }
 
     /// Gives up all that there are and will be.

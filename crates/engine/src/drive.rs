@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use builder::{BuildFailure, Built};
 use derivation::OutputName;
-use local_store::{LocalStore, Wait};
+use local_store::{CancelAnswer, CancelCaller, LocalStore, Wait};
 use scheduler::{GoalId, Outcome, Schedule, Slot};
 use store_path::StorePath;
+
+mod cancel;
 
 use crate::control::Hands;
 use crate::elsewhere::{Elsewhere, Offer, Offered};
@@ -32,6 +34,9 @@ enum Fate {
     NotStarted,
     Done,
     Failed,
+    /// Somebody has given it up.
+    Cancelled,
+    /// What it needs is not there, or nobody needs it any more.
     Blocked,
 }
 
@@ -58,6 +63,8 @@ pub(crate) struct Run<'a> {
     falls_back: bool,
     /// What could not be fetched.
     unfetched: HashMap<StorePath, Arc<FetchError>>,
+    /// Who wants to hear what became of builds that they have had given up.
+    callers: HashMap<GoalId, Vec<CancelCaller>>,
     report: Report,
     /// After so long without a message the caller is told that.
     tick: Option<Duration>,
@@ -94,6 +101,7 @@ impl<'a> Run<'a> {
             sources: None,
             falls_back: false,
             unfetched: HashMap::new(),
+            callers: HashMap::new(),
             report,
             tick,
             on_event,
@@ -277,6 +285,10 @@ impl<'a> Run<'a> {
                     self.waiting.insert(goal);
                 }
             }
+            Message::WaitingToKeep(goal, wait) => {
+                let drv = &self.drv(goal);
+                (self.on_event)(Event::Waiting { drv, wait: &wait });
+            }
             Message::Locked(goal) => self.schedule.resume_one(goal),
             Message::Running(goal, id, process) => {
                 let drv = &self.drv(goal);
@@ -298,6 +310,7 @@ impl<'a> Run<'a> {
             Message::Offered(goal, offered) => self.offered(goal, offered),
             Message::Fetched(goal, result) => self.fetched(goal, result),
             Message::Stop => self.stop(),
+            Message::Cancel(id, caller) => self.cancel(&id, caller),
             Message::Ended(goal, result) => {
                 self.ended(goal, result.unwrap_or_else(|panic| resume_unwind(panic)));
             }
@@ -308,6 +321,8 @@ impl<'a> Run<'a> {
     fn begin(&mut self, goal: GoalId) -> Option<Job> {
         if self.waiting.remove(&goal) {
             // Its worker has begun long ago.
+            let drv = &self.drv(goal);
+            (self.on_event)(Event::WaitOver { drv });
             self.hands.get(goal).iter().for_each(|hand| hand.grant_slot());
             return None;
         }
@@ -374,29 +389,22 @@ impl<'a> Run<'a> {
         if let Some(job) = self.elsewhere.take(goal) {
             (self.on_event)(Event::Started { drv: &job.drv });
         }
+        let answer = match &result {
+            Ok(_) => CancelAnswer::Built,
+            Err(failure) if failure.is_cancelled() => CancelAnswer::Cancelled,
+            Err(_) => CancelAnswer::Failed,
+        };
         match result {
             Ok(built) => self.built(goal, &built),
             // It was killed, which is no failure of its own.
-            Err(_) if self.report.stopped => {
-                for goal in [goal].into_iter().chain(self.twins_of(goal)) {
-                    let drv = &self.drv(goal);
-                    (self.on_event)(Event::Cancelled { drv });
-                    self.give_up(goal);
-                }
-            }
+            Err(_) if self.report.stopped => self.stopped(goal),
+            Err(BuildFailure::GivenUp { .. }) => self.cancelled(goal),
             Err(failure) => {
                 let failure = self.elsewhere.explain(goal, failure);
                 self.failed(goal, failure);
             }
         }
-    }
-
-    /// Takes back a goal that was given up, and returns those that are cancelled with it.
-    fn give_up(&mut self, goal: GoalId) -> Vec<GoalId> {
-        match self.waiting.remove(&goal) {
-            true => self.schedule.cancel(goal),
-            false => self.schedule.finish(goal, Outcome::Cancelled),
-        }
+        self.answer(goal, answer);
     }
 
     fn log(&mut self, goal: GoalId, text: &[u8]) {
@@ -418,12 +426,12 @@ impl<'a> Run<'a> {
         let twins = self.twins_of(goal);
         self.plan.graph.built(&drv, outputs.clone());
         if self.is_check(goal) {
-            (self.on_event)(Event::Checked { drv: &drv, outputs: &outputs, usage: built.usage });
+            (self.on_event)(Event::Checked { drv: &drv, outputs: &outputs, usage: built.maker.usage() });
             self.report.checked.push(drv);
         } else {
             let output_bytes = built.outputs.values().map(|info| info.nar_size).sum();
-            let (outputs, usage) = (&outputs, built.usage);
-            (self.on_event)(Event::Built { drv: &drv, outputs, output_bytes, usage });
+            let (outputs, maker) = (&outputs, &built.maker);
+            (self.on_event)(Event::Built { drv: &drv, outputs, output_bytes, maker });
             self.report.built.push(drv);
         }
         self.done(goal);
@@ -500,7 +508,7 @@ impl<'a> Run<'a> {
     fn cause(&self, place: usize) -> Option<StorePath> {
         let drv = self.plan.goals.list[place].task.drv();
         match self.fates[place] {
-            Fate::Failed => Some(drv.clone()),
+            Fate::Failed | Fate::Cancelled => Some(drv.clone()),
             Fate::Blocked => {
                 let blocked = self.report.blocked.iter().find(|blocked| blocked.drv == *drv);
                 Some(blocked.map_or(drv, |blocked| &blocked.by).clone())
@@ -523,11 +531,12 @@ impl<'a> Run<'a> {
     }
 
     fn block(&mut self, cancelled: &[GoalId], by: &StorePath) {
+        let is_cancelled = self.report.cancelled.contains(by);
         for goal in cancelled {
             self.fates[goal.index()] = Fate::Blocked;
             // Nobody knows of the others.
             if let Some(drv) = self.task(*goal).builds() {
-                let blocked = Blocked { drv: drv.clone(), by: by.clone() };
+                let blocked = Blocked { drv: drv.clone(), by: by.clone(), is_cancelled };
                 (self.on_event)(Event::Blocked(&blocked));
                 self.report.blocked.push(blocked);
             }

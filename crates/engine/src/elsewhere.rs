@@ -15,14 +15,17 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use builder::{BuildFailure, Built, Keep, Log, Run};
+use builder::{AnnouncedBuild, BuildFailure, Built, Keep, Log, Maker, Order, Run};
+use local_store::BuildId;
 use remote_builder::{Answer, RemoteBuilder};
 use sandbox::{Detail, ExitStatus};
 use scheduler::{Demand, GoalId, Slot};
 
+use crate::control::{Hand, Hands};
 use crate::lines::Lines;
 use crate::ready;
 use crate::worker::{Job, Message, Work};
@@ -149,14 +152,23 @@ pub(crate) fn offer(
     context: &builder::Context<'_>,
     job: &Job,
     willing: bool,
+    hands: &Hands,
     messages: &SyncSender<Message>,
 ) {
     let goal = job.goal;
-    let answer = catch_unwind(AssertUnwindSafe(|| follow(remote, context, job, willing, messages)));
+    let id = BuildId::new();
+    // Without a hand it cannot be cancelled.
+    let hand = Hand::new(goal, id.clone(), messages.clone()).ok();
+    hand.iter().for_each(|hand| hands.add(hand));
+    let named = Named { id, hand };
+    let answer = catch_unwind(AssertUnwindSafe(|| follow(remote, context, job, willing, &named, messages)));
+    hands.remove(goal);
     let message = match answer {
         Err(panic) => Message::Ended(goal, Err(panic)),
         Ok(Err(failure)) => Message::Ended(goal, Ok(Err(failure))),
-        Ok(Ok(Answer::Built(outputs))) => Message::Ended(goal, Ok(Ok(Built { outputs, usage: None }))),
+        Ok(Ok(Answer::Built(outputs))) => {
+            Message::Ended(goal, Ok(Ok(Built { outputs, maker: Maker::Elsewhere })))
+        }
         Ok(Ok(Answer::Declined { said, permanently })) => {
             Message::Offered(goal, Offered::Declined { said, permanently })
         }
@@ -166,11 +178,18 @@ pub(crate) fn offer(
     let _ = messages.send(message);
 }
 
+/// By what name an offered build goes, and who may give it up.
+struct Named {
+    id: BuildId,
+    hand: Option<Arc<Hand>>,
+}
+
 fn follow(
     remote: &RemoteBuilder<'_>,
     context: &builder::Context<'_>,
     job: &Job,
     willing: bool,
+    named: &Named,
     messages: &SyncSender<Message>,
 ) -> Result<Answer, BuildFailure> {
     let goal = job.goal;
@@ -187,8 +206,14 @@ fn follow(
     let mut run = None;
     let mut lines = Lines::default();
     let tell = |message: Message| drop(messages.send(message));
-    let answer = remote.offer(drv, derivation, willing, &mut |message| match message {
+    let order = Order { id: &named.id, drv, derivation, target: &job.target, control: None };
+    let outputs = derivation.outputs.iter();
+    let outputs = outputs.filter_map(|(name, output)| Some((name.to_string(), output.path()?.clone())));
+    let mut announced = AnnouncedBuild::new(context, &order, outputs.collect());
+    let given_up = named.hand.as_ref().map(|hand| hand.given_up());
+    let answer = remote.offer(drv, derivation, willing, given_up, &mut |message| match message {
         remote_builder::Message::Accepted(machine) => {
+            announced.is_elsewhere(machine);
             run = Some(log.begin());
             tell(Message::Offered(goal, Offered::Accepted(machine.to_owned())));
         }
@@ -208,14 +233,17 @@ fn follow(
     }
     let is_accepted = run.is_some();
     let log_tail = run.map(Run::end).unwrap_or_default();
-    let answer = answer.map_err(|error| BuildFailure::Elsewhere {
-        drv: drv.clone(),
-        code: error.status().and_then(|status| match status {
-            ExitStatus::Code(code) => Some(code),
-            _ => None,
-        }),
-        log_tail,
-        source: Box::new(error),
+    let answer = answer.map_err(|error| match error.status() {
+        Some(ExitStatus::GivenUp) => BuildFailure::GivenUp { drv: drv.clone() },
+        status => BuildFailure::Elsewhere {
+            drv: drv.clone(),
+            code: status.and_then(|status| match status {
+                ExitStatus::Code(code) => Some(code),
+                _ => None,
+            }),
+            log_tail,
+            source: Box::new(error),
+        },
     });
     log.close(answer.as_ref().err());
     if let (Ok(Answer::Built(outputs)), true) = (&answer, is_accepted) {

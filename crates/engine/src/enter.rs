@@ -107,10 +107,10 @@ fn to_build(
 
 /// Does something that ends, in vain, when the word to stop comes: while it waits for a user, or with the sandbox.
 pub(crate) fn stoppable<R>(context: &Context<'_>, work: impl FnOnce() -> R) -> Result<R, Error> {
-    let watch = context.stop.map(StopWatch::new).transpose()?;
+    let watch = context.stop.map(|stop| StopWatch::new(Some(stop), None)).transpose()?;
     thread::scope(|scope| {
         if let Some(watch) = &watch {
-            let watch = || watch.watch(|| context.launcher.stop());
+            let watch = || watch.watch(|| context.launcher.stop(), |_, _| {});
             thread::Builder::new().spawn_scoped(scope, watch).map_err(|source| Error::Threads { source })?;
         }
         // Also when the visitor panics: the scope waits for the watch.

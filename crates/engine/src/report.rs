@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use builder::{Again, BuildFailure, Explanation};
+use builder::{Again, BuildFailure, Explanation, Maker};
 use derivation::{Link, OutputName};
 use local_store::{BuildId, Wait};
 use sandbox::Exit;
@@ -54,6 +54,11 @@ pub enum Event<'a> {
         drv: &'a StorePath,
         /// What for.
         wait: &'a Wait,
+    },
+    /// A build goes on that has waited for the locks of others.
+    WaitOver {
+        /// The derivation.
+        drv: &'a StorePath,
     },
     /// A builder runs.
     Running {
@@ -158,8 +163,8 @@ pub enum Event<'a> {
         outputs: &'a BTreeMap<OutputName, StorePath>,
         /// The size of all of them, as archives.
         output_bytes: u64,
-        /// What the builder used; none if another process had built it meanwhile.
-        usage: Option<Exit>,
+        /// Who has made them.
+        maker: &'a Maker,
     },
     /// A build is run once more, to compare what comes out.
     Again {
@@ -179,10 +184,12 @@ pub enum Event<'a> {
     },
     /// A build is over, in vain.
     Failed(&'a Failure),
-    /// A build was ended since all was to stop, which is no failure of its own.
+    /// A build was given up, or ended since all was to stop, which is no failure of its own.
     Cancelled {
         /// The derivation.
         drv: &'a StorePath,
+        /// Whether all was to stop.
+        with_all: bool,
     },
     /// A goal can never run.
     Blocked(&'a Blocked),
@@ -212,13 +219,15 @@ impl Failure {
     }
 }
 
-/// A goal that was not tried since something it needs failed.
+/// A goal that was not tried since something it needs failed or was given up, or since nobody needs it any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     /// The derivation.
     pub drv: StorePath,
-    /// The derivation that failed, which is its input or an input of one.
+    /// The derivation that failed, which is its input or an input of one; or that was given up, which may need it instead.
     pub by: StorePath,
+    /// Whether that was given up.
+    pub is_cancelled: bool,
 }
 
 /// What became of everything that was wanted.
@@ -238,6 +247,8 @@ pub struct Report {
     pub substituted: Vec<StorePath>,
     /// The builds that failed, in the order in which they did.
     pub failures: Vec<Failure>,
+    /// The builds that somebody has given up while the rest went on.
+    pub cancelled: Vec<StorePath>,
     /// The goals that could not be tried.
     pub blocked: Vec<Blocked>,
     /// The goals that could have been tried, had nothing failed before (without `keep-going`), and those that were
@@ -248,11 +259,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Returns what became of it in one word: `interrupted`, `failed` or `done`.
+    /// Returns what became of it in one word: `interrupted`, `failed`, `cancelled` or `done`.
     pub fn status(&self) -> &'static str {
         match (self.stopped, self.failures.is_empty()) {
             (true, _) => "interrupted",
             (false, false) => "failed",
+            (false, true) if !self.cancelled.is_empty() => "cancelled",
             (false, true) => "done",
         }
     }

@@ -131,16 +131,15 @@ fn carry_out(
     let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
     let remote = RemoteBuilder::new(store, launcher, settings, context.environment);
     let remote = remote.as_ref();
-    match stop {
-        None => run(&builder, (remote, sources), None, plan, tick, on_event),
-        Some(stop) => run(&builder, (remote, sources), Some(&StopWatch::new(stop)?), plan, tick, on_event),
-    }
+    // Builds go on without it; they can be stopped only together then.
+    let cancels = store.hear_cancels().ok();
+    run(&builder, (remote, sources), &StopWatch::new(stop, cancels)?, plan, tick, on_event)
 }
 
 fn run(
     context: &builder::Context<'_>,
     (remote, sources): (Option<&RemoteBuilder<'_>>, Sources<'_>),
-    stop: Option<&StopWatch<'_>>,
+    watch: &StopWatch<'_>,
     plan: Plan,
     tick: Option<Duration>,
     on_event: &mut dyn FnMut(Event<'_>),
@@ -165,19 +164,18 @@ fn run(
     let shared = Shared { builder: context, queue: Mutex::new(queue), hands: &hands, sources };
     thread::scope(|scope| {
         // Without it, nobody would hear that all is to stop, so it goes before any worker.
-        if let Some(stop) = stop {
-            let (sender, hands) = (sender.clone(), &hands);
-            let halt = move || {
-                // First, so that the failures that follow are known for what they are; and not by a message, which has
-                // to wait when nobody takes what builds print.
-                hands.give_up_all();
-                context.launcher.stop();
-                let _ = sender.send(Message::Stop);
-            };
-            thread::Builder::new().spawn_scoped(scope, move || stop.watch(halt))?;
-        }
+        let (to_stop, to_cancel, hands_to_stop) = (sender.clone(), sender.clone(), &hands);
+        let halt = move || {
+            // First, so that the failures that follow are known for what they are; and not by a message, which has
+            // to wait when nobody takes what builds print.
+            hands_to_stop.give_up_all();
+            context.launcher.stop();
+            let _ = to_stop.send(Message::Stop);
+        };
+        let cancel = move |id, caller| drop(to_cancel.send(Message::Cancel(id, caller)));
+        thread::Builder::new().spawn_scoped(scope, move || watch.watch(halt, cancel))?;
         // Also when the listener panics: the scope waits for the watch.
-        let _done = stop.map(StopWatch::end_on_drop);
+        let _done = watch.end_on_drop();
         // Nor is anybody to wait for locks of others when nobody listens any more.
         let _given_up = GiveUpOnDrop(&hands);
         for number in 0..workers {
@@ -196,7 +194,8 @@ fn run(
             Some(remote) => {
                 let offer: Offer<'_> = &|job, willing| {
                     let sender = sender.clone();
-                    let offer = move || elsewhere::offer(remote, context, &job, willing, &sender);
+                    let hands = &hands;
+                    let offer = move || elsewhere::offer(remote, context, &job, willing, hands, &sender);
                     thread::Builder::new().spawn_scoped(scope, offer).map(drop)
                 };
                 run.drive(jobs, messages, Some(offer));

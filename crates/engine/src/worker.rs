@@ -7,7 +7,7 @@ use std::thread;
 
 use builder::{Again, BuildFailure, Built, Control, Explanation, Order};
 use derivation::{Checked, Derivation};
-use local_store::{BuildId, Wait};
+use local_store::{BuildId, CancelCaller, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
 use substituter::Fetch;
@@ -51,6 +51,8 @@ pub(crate) enum Message {
     Warning(GoalId, String),
     /// A build waits for something that is not of this call.
     Waiting(GoalId, Wait),
+    /// The outputs of a build wait for that to become valid; its builder has ended.
+    WaitingToKeep(GoalId, Wait),
     /// What a build has waited for is its own now; it goes on when it has a slot.
     Locked(GoalId),
     /// A builder runs, under that name and with that first process.
@@ -65,6 +67,8 @@ pub(crate) enum Message {
     Offered(GoalId, Offered),
     /// Everything has to stop.
     Stop,
+    /// Somebody wants a build given up, and to hear what became of it.
+    Cancel(BuildId, CancelCaller),
     /// The builder has ended, and the rest of the build needs no slot.
     Ran(GoalId),
     /// What came of fetching a path.
@@ -79,11 +83,12 @@ pub(crate) enum Message {
 pub(crate) fn work(shared: &Shared<'_>, messages: &SyncSender<Message>, replace: &dyn Fn()) {
     while let Some(job) = next(&shared.queue) {
         // Without a hand it cannot be cancelled, and waits for locks while it has its slot.
-        let hand = Hand::new(job.goal, messages.clone()).ok();
+        let id = BuildId::new();
+        let hand = Hand::new(job.goal, id.clone(), messages.clone()).ok();
         hand.iter().for_each(|hand| shared.hands.add(hand));
         let held = hand.map(|hand| Held { hand, replace });
         // Whatever a panic leaves behind is cleaned up by the guards it drops; it is raised again by the reader.
-        let done = catch_unwind(AssertUnwindSafe(|| carry_out(shared, &job, held.as_ref(), messages)));
+        let done = catch_unwind(AssertUnwindSafe(|| carry_out(shared, &job, &id, held.as_ref(), messages)));
         let message = done.unwrap_or_else(|panic| Message::Ended(job.goal, Err(panic)));
         shared.hands.remove(job.goal);
         let is_replaced = held.is_some_and(|held| held.hand.has_waited());
@@ -105,6 +110,7 @@ pub(crate) struct Shared<'a> {
 fn carry_out(
     shared: &Shared<'_>,
     job: &Job,
+    id: &BuildId,
     held: Option<&Held<'_>>,
     messages: &SyncSender<Message>,
 ) -> Message {
@@ -125,7 +131,7 @@ fn carry_out(
             (resolved.path(), resolved.derivation())
         }
     };
-    Message::Ended(goal, Ok(build(shared.builder, job, (drv, derivation), held, messages)))
+    Message::Ended(goal, Ok(build(shared.builder, job, id, (drv, derivation), held, messages)))
 }
 
 /// Waits for a job. One worker waits for it, the others for their turn to wait.
@@ -136,6 +142,7 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Option<Job> {
 fn build(
     builder: &builder::Context<'_>,
     job: &Job,
+    id: &BuildId,
     (drv, derivation): (&StorePath, &Derivation),
     held: Option<&Held<'_>>,
     messages: &SyncSender<Message>,
@@ -145,9 +152,11 @@ fn build(
     // Nobody listens any more when the reader is unwinding; the build ends by itself.
     let tell = |message: Message| drop(messages.send(message));
     let control = held.map(|held| held as &dyn Control);
-    let order = Order { drv, derivation, target: &job.target, control };
+    let order = Order { id, drv, derivation, target: &job.target, control };
+    let mut has_ran = false;
     let make = if job.is_check { builder::check } else { builder::build };
     let result = make(builder, &order, &mut |message| match message {
+        builder::Message::Waiting(wait) if has_ran => tell(Message::WaitingToKeep(goal, wait)),
         builder::Message::Waiting(wait) => tell(Message::Waiting(goal, wait)),
         builder::Message::Running { id, process } => tell(Message::Running(goal, id, process)),
         builder::Message::Output(piece) => {
@@ -159,7 +168,10 @@ fn build(
         builder::Message::Detail(detail) => tell(Message::Detail(goal, detail)),
         builder::Message::Explained(explanation) => tell(Message::Explained(goal, explanation)),
         builder::Message::Again(again) => tell(Message::Again(goal, again)),
-        builder::Message::Ran => tell(Message::Ran(goal)),
+        builder::Message::Ran => {
+            has_ran = true;
+            tell(Message::Ran(goal));
+        }
     });
     if let Some(text) = lines.finish() {
         tell(Message::Log(goal, text));

@@ -66,7 +66,8 @@ pub use lock::{LockRequest, PathLock};
 pub use manifest::{ManifestRow, Problem};
 pub use roots::Root;
 pub use running::{
-    Announcement, BuildId, End, Holder, Owner, RunningBuild, Stage, Vigil, Wait, running_builds,
+    Announcement, BuildId, CancelAnswer, CancelCaller, CancelRequest, CancelSocket, End, Holder, Owner,
+    RunningBuild, Stage, Vigil, Wait, cancel, running_builds,
 };
 pub use scratch::Scratch;
 pub use store::{LocalStore, Options};

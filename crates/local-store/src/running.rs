@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! running-builds/<process>-<id>.json     written whole by the process that builds, gone when the build has ended
+//! running-builds/<process>-….socket      where that process is told to give one up
 //! ```
 //!
 //! A file tells what its owner does as long as the owner lives. Process numbers are used again, so a file names its
@@ -25,11 +26,13 @@ use crate::open_file::remove_file;
 use crate::store::LocalStore;
 use crate::sweep::remove_unheld;
 
+mod cancel;
 mod file;
 mod holder;
 mod owner;
 mod vigil;
 
+pub use cancel::{CancelAnswer, CancelCaller, CancelRequest, CancelSocket, cancel};
 pub use holder::Holder;
 pub use owner::Owner;
 pub use vigil::{End, Vigil};
@@ -71,6 +74,11 @@ pub enum Stage {
         /// What the builder says that it is doing.
         phase: Option<String>,
     },
+    /// A build hook has it built on another machine.
+    Elsewhere {
+        /// The machine, as the hook calls it.
+        machine: String,
+    },
     /// Its builder has ended, and its outputs become valid.
     Keeping,
 }
@@ -106,7 +114,9 @@ const ID_LENGTH: usize = 8;
 const LETTERS: &[u8; 19] = b"bcdfghjkmnpqrstvwxz";
 
 impl BuildId {
-    fn new() -> Self {
+    /// Makes a new one.
+    #[expect(clippy::new_without_default, reason = "no two of them are the same")]
+    pub fn new() -> Self {
         // As random as what guards hash tables from strangers.
         let mut random = RandomState::new().hash_one(0);
         let letters = std::iter::repeat_with(|| {
@@ -136,6 +146,7 @@ impl LocalStore {
     /// Of `outputs` those are given whose paths are known before they are built.
     pub fn announce(
         &self,
+        id: BuildId,
         drv: &StorePath,
         target: &StorePath,
         outputs: BTreeMap<String, StorePath>,
@@ -144,7 +155,7 @@ impl LocalStore {
     ) -> Announcement {
         let owner = self.owner.get_or_init(Owner::this_process).clone();
         let (drv, target) = (drv.clone(), target.clone());
-        let (id, stage) = (BuildId::new(), Stage::Keeping);
+        let stage = Stage::Keeping;
         Announcement {
             directory: self.location().running_builds(),
             build: RunningBuild { id, drv, target, outputs, owner, since_millis, log, stage },
@@ -229,6 +240,12 @@ pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
             continue;
         }
         // Another container counts its processes otherwise.
+        if path.extension().is_some_and(|ending| ending == "socket") {
+            if cancel::is_deaf(&path) {
+                remove_file(&path)?;
+            }
+            continue;
+        }
         let build = fs::read(&path).ok().and_then(|bytes| file::parse(&bytes));
         if build.as_ref().is_some_and(|build| build.owner.may_live()) {
             continue;
@@ -277,7 +294,7 @@ mod tests {
     pub(super) fn announce(store: &LocalStore) -> Announcement {
         let (drv, target) = (some_path("x.drv"), some_path("y.drv"));
         let outputs = BTreeMap::from([("out".to_owned(), some_path("x"))]);
-        store.announce(&drv, &target, outputs, Some(PathBuf::from("/log")), 17)
+        store.announce(BuildId::new(), &drv, &target, outputs, Some(PathBuf::from("/log")), 17)
     }
 
     #[test]
@@ -294,9 +311,14 @@ mod tests {
         };
         let wait = Wait::Lock { file: "x.lock".to_owned(), holder: Some(holder) };
         let building = |phase: Option<&str>| Stage::Building { process: 7, phase: phase.map(str::to_owned) };
-        for stage in
-            [Stage::Waiting(wait), Stage::Waiting(Wait::User), building(None), building(Some("install"))]
-        {
+        let away = Stage::Elsewhere { machine: "builder@far".to_owned() };
+        for stage in [
+            Stage::Waiting(wait),
+            Stage::Waiting(Wait::User),
+            building(None),
+            building(Some("install")),
+            away,
+        ] {
             build.tell(stage.clone());
             let told = running_builds(store.location()).unwrap();
             assert_eq!(told, [RunningBuild { stage, ..build.build.clone() }]);

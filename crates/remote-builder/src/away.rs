@@ -1,6 +1,7 @@
 //! A build that a hook has accepted, followed to its end.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 
 use sandbox::{Allowance, ExitStatus};
 
@@ -9,11 +10,13 @@ use crate::hook::{Hook, keep};
 use crate::offer::Message;
 use crate::said::Said;
 
-/// Passes on what it says until it has ended, and returns how, with what it said went wrong.
+/// Passes on what it says until it has ended or `given_up` is readable, and returns how it ended, with what it said went
+/// wrong.
 ///
 /// What the settings allow a builder is for the machine that builds to see to; it was told.
 pub(crate) fn follow(
     hook: Hook,
+    given_up: Option<BorrowedFd<'_>>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<(ExitStatus, Vec<String>), Error> {
     let Hook { program, process, from, mut lines, log, .. } = hook;
@@ -26,7 +29,8 @@ pub(crate) fn follow(
         }
         pass_on(said, tell);
     };
-    let status = process.follow(vec![from.into(), log.into()], Allowance::default(), &mut |place, bytes| {
+    let pipes = vec![from.into(), log.into()];
+    let status = process.follow(pipes, Allowance::default(), given_up, &mut |place, bytes| {
         if place == 1 {
             return tell(Message::Output(bytes));
         }

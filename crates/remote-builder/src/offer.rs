@@ -1,6 +1,7 @@
 //! One derivation, offered to the hook.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, PoisonError};
 
 use derivation::{Derivation, Options, OutputName};
@@ -81,7 +82,7 @@ impl<'a> RemoteBuilder<'a> {
     }
 
     /// Offers a derivation whose inputs are valid, and follows its build if the hook accepts. `willing` says that it
-    /// could be built here at once.
+    /// could be built here at once. Once `given_up` is readable, a build that was accepted is ended.
     ///
     /// What comes back is as the hook made it valid: nothing here knows how it was built, and there is no record.
     ///
@@ -92,6 +93,7 @@ impl<'a> RemoteBuilder<'a> {
         drv: &StorePath,
         derivation: &Derivation,
         willing: bool,
+        given_up: Option<BorrowedFd<'_>>,
         tell: &mut dyn FnMut(Message<'_>),
     ) -> Result<Answer, Error> {
         let declined = |said: &str| Answer::Declined { said: vec![said.to_owned()], permanently: false };
@@ -135,7 +137,7 @@ impl<'a> RemoteBuilder<'a> {
         let missing = outputs.iter().filter(|(_, path)| !valid.contains(*path));
         let missing: Vec<String> = missing.map(|(name, _)| name.to_string()).collect();
         hook.hand_over(&inputs, &missing)?;
-        let (status, said) = away::follow(*hook, tell)?;
+        let (status, said) = away::follow(*hook, given_up, tell)?;
         if status != ExitStatus::Code(0) {
             return Err(Error::Failed { machine, status, said });
         }

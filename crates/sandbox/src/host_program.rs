@@ -145,13 +145,20 @@ pub struct HostProcess {
 }
 
 impl HostProcess {
+    /// Returns the number of the process that minds it, for people who look at what it does. It is used again once it has
+    /// ended.
+    pub fn process_number(&self) -> u32 {
+        self.minder.id()
+    }
+
     /// Asks it to end, and does not wait for that.
     pub fn end(&self) {
         end(&self.control);
     }
 
     /// Passes on what comes out of these pipes, by their place among them, until it has ended; what it has left running may
-    /// hold them open for ever. If it uses up its allowance it is ended, of which it may have something to say.
+    /// hold them open for ever. If it uses up its allowance, or `given_up` is readable, it is ended, of which it may have
+    /// something to say.
     ///
     /// # Errors
     /// As [`HostProcess::wait`].
@@ -159,15 +166,17 @@ impl HostProcess {
         self,
         pipes: Vec<OwnedFd>,
         allowance: Allowance,
+        given_up: Option<BorrowedFd<'_>>,
         on_output: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<ExitStatus, Error> {
         let talk = |errno: Errno| Error::Talk { source: errno.into() };
         let mut pipes: Vec<(usize, OwnedFd)> = pipes.into_iter().enumerate().collect();
         let mut meter = Meter::new(allowance, Instant::now());
-        let (mut overran, mut buffer) = (None, vec![0; 64 * 1024]);
+        let (mut ended, mut buffer) = (None, vec![0; 64 * 1024]);
         loop {
-            let left = if overran.is_none() { meter.left(Instant::now()) } else { None };
-            let ready = self.ready(&pipes, left).map_err(talk)?;
+            let left = if ended.is_none() { meter.left(Instant::now()) } else { None };
+            let given_up = given_up.filter(|_| ended.is_none());
+            let ready = self.ready(&pipes, given_up, left).map_err(talk)?;
             let mut outputs = ready.pipes.into_iter();
             let mut has_spoken = false;
             let mut read = |(place, pipe): &(usize, OwnedFd)| {
@@ -176,28 +185,37 @@ impl HostProcess {
                 }
                 let length = rustix::io::read(pipe, &mut *buffer).unwrap_or(0);
                 has_spoken |= length > 0;
-                if overran.is_none() && length > 0 {
+                if ended.is_none() && length > 0 {
                     on_output(*place, &buffer[..length]);
                     meter.hear(length, Instant::now());
                 }
                 length > 0
             };
             pipes.retain(|pipe| read(pipe));
-            if overran.is_none() {
-                overran = meter.overrun(Instant::now());
-                overran.iter().for_each(|_| self.end());
+            if ended.is_none() {
+                ended = match ready.is_given_up {
+                    true => Some(ExitStatus::GivenUp),
+                    false => meter.overrun(Instant::now()).map(ExitStatus::Overran),
+                };
+                ended.iter().for_each(|_| self.end());
             }
             if ready.has_ended && !has_spoken {
                 let status = self.wait()?;
-                return Ok(overran.map_or(status, ExitStatus::Overran));
+                return Ok(ended.unwrap_or(status));
             }
         }
     }
 
     /// Waits until it has ended, or something can be read.
-    fn ready(&self, pipes: &[(usize, OwnedFd)], timeout: Option<Duration>) -> rustix::io::Result<Ready> {
+    fn ready(
+        &self,
+        pipes: &[(usize, OwnedFd)],
+        given_up: Option<BorrowedFd<'_>>,
+        timeout: Option<Duration>,
+    ) -> rustix::io::Result<Ready> {
         let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
         polled.extend(pipes.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
+        polled.extend(given_up.map(|given_up| PollFd::from_borrowed_fd(given_up, PollFlags::IN)));
         let timeout = timeout.map(timespec);
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -205,7 +223,8 @@ impl HostProcess {
         }
         let mut ready = polled.iter().map(|fd| !fd.revents().is_empty());
         let has_ended = ready.next().unwrap_or(false);
-        Ok(Ready { has_ended, pipes: ready.collect() })
+        let pipes = ready.by_ref().take(pipes.len()).collect();
+        Ok(Ready { has_ended, pipes, is_given_up: ready.next().unwrap_or(false) })
     }
 
     /// Waits until it has ended.
@@ -234,6 +253,7 @@ impl HostProcess {
 struct Ready {
     has_ended: bool,
     pipes: Vec<bool>,
+    is_given_up: bool,
 }
 
 /// A time to wait; a millisecond more, since a wait that ends too early would be a busy one.

@@ -119,7 +119,8 @@ impl Launcher {
         self.run_as(plan, None)
     }
 
-    /// Takes a user for one build, and waits while other builds have them all; `on_wait` hears of that once.
+    /// Takes a user for one build, and waits while other builds have them all, of which `on_wait` hears once, or until
+    /// `given_up` is readable.
     ///
     /// # Errors
     /// As [`BuildUsers::try_take`], and [`Error::LauncherGone`] after [`Launcher::stop`].
@@ -127,21 +128,24 @@ impl Launcher {
         &self,
         users: &BuildUsers,
         ids: Ids,
+        given_up: Option<BorrowedFd<'_>>,
         on_wait: &mut dyn FnMut(),
-    ) -> Result<BuildUser, Error> {
+    ) -> Result<Option<BuildUser>, Error> {
         let mut waits = false;
         loop {
             if let Some(user) = users.try_take(ids)? {
-                return Ok(user);
+                return Ok(Some(user));
             }
             if !std::mem::replace(&mut waits, true) {
                 on_wait();
             }
             // Locks of files cannot be waited for several at a time.
-            let mut gone = [PollFd::from_borrowed_fd(self.control(), PollFlags::empty())];
+            let mut ends = vec![PollFd::from_borrowed_fd(self.control(), PollFlags::empty())];
+            ends.extend(given_up.map(|given_up| PollFd::from_borrowed_fd(given_up, PollFlags::IN)));
             let a_while = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-            match poll(&mut gone, Some(&a_while)) {
+            match poll(&mut ends, Some(&a_while)) {
                 Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) if ends[0].revents().is_empty() => return Ok(None),
                 Ok(_) => return Err(Error::LauncherGone),
                 Err(errno) => return Err(talk(errno)),
             }

@@ -104,8 +104,8 @@ fn probe_with(launcher: &Launcher, circumstances: &Circumstances) -> Vec<Finding
 fn take_user(launcher: &Launcher) -> Result<(Option<BuildUser>, bool), Error> {
     match BuildUsers::find(&UserChoice::default())? {
         Some(users) => {
-            let user = launcher.take_user(&users, Ids::One, &mut || {})?;
-            Ok((Some(user), users.has_ranges()))
+            let user = launcher.take_user(&users, Ids::One, None, &mut || {})?;
+            Ok((user, users.has_ranges()))
         }
         None => Ok((None, subordinate_ids() >= Ids::Range.count())),
     }

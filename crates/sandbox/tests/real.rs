@@ -105,7 +105,7 @@ fn runs_on_host(launcher: &Launcher) {
         let process = launcher.run_on_host(&on_host(script, long), &[(2, output.as_fd())]).unwrap();
         drop(output);
         let mut heard = Vec::new();
-        let end = process.follow(vec![from.into()], allowance, &mut |place, bytes| {
+        let end = process.follow(vec![from.into()], allowance, None, &mut |place, bytes| {
             assert_eq!(place, 0);
             heard.extend_from_slice(bytes);
         });

@@ -227,13 +227,18 @@ fn follow(
     let (mut printed, mut said) = (Vec::new(), Said::default());
     let allowance = Allowance { output_bytes: Some(MOST_PRINTED), ..Allowance::default() };
     let status =
-        process.follow(vec![from.into(), errors.into()], allowance, &mut |place, bytes| match place {
-            0 => printed.extend_from_slice(bytes),
-            _ => {
-                said.push(bytes);
-                hear(bytes);
-            }
-        })?;
+        process.follow(
+            vec![from.into(), errors.into()],
+            allowance,
+            None,
+            &mut |place, bytes| match place {
+                0 => printed.extend_from_slice(bytes),
+                _ => {
+                    said.push(bytes);
+                    hear(bytes);
+                }
+            },
+        )?;
     Ok(Ended { status, printed, said: said.into_lines() })
 }
 

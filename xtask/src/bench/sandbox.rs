@@ -105,7 +105,8 @@ fn tell(times: usize, count: usize, one: impl Fn() -> Result<()>) -> Result<()> 
 pub(super) fn ours(count: usize, directory: &Path, inputs: usize) -> Result<()> {
     let launcher = Launcher::start()?;
     let users = BuildUsers::find(&UserChoice { allocate: true, ..UserChoice::default() })?;
-    let user = users.map(|users| launcher.take_user(&users, Ids::One, &mut || {})).transpose()?;
+    let user =
+        users.map(|users| launcher.take_user(&users, Ids::One, None, &mut || {})).transpose()?.flatten();
     let plan = plan(directory, inputs, user.as_ref());
     tell(count, count, || {
         let exit = launcher.run_as(&plan, user.as_ref())?.follow(&mut |_| {}, &mut |_| {})?;

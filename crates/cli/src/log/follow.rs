@@ -94,7 +94,7 @@ fn tell_wait(messages: Messages, build: &RunningBuild) {
             "process {} waits for a free user to build `{}`",
             build.owner.process, build.drv
         )),
-        Stage::Building { .. } | Stage::Keeping => {}
+        Stage::Building { .. } | Stage::Elsewhere { .. } | Stage::Keeping => {}
     }
 }
 

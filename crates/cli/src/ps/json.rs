@@ -17,6 +17,7 @@ fn one(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> Value {
     let (state, process, phase, wait) = match &build.stage {
         Stage::Waiting(wait) => ("waiting", None, None, Some(waits_for(picture, wait))),
         Stage::Building { process, phase } => ("building", Some(*process), phase.clone(), None),
+        Stage::Elsewhere { .. } => ("elsewhere", None, None, None),
         Stage::Keeping => ("keeping", None, None, None),
     };
     json!({
@@ -28,6 +29,7 @@ fn one(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> Value {
         "waitsFor": wait,
         "startTimeMillis": build.since_millis,
         "process": process,
+        "machine": machine(&build.stage),
         "cpuMillis": usage.map(|usage| u64::try_from(usage.cpu_time.as_millis()).unwrap_or(u64::MAX)),
         "memoryBytes": usage.map(|usage| usage.memory_bytes),
         "processes": usage.map(|usage| usage.processes),
@@ -39,6 +41,10 @@ fn one(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> Value {
         },
         "log": build.log.as_ref().map(|path| path.to_string_lossy().into_owned()),
     })
+}
+
+fn machine(stage: &Stage) -> Option<&str> {
+    if let Stage::Elsewhere { machine } = stage { Some(machine) } else { None }
 }
 
 fn waits_for(picture: &Picture<'_>, wait: &Wait) -> Value {

@@ -64,6 +64,9 @@ fn state(stage: &Stage) -> String {
         Stage::Building { phase: Some(phase), .. } => {
             format!("building ({})", phase.chars().take(LONGEST_PHASE).collect::<String>())
         }
+        Stage::Elsewhere { machine } => {
+            format!("building on {}", machine.chars().take(LONGEST_PHASE).collect::<String>())
+        }
         Stage::Keeping => "keeping outputs".to_owned(),
     }
 }

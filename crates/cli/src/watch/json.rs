@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use builder::{Explanation, Finding};
+use builder::{Explanation, Finding, Maker};
 use data_encoding::BASE64;
 use engine::{Event, Failure, Plan, Report};
 use local_store::Wait;
@@ -129,6 +129,7 @@ impl Json {
             }
             Event::Started { drv } => self.about("started", drv),
             Event::Waiting { drv, wait } => self.waiting(drv, wait),
+            Event::WaitOver { drv } => self.about("waited", drv),
             Event::Running { drv, id, process } => {
                 self.about("running", drv).with("id", id.to_string()).with("pid", *process)
             }
@@ -164,11 +165,16 @@ impl Json {
                 self.about("detail", drv).with("level", level).with("text", text.as_str())
             }
             Event::Explained { drv, explanation } => self.explained(drv, explanation),
-            Event::Built { drv, outputs, output_bytes, usage } => {
+            Event::Built { drv, outputs, output_bytes, maker } => {
                 let outputs = outputs.iter().map(|(name, path)| (name.to_string(), self.full(path).into()));
                 let line = self.about("built", drv).with("outputs", outputs.collect::<Map<_, _>>());
                 let line = line.with("outputBytes", *output_bytes);
-                with_usage(line.with_some("durationMs", self.took(drv)), usage.as_ref())
+                let line = line.with_some("durationMs", self.took(drv));
+                match maker {
+                    Maker::Here(usage) => with_usage(line, Some(usage)),
+                    Maker::Elsewhere => line,
+                    Maker::Meanwhile(process) => line.with("meanwhile", true).with_some("builtBy", *process),
+                }
             }
             Event::Again { drv, again } => {
                 let varied: Value = again.varied.iter().map(|variation| variation.word()).collect();
@@ -183,7 +189,9 @@ impl Json {
             }
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.about("blocked", &blocked.drv).with("by", self.full(&blocked.by)),
-            Event::Cancelled { drv } => self.about("cancelled", drv).with_some("durationMs", self.took(drv)),
+            Event::Cancelled { drv, .. } => {
+                self.about("cancelled", drv).with_some("durationMs", self.took(drv))
+            }
             Event::Tick => return None,
         })
     }
@@ -264,6 +272,7 @@ impl Json {
             .with("unchanged", report.unchanged.len())
             .with_some("substituted", Some(report.substituted.len()).filter(|count| *count > 0))
             .with("failed", report.failures.len())
+            .with("cancelled", report.cancelled.len())
             .with("blocked", report.blocked.len())
             .with("notStarted", report.not_started.len());
         self.sink.write(&line);

@@ -26,7 +26,7 @@ impl Phases {
                     self.0.insert((*drv).clone(), phase);
                 }
             }
-            Event::Built { drv, .. } | Event::Cancelled { drv } => drop(self.0.remove(drv)),
+            Event::Built { drv, .. } | Event::Cancelled { drv, .. } => drop(self.0.remove(drv)),
             _ => {}
         }
     }

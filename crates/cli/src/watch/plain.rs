@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use builder::{Again, Explanation, NotVaried};
+use builder::{Again, Explanation, Maker, NotVaried};
 use derivation::Link;
 use engine::{Blocked, Event, Failure, Plan, Report};
 use local_store::{Holder, Location, Wait};
@@ -136,8 +136,15 @@ impl<'a> Plain<'a> {
             Event::Explained { drv, explanation } => {
                 self.explained.insert((*drv).clone(), (*explanation).clone());
             }
-            Event::Built { drv, output_bytes, usage, .. } => {
-                self.built(drv, "built", &format!(", {}", size::show(*output_bytes)), usage.as_ref());
+            Event::WaitOver { .. } => {}
+            Event::Built { drv, maker: Maker::Meanwhile(process), .. } => {
+                let by = process.map_or("another process".to_owned(), |process| format!("process {process}"));
+                self.messages.note(format_args!("{} was built by {by} meanwhile", self.full(drv)));
+                self.started.remove(*drv);
+            }
+            Event::Built { drv, output_bytes, maker, .. } => {
+                let usage = if let Maker::Here(usage) = maker { Some(usage) } else { None };
+                self.built(drv, "built", &format!(", {}", size::show(*output_bytes)), usage);
             }
             Event::Again { drv, again } => self.again(drv, again),
             Event::Checked { drv, usage, .. } => {
@@ -146,8 +153,11 @@ impl<'a> Plain<'a> {
             Event::Failed(failure) => self.failed(failure),
             Event::Blocked(blocked) => self.blocked(blocked),
             Event::Tick => {}
-            Event::Cancelled { drv } => {
+            Event::Cancelled { drv, with_all: true } => {
                 self.messages.detail(format_args!("stopped building {}", self.full(drv)));
+            }
+            Event::Cancelled { drv, with_all: false } => {
+                self.messages.note(format_args!("cancelled {}", self.full(drv)));
             }
         }
     }
@@ -225,13 +235,19 @@ impl<'a> Plain<'a> {
     /// Whatever failed has told how many there are.
     fn blocked(&self, blocked: &Blocked) {
         let (drv, by) = (self.full(&blocked.drv), self.full(&blocked.by));
-        self.messages.detail(format_args!("not building {drv}: it needs {by}, which failed"));
+        match blocked.is_cancelled {
+            true => self.messages.detail(format_args!("not building {drv}, as {by} was cancelled")),
+            false => self.messages.detail(format_args!("not building {drv}: it needs {by}, which failed")),
+        }
     }
 
     /// Tells what became of everything.
     pub(crate) fn ended(&self, report: &Report) {
         if report.stopped {
             return self.messages.error("interrupted; what was built before is kept");
+        }
+        if !report.cancelled.is_empty() {
+            self.messages.error(all_cancelled(report));
         }
         if report.failures.is_empty() {
             return;
@@ -251,7 +267,7 @@ impl<'a> Plain<'a> {
     fn all_failures(&self, report: &Report) -> String {
         let builds = if report.failures.len() == 1 { "build" } else { "builds" };
         let mut text = format!("{} {builds} failed", report.failures.len());
-        match report.blocked.len() {
+        match report.blocked.iter().filter(|blocked| !blocked.is_cancelled).count() {
             0 => {}
             1 => text.push_str(", and 1 that needs what failed was not tried"),
             count => text.push_str(&format!(", and {count} that need what failed were not tried")),
@@ -341,6 +357,19 @@ impl<'a> Plain<'a> {
                 usage.peak_memory_bytes.div_ceil(1024 * 1024)
             ));
         }
+    }
+}
+
+/// Says how many were given up, and what did not come to be for it.
+fn all_cancelled(report: &Report) -> String {
+    let text = match report.cancelled.len() {
+        1 => "1 build was cancelled".to_owned(),
+        count => format!("{count} builds were cancelled"),
+    };
+    match report.blocked.iter().filter(|blocked| blocked.is_cancelled).count() {
+        0 => text,
+        1 => text + ", and 1 was not tried for that",
+        count => format!("{text}, and {count} were not tried for that"),
     }
 }
 

@@ -211,6 +211,7 @@ fn tell(event: &Event<'_>) -> Option<String> {
         Event::Elsewhere { drv, machine } => format!("{} on {machine}", name(drv)),
         Event::Started { drv } => format!("start {}", name(drv)),
         Event::Waiting { drv, wait } => format!("{} waits for {wait:?}", name(drv)),
+        Event::WaitOver { drv } => format!("{} waits no more", name(drv)),
         Event::Running { .. } => return None,
         Event::Log { drv, line } => format!("{}> {}", name(drv), String::from_utf8_lossy(line)),
         Event::Warning { drv, text } => format!("{} warns: {text}", name(drv)),
@@ -220,7 +221,7 @@ fn tell(event: &Event<'_>) -> Option<String> {
             format!("{} lacks {}", name(drv), lacks.collect::<Vec<_>>().join(" "))
         }
         Event::Built { drv, .. } => format!("built {}", name(drv)),
-        Event::Cancelled { drv } => format!("cancelled {}", name(drv)),
+        Event::Cancelled { drv, .. } => format!("cancelled {}", name(drv)),
         Event::Again { drv, again } => format!("again {} {}", name(drv), again.number),
         Event::Checked { drv, .. } => format!("checked {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),

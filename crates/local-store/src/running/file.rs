@@ -54,6 +54,8 @@ enum StageOf {
     User,
     #[serde(rename = "building")]
     Building { process: u32, phase: Option<String> },
+    #[serde(rename = "building elsewhere")]
+    Elsewhere { machine: String },
     #[serde(rename = "keeping outputs")]
     Keeping,
 }
@@ -77,6 +79,7 @@ pub(super) fn print(build: &RunningBuild) -> Vec<u8> {
             }
             Stage::Waiting(Wait::User) => StageOf::User,
             Stage::Building { process, phase } => StageOf::Building { process, phase },
+            Stage::Elsewhere { machine } => StageOf::Elsewhere { machine },
             Stage::Keeping => StageOf::Keeping,
         },
     };
@@ -103,6 +106,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<RunningBuild> {
             }
             StageOf::User => Stage::Waiting(Wait::User),
             StageOf::Building { process, phase } => Stage::Building { process, phase },
+            StageOf::Elsewhere { machine } => Stage::Elsewhere { machine },
             StageOf::Keeping => Stage::Keeping,
         },
     })

@@ -21,7 +21,7 @@ pub(super) fn left(model: &Model, now: Duration) -> Option<Duration> {
     let mut chains = vec![Duration::ZERO; model.goals.len()];
     for (place, goal) in model.goals.iter().enumerate().rev() {
         let own = match (goal.kind, goal.state) {
-            (_, State::Done | State::Failed { .. } | State::Blocked) => continue,
+            (_, State::Done | State::Failed { .. } | State::Blocked | State::Cancelled) => continue,
             (Kind::Fetch | Kind::Find | Kind::Found, _) => Duration::ZERO,
             (Kind::Build, State::Waiting) => goal.expected.or(typical)?,
             (Kind::Build, State::Running { since }) => {

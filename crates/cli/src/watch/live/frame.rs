@@ -58,6 +58,7 @@ fn draw_node(model: &Model, node: &Node, now: Duration, canvas: Canvas) -> Line 
     let (paint, sign) = match goal.state {
         State::Running { .. } => (Paint::Running, "● "),
         State::Failed { .. } | State::Blocked => (Paint::Bad, "✗ "),
+        State::Cancelled => (Paint::Dim, "✗ "),
         State::Done => (Paint::Good, "✓ "),
         State::Waiting => (Paint::Dim, ""),
     };
@@ -117,6 +118,7 @@ fn fields(goal: &Goal, now: Duration) -> Vec<Field> {
             let took = took.map(|took| field(format!("after {}", clock(took)), 4, Paint::Dim));
             [Some(field(format!("failed{place}"), 9, Paint::Bad)), took].into_iter().flatten().collect()
         }
+        State::Cancelled => vec![field("cancelled".to_owned(), 9, Paint::Dim)],
         State::Blocked => vec![field("cannot be built".to_owned(), 5, Paint::Dim)],
         State::Waiting => {
             let text = match goal.missing {

@@ -31,8 +31,10 @@ pub(super) enum State {
         /// None if it never ran.
         took: Option<Duration>,
     },
-    /// Something that it needs failed.
+    /// Something that it needs failed, or was cancelled.
     Blocked,
+    /// It was given up.
+    Cancelled,
 }
 
 /// How a build runs.

@@ -58,6 +58,7 @@ impl Model {
             Event::Started { drv } => self.with(drv, |model, place| model.start(place, now)),
             Event::Log { drv, line } => self.with(drv, |model, place| model.say(place, line)),
             Event::Waiting { drv, wait } => self.with(drv, |model, place| model.wait(place, wait)),
+            Event::WaitOver { drv } => self.with(drv, Self::wait_no_longer),
             Event::Running { drv, process, .. } => {
                 self.with(drv, |model, place| model.run(place, *process, now));
             }
@@ -66,7 +67,7 @@ impl Model {
                 self.with(drv, |model, place| model.built(place, now));
             }
             Event::Checked { drv, .. } => self.with(drv, |model, place| model.built(place, now)),
-            Event::Cancelled { drv } => self.with(drv, Self::cancel),
+            Event::Cancelled { drv, .. } => self.with(drv, Self::cancel),
             Event::Failed(failure) => self.with(&failure.drv, |model, place| model.fail(place, now)),
             Event::Blocked(blocked) => self.with(&blocked.drv, Self::block),
             Event::Resolved { .. }
@@ -166,6 +167,10 @@ impl Model {
         });
     }
 
+    fn wait_no_longer(&mut self, place: usize) {
+        self.goals[place].run.iter_mut().for_each(|run| run.waits_for = None);
+    }
+
     /// Notes that its builder has begun; what it waited for before does not count.
     pub(super) fn run(&mut self, place: usize, process: u32, now: Duration) {
         let goal = &mut self.goals[place];
@@ -191,7 +196,7 @@ impl Model {
 
     fn cancel(&mut self, place: usize) {
         self.stop(place);
-        self.goals[place].state = State::Waiting;
+        self.goals[place].state = State::Cancelled;
     }
 
     pub(super) fn say(&mut self, place: usize, line: &[u8]) {

@@ -88,6 +88,7 @@ impl Record {
                 };
                 self.with(drv, |record, place| record.goals[place].turn_to(Some(cause), now));
             }
+            Event::WaitOver { drv } => self.with(drv, |record, place| record.goals[place].turn_to(None, now)),
             Event::Running { drv, process, .. } => self.with(drv, |record, place| {
                 let goal = &mut record.goals[place];
                 goal.turn_to(None, now);
@@ -100,10 +101,10 @@ impl Record {
                 self.note_slots(now);
             }
             Event::Log { drv, line } => self.with(drv, |record, place| record.hear(place, line, now)),
-            Event::Built { drv, output_bytes, usage, .. } => {
+            Event::Built { drv, output_bytes, maker, .. } => {
                 self.with(drv, |record, place| {
                     record.goals[place].output_bytes = Some(*output_bytes);
-                    record.used(place, usage.as_ref());
+                    record.used(place, maker.usage().as_ref());
                 });
                 self.end(drv, State::Built, now);
             }
@@ -112,7 +113,7 @@ impl Record {
                 self.end(drv, State::Checked, now);
             }
             Event::Failed(failure) => self.fail(failure, now),
-            Event::Cancelled { drv } => self.end(drv, State::Cancelled, now),
+            Event::Cancelled { drv, .. } => self.end(drv, State::Cancelled, now),
             Event::Blocked(blocked) => self.end(&blocked.drv, State::Blocked, now),
             Event::Resolved { .. }
             | Event::Warning { .. }
