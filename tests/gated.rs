@@ -54,16 +54,21 @@ impl Gated {
 
     /// Lets the builder go on.
     pub(crate) fn open(&self) {
-        // Not if nobody reads.
-        let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
-        let mut gate = None;
-        let is_open = || {
-            gate = File::options().write(true).custom_flags(flags).open(self.scene.path("gate")).ok();
-            gate.is_some()
-        };
-        assert!(within(SOON, is_open), "no builder waits");
-        gate.unwrap().write_all(b"\n").unwrap();
+        open(&self.scene);
     }
+}
+
+/// Lets the builder go on that reads from the pipe `gate`.
+pub(crate) fn open(scene: &Scene) {
+    // Not if nobody reads.
+    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let mut gate = None;
+    let is_open = || {
+        gate = File::options().write(true).custom_flags(flags).open(scene.path("gate")).ok();
+        gate.is_some()
+    };
+    assert!(within(SOON, is_open), "no builder waits");
+    gate.unwrap().write_all(b"\n").unwrap();
 }
 
 /// A run of the program whose output goes to a file, where it can be read meanwhile.

@@ -22,6 +22,7 @@ mod config;
 mod confined;
 mod container;
 mod content_addressed;
+mod crowd;
 mod delete;
 mod derivation;
 mod derivation_diff;

@@ -253,7 +253,7 @@ pub(super) fn impure_outputs_are_built_each_time() {
     let (first, second) = (first.unwrap(), second.unwrap());
     // The caller has no such variable: empty, as in Nix. A floating output is given none at all.
     assert_eq!((first_log.as_str(), second_log.as_str()), ("building unchecked \n", "building unchecked \n"));
-    assert!(first.usage.is_some() && second.usage.is_some());
+    assert!(first.maker.usage().is_some() && second.maker.usage().is_some());
     assert_eq!(first.outputs, second.outputs);
     assert_eq!(realisations(&world, drv.path()), []);
     let floating = add(&world, &json!({"out": floating()}), script, &[("$impureEnvVars", json!("GIVEN"))]);
