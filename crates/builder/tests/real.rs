@@ -401,6 +401,10 @@ impl Control for Somebody {
     ) -> Result<Option<PathLock>, local_store::Error> {
         Ok(None)
     }
+
+    fn wait_to_keep(&self, _: LockRequest) -> Result<Option<PathLock>, local_store::Error> {
+        Ok(None)
+    }
 }
 
 fn what_is_given_up_while_it_is_kept_is_removed() {
@@ -421,7 +425,8 @@ fn what_is_given_up_while_it_is_kept_is_removed() {
         let context = Context { store, launcher, settings, host: &host, on_failure: None };
         let (word, mut speaker) = std::io::pipe().unwrap();
         let control = Some(&Somebody(word) as &dyn Control);
-        let order = Order { drv: drv.path(), derivation: drv.derivation(), target: drv.path(), control };
+        let (id, derivation) = (BuildId::new(), drv.derivation());
+        let order = Order { id: &id, drv: drv.path(), derivation, target: drv.path(), control };
         let built = builder::build(&context, &order, &mut |message| {
             if let Message::Ran = message {
                 speaker.write_all(b"!").unwrap();
