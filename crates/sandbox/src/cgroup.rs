@@ -11,85 +11,24 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::event::Timespec;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
-use serde::{Deserialize, Serialize};
 
 use crate::error::Step;
 use crate::wire::Failure;
 
+mod controller;
+mod counted;
+
+use controller::places;
+pub(crate) use controller::{Controller, Version, own_groups};
+pub(crate) use counted::{counted, counter};
+
 /// What the names of our groups begin with.
 const PREFIX: &str = "store-build-";
-
-/// A kind of resource that control groups limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Controller {
-    Memory,
-    Pids,
-    Cpu,
-}
-
-impl Controller {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Pids => "processes",
-            Self::Cpu => "weight of processor time",
-        }
-    }
-
-    pub(crate) fn setting(self) -> &'static str {
-        match self {
-            Self::Memory => "max-build-memory",
-            Self::Pids => "max-build-pids",
-            Self::Cpu => "build-cpu-weight",
-        }
-    }
-
-    pub(crate) fn unit(self) -> &'static str {
-        if self == Self::Memory { " bytes" } else { "" }
-    }
-
-    fn kernel_name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Pids => "pids",
-            Self::Cpu => "cpu",
-        }
-    }
-
-    /// The files that hold a limit, and what to write; those that are marked need not exist.
-    fn settings(self, version: Version, limit: u64) -> Vec<(&'static str, String, bool)> {
-        let text = limit.to_string();
-        match (self, version) {
-            (Self::Memory, Version::Two) => vec![
-                ("memory.max", text, true),
-                ("memory.swap.max", "0".to_owned(), false),
-                ("memory.oom.group", "1".to_owned(), false),
-            ],
-            (Self::Memory, Version::One) => vec![
-                ("memory.limit_in_bytes", text.clone(), true),
-                ("memory.memsw.limit_in_bytes", text, false),
-            ],
-            (Self::Pids, _) => vec![("pids.max", text, true)],
-            (Self::Cpu, Version::Two) => vec![("cpu.weight", text, true)],
-            // 1024 is what everybody has.
-            (Self::Cpu, Version::One) => {
-                vec![("cpu.shares", (limit * 1024 / 100).clamp(2, 262_144).to_string(), true)]
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
-    One,
-    Two,
-}
 
 /// Where groups for builds can be made.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -136,39 +75,6 @@ impl Hierarchies {
         let place: PathBuf = place.components().collect();
         Some(format!("version {version}, in {}", place.display()))
     }
-}
-
-/// The directories that a line of mountinfo offers for a controller, best first.
-fn places(mount: &str, own: &str, controller: Controller) -> Vec<(Version, PathBuf)> {
-    let Some((before, after)) = mount.split_once(" - ") else { return Vec::new() };
-    let (mut before, mut after) = (before.split(' ').skip(3), after.split(' '));
-    let (Some(root), Some(at)) = (before.next(), before.next()) else { return Vec::new() };
-    let (kind, options) = (after.next(), after.nth(1).unwrap_or_default());
-    let has = |list: &str, name| list.split(',').any(|word| word == name);
-    let version = match kind {
-        Some("cgroup2") => Version::Two,
-        Some("cgroup") if has(options, controller.kernel_name()) => Version::One,
-        _ => return Vec::new(),
-    };
-    let path = own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        let is_it = match version {
-            Version::One => has(controllers, controller.kernel_name()),
-            Version::Two => controllers.is_empty(),
-        };
-        is_it.then_some(path)
-    });
-    let below = path.and_then(|path| Path::new(path).strip_prefix(root).ok()).unwrap_or(Path::new(""));
-    let own = Path::new(at).join(below);
-    // A group that has processes has no limited groups below it (version 2), so one beside it will do too.
-    let beside = (version == Version::Two && own != Path::new(at)).then(|| own.parent().map(Path::to_owned));
-    std::iter::once(own).chain(beside.flatten()).map(|place| (version, place)).collect()
-}
-
-/// The groups of a kind that this process is in.
-pub(crate) fn own_groups(mounts: &str, own: &str, controller: Controller) -> Vec<(Version, PathBuf)> {
-    mounts.lines().filter_map(|mount| places(mount, own, controller).into_iter().next()).collect()
 }
 
 fn is_writable(place: &Path) -> bool {
@@ -283,49 +189,6 @@ impl Cgroup {
     }
 }
 
-/// What the groups of a running build count, as far as it has some.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counted {
-    /// Time of processors until now.
-    pub(crate) cpu_time: Option<Duration>,
-    /// Memory now, in bytes.
-    pub(crate) memory_bytes: Option<u64>,
-}
-
-/// Returns what the groups of `process` count, if they are those of a build.
-pub(crate) fn counted(process: u32) -> Counted {
-    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-    let groups = read(Path::new(&format!("/proc/{process}/cgroup")));
-    // Most builds have none, and then nothing more has to be read.
-    if !groups.contains(PREFIX) {
-        return Counted::default();
-    }
-    let mounts = read(Path::new("/proc/self/mountinfo"));
-    let is_own = |place: &Path| {
-        place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
-    };
-    let mut counted = Counted::default();
-    for controller in [Controller::Memory, Controller::Cpu] {
-        let places = mounts.lines().flat_map(|mount| places(mount, &groups, controller));
-        let Some((version, place)) = { places }.find(|(_, place)| is_own(place)) else { continue };
-        match (controller, version) {
-            (Controller::Memory, Version::One) => {
-                counted.memory_bytes = read(&place.join("memory.usage_in_bytes")).trim().parse().ok();
-            }
-            (Controller::Memory, Version::Two) => {
-                counted.memory_bytes = read(&place.join("memory.current")).trim().parse().ok();
-            }
-            (Controller::Cpu, Version::Two) => {
-                let micros = counter(&read(&place.join("cpu.stat")), "usage_usec");
-                counted.cpu_time = micros.map(Duration::from_micros);
-            }
-            // That counts in another hierarchy, in which builds have no group.
-            _ => {}
-        }
-    }
-    counted
-}
-
 impl Group {
     fn make(path: &Path, version: Version) -> io::Result<Self> {
         let directory = claim(path)?;
@@ -371,11 +234,6 @@ fn pause() {
 
 fn failed(step: Step, path: &Path) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::new(step, path, Errno::from_io_error(&error).unwrap_or(Errno::IO))
-}
-
-/// The number behind a word at the beginning of a line.
-pub(crate) fn counter(text: &str, word: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 /// Files of control groups exist or not; none is ever made.
@@ -447,24 +305,6 @@ mod tests {
         assert_eq!(part.found[0].2, Path::new("/sys/fs/cgroup/unified/own"));
         assert_eq!(Hierarchies::among("", OWN, &|_, _, _| true), Hierarchies::default());
         assert_eq!(Hierarchies::among("a b - cgroup\nx\n", "", &|_, _, _| true), Hierarchies::default());
-    }
-
-    #[test]
-    fn limits_are_written_as_each_version_wants_them() {
-        let cpu = |version, weight| Controller::Cpu.settings(version, weight)[0].clone();
-        assert_eq!(cpu(Version::One, 100), ("cpu.shares", "1024".to_owned(), true));
-        assert_eq!(cpu(Version::One, 10_000), ("cpu.shares", "102400".to_owned(), true));
-        assert_eq!(cpu(Version::Two, 50), ("cpu.weight", "50".to_owned(), true));
-        let memory = Controller::Memory.settings(Version::Two, 5);
-        assert_eq!(memory[0], ("memory.max", "5".to_owned(), true));
-        assert!(memory.iter().any(|(file, text, _)| *file == "memory.oom.group" && text == "1"));
-    }
-
-    #[test]
-    fn counters_are_whole_words() {
-        let text = "oom 7\noom_kill_disable 0\noom_kill 3\n";
-        assert_eq!(counter(text, "oom_kill"), Some(3));
-        assert_eq!(counter("oom_kill x\n", "oom_kill"), None);
     }
 
     /// A tree of plain files takes limits as a real one does.
