@@ -51,7 +51,15 @@ impl PhaseReader {
 fn phase(line: &[u8]) -> Option<String> {
     let message: Value = serde_json::from_slice(line.strip_prefix(MARK)?).ok()?;
     (message.get("action")? == "setPhase").then_some(())?;
-    Some(message.get("phase")?.as_str()?.chars().take(LONGEST_PHASE).collect())
+    Some(
+        message
+            .get("phase")?
+            .as_str()?
+            .chars()
+            .filter(|char| !char.is_control())
+            .take(LONGEST_PHASE)
+            .collect(),
+    )
 }
 
 #[cfg(test)]

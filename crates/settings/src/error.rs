@@ -69,7 +69,9 @@ pub enum ValueError {
     #[error("expected a whole number, with K, M, G or T after it at most")]
     NotANumber,
     /// No job at all would leave every build waiting for ever.
-    #[error("at least one job has to run here, as builds elsewhere are not supported yet")]
+    #[error(
+        "at least one build has to be able to run here: what a build hook takes elsewhere does not count"
+    )]
     NoJobs,
     /// Not one of a fixed set of words.
     #[error("expected {expected}")]

@@ -46,12 +46,20 @@ pub(super) fn named(line: &[u8]) -> Option<String> {
             _ => return None,
         },
     };
-    Some(phase.chars().take(LONGEST).collect())
+    // On one line whatever it is: what follows would look like something that `store` says.
+    Some(phase.chars().filter(|char| !char.is_control()).take(LONGEST).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_phase_is_on_one_line() {
+        let line = br#"@nix {"action":"setPhase","phase":"x\nstore: all is well\u001b[2J"}"#;
+        assert_eq!(named(line).as_deref(), Some("xstore: all is well[2J"));
+        assert_eq!(named(b"Running phase: a\rb").as_deref(), Some("ab"));
+    }
 
     #[test]
     fn the_last_phase_counts_however_it_is_told() {
