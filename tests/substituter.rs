@@ -325,3 +325,23 @@ fn an_interrupted_substituter_is_ended() {
         assert!(within(Duration::from_secs(10), || processes(&program).is_empty()), "{verb}");
     }
 }
+
+#[test]
+fn no_more_are_fetched_at_once_than_the_settings_say() {
+    let (publisher, scene) = (Publisher::new(), Scene::new());
+    let file = |name: &str| {
+        let script = format!("echo {name} > $out");
+        publisher.scene.write(&format!("{name}.json"), shell_derivation(name, &script))
+    };
+    let files = ["one", "two", "three"].map(file);
+    files.iter().for_each(|file| drop(publisher.publish(file)));
+    let (alone, example) = (text(scene.path("alone")), example());
+    let fetch = format!("mkdir {alone} || exit 1; sleep 0.3; {example} \"$@\"; rmdir {alone}");
+    let program = format!("case $1 in --substitute) {fetch} ;; *) exec {example} \"$@\" ;; esac");
+    let program = script(&scene, "substituter", &program);
+    let options = ["--option", "max-substitution-jobs", "1", "--events", "events"];
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let run = publisher.build(&scene, &program, &[&options, &files[..]].concat());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(events(&scene, "fetched", "path").len(), 3);
+}
