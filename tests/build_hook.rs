@@ -11,7 +11,7 @@ use crate::scene::{Run, Scene, derivation, has, shell_derivation, text};
 use crate::timings;
 
 /// Writes a hook that has `protocol.sh` at hand and writes down each request in the file `requests`.
-fn hook(scene: &Scene, script: &str) -> String {
+pub(crate) fn hook(scene: &Scene, script: &str) -> String {
     let protocol = text(fixture("hooks/protocol.sh"));
     let requests = text(scene.path("requests"));
     let read = format!(

@@ -53,6 +53,7 @@ mod limits;
 mod live;
 mod locks;
 mod log;
+mod log_elsewhere;
 mod log_follow;
 mod log_verdict;
 mod nar;

@@ -12,7 +12,10 @@ use crate::request::chain;
 use crate::stopwatch::{Measured, Stopwatch};
 
 /// Builds, writes down if that failed, and completes the log.
-pub(crate) fn remembering<T>(
+///
+/// # Errors
+/// Those of `build`.
+pub fn remembering<T>(
     store: &LocalStore,
     drv: &StorePath,
     log: &Log,

@@ -87,6 +87,7 @@ pub use divergence::{Blame, Diverged, Divergence};
 pub use explain::{Explanation, Finding, FindingKind, Remedy};
 pub use failure::BuildFailure;
 pub use follow::{Follow, Heard};
+pub use history::remembering;
 pub use host::{Host, HostError};
 pub use inside::{Inside, OnFailure, enter};
 pub use isolation::{Isolated, Isolation, isolated};

@@ -211,41 +211,49 @@ fn follow(
     let outputs = outputs.filter_map(|(name, output)| Some((name.to_string(), output.path()?.clone())));
     let mut announced = AnnouncedBuild::new(context, &order, outputs.collect());
     let given_up = named.hand.as_ref().map(|hand| hand.given_up());
-    let answer = remote.offer(drv, derivation, willing, given_up, &mut |message| match message {
-        remote_builder::Message::Accepted(machine) => {
-            announced.is_elsewhere(machine);
-            run = Some(log.begin());
-            tell(Message::Offered(goal, Offered::Accepted(machine.to_owned())));
-        }
-        remote_builder::Message::Output(bytes) => {
-            if let Some(run) = &mut run {
-                run.write(bytes);
+    let mut is_accepted = false;
+    let carry_out = || {
+        let answer = remote.offer(drv, derivation, willing, given_up, &mut |message| match message {
+            remote_builder::Message::Accepted(machine) => {
+                announced.is_elsewhere(machine);
+                is_accepted = true;
+                run = Some(log.begin());
+                tell(Message::Offered(goal, Offered::Accepted(machine.to_owned())));
             }
-            if let Some(text) = lines.push(bytes) {
-                tell(Message::Log(goal, text));
+            remote_builder::Message::Output(bytes) => {
+                if let Some(run) = &mut run {
+                    run.write(bytes);
+                }
+                if let Some(text) = lines.push(bytes) {
+                    tell(Message::Log(goal, text));
+                }
             }
+            remote_builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
+            remote_builder::Message::Detail(text) => tell(Message::Detail(goal, Detail::Stage(text))),
+        });
+        if let Some(text) = lines.finish() {
+            tell(Message::Log(goal, text));
         }
-        remote_builder::Message::Warning(text) => tell(Message::Warning(goal, text)),
-        remote_builder::Message::Detail(text) => tell(Message::Detail(goal, Detail::Stage(text))),
-    });
-    if let Some(text) = lines.finish() {
-        tell(Message::Log(goal, text));
-    }
-    let is_accepted = run.is_some();
-    let log_tail = run.map(Run::end).unwrap_or_default();
-    let answer = answer.map_err(|error| match error.status() {
-        Some(ExitStatus::GivenUp) => BuildFailure::GivenUp { drv: drv.clone() },
-        status => BuildFailure::Elsewhere {
-            drv: drv.clone(),
-            code: status.and_then(|status| match status {
-                ExitStatus::Code(code) => Some(code),
-                _ => None,
-            }),
-            log_tail,
-            source: Box::new(error),
-        },
-    });
-    log.close(answer.as_ref().err());
+        let log_tail = run.take().map(Run::end).unwrap_or_default();
+        answer.map_err(|error| match error.status() {
+            Some(ExitStatus::GivenUp) => BuildFailure::GivenUp { drv: drv.clone() },
+            status => BuildFailure::Elsewhere {
+                drv: drv.clone(),
+                code: status.and_then(|status| match status {
+                    ExitStatus::Code(code) => Some(code),
+                    _ => None,
+                }),
+                log_tail,
+                source: Box::new(error),
+            },
+        })
+    };
+    let warn = &mut |message: builder::Message<'_>| {
+        if let builder::Message::Warning(text) = message {
+            tell(Message::Warning(goal, text));
+        }
+    };
+    let answer = builder::remembering(context.store, drv, &log, warn, |_| carry_out());
     if let (Ok(Answer::Built(outputs)), true) = (&answer, is_accepted) {
         builder::run_post_build_hook(context, drv, outputs, &mut |message| {
             if let builder::Message::Output(line) = message {
