@@ -208,6 +208,18 @@ fn a_build_waits_for_a_free_user() {
 }
 
 #[test]
+fn a_build_that_waits_for_a_user_can_be_cancelled() {
+    let uid = own_ids() + 51;
+    let groups = format!("builders:x:{}:b1\n", own_ids() + 50);
+    let Some(host) = Host::new("cancelling what waits for a user", &[("b1", uid)], &groups) else { return };
+    let file = host.scene.write("waits.json", shell_derivation("waits", "echo x > $out"));
+    let drv = host.scene.ok(&["derivation", "add", &file]);
+    let (_lock, mut build) = waiting(&host, uid, &["build", "--no-link", &file]);
+    host.scene.ok(&["cancel", &drv]);
+    assert_eq!(build.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn a_visit_that_waits_for_a_user_can_be_given_up() {
     let uid = own_ids() + 41;
     let groups = format!("builders:x:{}:b1\n", own_ids() + 40);

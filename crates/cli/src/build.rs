@@ -34,7 +34,8 @@ use crate::watch::{self, Json, Progress, Timings, Watch};
                         store build --check --vary hello.json\n  store build --rounds 3 --vary=hostname,cores hello.json\n\n\
                         Exit code: 100 when a build failed, 101 when one ran or was silent for too long, 102 when a\n\
                         fixed output has another hash than promised, 104 when a build gave something else than the\n\
-                        one before (or-ed together under --keep-going), 130 when interrupted, 1 otherwise.")]
+                        one before (or-ed together under --keep-going), 130 when interrupted, or when a build was\n\
+                        cancelled (`store cancel`) and none failed, 1 otherwise.")]
 pub(crate) struct Args {
     /// What to build: a recipe; a file with derivations (JSON as `nix show-derivation` prints it, or a `.drv`), of
     /// which those are built that no other one there uses; or a store path. `!out,dev` or `^out,dev` behind it chooses
