@@ -181,7 +181,7 @@ pub(crate) fn prepare<'a>(
 ) -> Result<Work<'a>, BuildFailure> {
     let inputs = request::input_closure(request, context.store)?;
     if request.is_isolated {
-        canary::prove(context, request.drv, tell)?;
+        canary::prove(context, request.drv, request.control, tell)?;
     }
     let job_server = JobServer::of(context, request.drv)?;
     Ok(Work::new(context, request, inputs).with_job_server(job_server))

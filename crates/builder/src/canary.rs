@@ -14,6 +14,7 @@ use store_path::{Hash, HashAlgorithm, StorePath};
 
 use crate::build::{Context, Message};
 use crate::build_dir;
+use crate::control::Control;
 use crate::failure::BuildFailure;
 use crate::plan::{self, Outside, View};
 use crate::user;
@@ -26,13 +27,14 @@ const INPUT: &str = "00000000000000000000000000000000-canary";
 pub(crate) fn prove(
     context: &Context<'_>,
     drv: &StorePath,
+    control: Option<&dyn Control>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<(), BuildFailure> {
     // Builds that start meanwhile wait.
     let mut known = context.host.broken.lock().unwrap_or_else(PoisonError::into_inner);
     let broken = match known.take() {
         Some(broken) => broken,
-        None => look(context, drv, tell)?,
+        None => look(context, drv, control, tell)?,
     };
     *known = Some(broken.clone());
     if broken.is_empty() { Ok(()) } else { Err(BuildFailure::Broken { drv: drv.clone(), broken }) }
@@ -42,13 +44,14 @@ pub(crate) fn prove(
 fn look(
     context: &Context<'_>,
     drv: &StorePath,
+    control: Option<&dyn Control>,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Vec<String>, BuildFailure> {
     let digest = sandbox::circumstances().map(|circumstances| digest(context, &circumstances));
     if digest.as_ref().is_some_and(|digest| context.store.is_proven(digest)) {
         return Ok(Vec::new());
     }
-    let broken = look_inside(context, drv, tell)?;
+    let broken = look_until(context, drv, control, tell)?;
     if broken.is_empty() {
         tell(Message::Detail(sandbox::Detail::Step("the sandbox holds, seen from inside".to_owned())));
         digest.iter().for_each(|digest| context.store.remember_proof(digest));
@@ -75,7 +78,17 @@ pub fn look_inside(
     drv: &StorePath,
     tell: &mut dyn FnMut(Message<'_>),
 ) -> Result<Vec<String>, BuildFailure> {
-    let user = user::take_for(context, drv, Ids::One, None, tell)?;
+    look_until(context, drv, None, tell)
+}
+
+/// The same, unless the build for which it is done is given up while it waits for a user.
+fn look_until(
+    context: &Context<'_>,
+    drv: &StorePath,
+    control: Option<&dyn Control>,
+    tell: &mut dyn FnMut(Message<'_>),
+) -> Result<Vec<String>, BuildFailure> {
+    let user = user::take_for(context, drv, Ids::One, control, tell)?;
     let ids = user.as_ref().map(BuildUser::ids);
     if context.settings.build_isolation == Isolation::Chroot && user.is_none() {
         return Err(BuildFailure::ChrootNeedsRoot);

@@ -61,7 +61,7 @@ pub fn enter<R>(
         return nothing();
     }
     let inputs = request::input_closure(&request, context.store)?;
-    canary::prove(context, drv, tell)?;
+    canary::prove(context, drv, None, tell)?;
     let job_server = JobServer::of(context, drv)?;
     let work = Work::new(context, &request, inputs).with_job_server(job_server);
     let prepared = Prepared::beside(&work, tell)?;
