@@ -68,7 +68,9 @@ fn a_store_without_builds_has_no_failures_and_makes_no_database() {
     let scene = Scene::new();
     let file = scene.write("source", "text");
     scene.ok(&["add", &file]);
-    assert_eq!(scene.ok(&["log", "--failed"]), "");
+    let run = scene.run(&["log", "--failed"]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""));
+    assert_eq!(run.stderr, "no build has failed here\n");
     assert!(!scene.root().join("nix/var/nix/db/store.sqlite").exists(), "{}", text(scene.root()));
 }
 

@@ -18,6 +18,9 @@ pub(super) fn tell(session: &mut Session, store: &LocalStore, most: usize) -> Re
         session.results().json(&list.into())?;
         return Ok(Exit::Success);
     }
+    if failures.is_empty() {
+        session.messages().note("no build has failed here");
+    }
     for failure in &failures {
         let FailedBuild { drv, started_millis, wall_time, kind, why } = failure;
         let (when, took) = (when::show(*started_millis), duration::show(*wall_time));
