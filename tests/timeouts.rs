@@ -41,7 +41,7 @@ fn limits_are_flags_with_units() {
     let options = ["--max-build-log-size", "1K", "--timeout", "1h"];
     let said = ended(&scene, 100, "while :; do echo yes; done", &options);
     assert!(said.contains("it printed more than 1024 bytes"), "{said}");
-    let said = scene.fails(1, &["build", "--no-link", "--timeout", "1d", &derivation("hello")]);
+    let said = scene.fails(2, &["build", "--no-link", "--timeout", "1d", &derivation("hello")]);
     assert!(said.contains("--timeout") && said.contains("1d"), "{said}");
 }
 
@@ -115,8 +115,10 @@ fn what_is_kept_of_it_is_said() {
 #[test]
 fn a_limit_is_a_number_of_seconds() {
     let scene = Scene::new();
-    let said = scene.fails(1, &["build", "--no-link", "--timeout", "-1", &derivation("hello")]);
-    assert!(said.contains("--timeout") && said.contains("-1"), "{said}");
+    for wrong in ["-1", "5x", "10M"] {
+        let said = scene.fails(2, &["build", "--no-link", "--timeout", wrong, &derivation("hello")]);
+        assert!(said.contains("--timeout") && said.contains(wrong) && said.contains("`10m`"), "{said}");
+    }
     // So many that no clock goes so far.
     let largest = usize::MAX.to_string();
     scene.ok(&[

@@ -93,11 +93,11 @@ pub(crate) struct Args {
     progress: Progress,
 
     /// Ends a build whose builder has run for so long: in seconds, or like `10m` or `2h`; 0 for no limit.
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = duration::in_seconds)]
     timeout: Option<String>,
 
     /// Ends a build whose builder has printed nothing for so long; 0 for no limit.
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = duration::in_seconds)]
     max_silent_time: Option<String>,
 
     /// Ends a build whose builder has printed more bytes than that (`K`, `M` and `G` are understood); 0 for no limit.
@@ -158,8 +158,8 @@ impl Args {
             ("explain", self.explain.clone()),
             ("repeat", self.rounds.map(|rounds| (rounds - 1).to_string())),
             ("vary", self.vary.clone()),
-            ("timeout", self.timeout.as_deref().map(duration::in_seconds)),
-            ("max-silent-time", self.max_silent_time.as_deref().map(duration::in_seconds)),
+            ("timeout", self.timeout.clone()),
+            ("max-silent-time", self.max_silent_time.clone()),
             ("max-build-log-size", self.max_build_log_size.clone()),
         ];
         let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?)));

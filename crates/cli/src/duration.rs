@@ -18,14 +18,22 @@ pub(crate) fn precise(took: Duration) -> String {
     if took.as_secs() < 10 { format!("{:.3}s", took.as_secs_f64()) } else { show(took) }
 }
 
-/// Returns a time in seconds, as settings have it; what is none stays as it is, for them to complain of.
-pub(crate) fn in_seconds(text: &str) -> String {
-    let units = [('s', 1), ('m', 60), ('h', 3600)];
-    let seconds = units.into_iter().find_map(|(unit, seconds)| {
-        let count: usize = text.strip_suffix(unit)?.parse().ok()?;
-        count.checked_mul(seconds)
-    });
-    seconds.map_or(text.to_owned(), |seconds| seconds.to_string())
+/// Reads a time as `--timeout` has it; returns it in seconds, as settings have it.
+///
+/// # Errors
+/// What is no such time, with what would be one.
+pub(crate) fn in_seconds(text: &str) -> Result<String, String> {
+    let (count, seconds) = match text.find(|c: char| !c.is_ascii_digit()).map(|end| text.split_at(end)) {
+        None => (text, 1),
+        Some((count, "s")) => (count, 1),
+        Some((count, "m")) => (count, 60),
+        Some((count, "h")) => (count, 3600),
+        Some(_) => ("", 1),
+    };
+    let total = count.parse::<usize>().ok().and_then(|count| count.checked_mul(seconds));
+    total.map(|total| total.to_string()).ok_or_else(|| {
+        "say a number of seconds, or one with a unit: `90`, `90s`, `10m` or `2h`; 0 for no limit".to_owned()
+    })
 }
 
 /// Returns what is put behind the number of builds that are to come.
@@ -40,9 +48,12 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        let read =
-            ["90", "90s", "10m", "2h", "m", "-1s", "1d", "1.5h", "99999999999999999999h"].map(in_seconds);
-        assert_eq!(read, ["90", "90", "600", "7200", "m", "-1s", "1d", "1.5h", "99999999999999999999h"]);
+        let read = ["0", "90", "90s", "10m", "2h"].map(in_seconds);
+        assert_eq!(read, ["0", "90", "90", "600", "7200"].map(|text| Ok(text.to_owned())));
+        // `M` is a million of bytes elsewhere, and no month here.
+        for wrong in ["", "m", "-1s", "1d", "1.5h", "10M", "5x", "99999999999999999999h", "5 m"] {
+            assert!(in_seconds(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -156,7 +156,14 @@ fn finish(session: &mut Session, command: &Command) -> Exit {
         }
         // It may name what somebody else has written into a file of derivations.
         session.messages().error(build_failure::harmless(&format!("{error:#}")));
-        if let Some(advice) = advice::after(&error) {
+        // Not the disk of the store, of which the other advice would speak.
+        let advice = match session.results().refused() {
+            true => {
+                Some("results went to a file or device that takes no more; what was built or added is there")
+            }
+            false => advice::after(&error),
+        };
+        if let Some(advice) = advice {
             session.messages().error(advice);
         }
         Exit::Failure

@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 pub(crate) struct Results {
     out: BufWriter<File>,
     reader_gone: bool,
+    refused: bool,
 }
 
 impl Results {
@@ -20,7 +21,7 @@ impl Results {
     pub(crate) fn new() -> io::Result<Self> {
         // Not `io::stdout()`: that one looks for line ends in every archive that passes.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(Self { out: BufWriter::with_capacity(1 << 16, out), reader_gone: false })
+        Ok(Self { out: BufWriter::with_capacity(1 << 16, out), reader_gone: false, refused: false })
     }
 
     /// Writes one line.
@@ -39,9 +40,15 @@ impl Results {
         self.reader_gone
     }
 
+    /// Returns whether what reads the results takes no more, as a file on a full disk.
+    pub(crate) fn refused(&self) -> bool {
+        self.refused
+    }
+
     fn noting<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result {
             self.reader_gone |= error.kind() == io::ErrorKind::BrokenPipe;
+            self.refused |= error.kind() != io::ErrorKind::BrokenPipe;
         }
         result
     }

@@ -66,7 +66,9 @@ fn not_in_store(location: &Location, argument: &Path, end: &Path) -> String {
     }
     match argument.is_symlink() {
         true => format!("the link `{shown}` leads to `{}`, which is not there", end.display()),
-        false => format!("there is no `{shown}`"),
+        false => {
+            format!("there is no `{shown}`: give a file, a path in the store at `{store}`, or a link to one")
+        }
     }
 }
 
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_store_is_named() {
-        assert_eq!(check("ROOT/absent"), "there is no `ROOT/absent`");
+        assert!(check("ROOT/absent").starts_with("there is no `ROOT/absent`: give a file"));
         assert_eq!(
             check("ROOT/dangling"),
             "the link `ROOT/dangling` leads to `ROOT/absent`, which is not there"

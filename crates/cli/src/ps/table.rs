@@ -43,7 +43,7 @@ fn row(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> [String; 7] {
         name(build.drv.name().as_str()).to_owned(),
         duration::show(Duration::from_millis(since)),
         usage.map_or_else(none, |usage| duration::show(usage.cpu_time)),
-        usage.map_or_else(none, |usage| format!("{} MiB", usage.memory_bytes.div_ceil(1 << 20))),
+        usage.map_or_else(none, |usage| crate::size::show(usage.memory_bytes)),
         harmless(&state(&build.stage)).replace('\n', " "),
         for_whom(build),
     ]

@@ -169,9 +169,10 @@ impl<'a> Plain<'a> {
                 self.full(drv),
                 holder.as_ref().map_or("another process has".to_owned(), holds)
             )),
-            Wait::User => {
-                self.messages.warn("every user for builders is in use; waiting until a build ends");
-            }
+            Wait::User => self.messages.warn(format_args!(
+                "waiting for {}: every user for builders is in use, until a build ends",
+                self.full(drv)
+            )),
         }
     }
 
