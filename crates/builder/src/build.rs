@@ -133,6 +133,7 @@ pub fn build(
     let request = Request { control: order.control, ..request::check(order.drv, order.derivation, context)? };
     let built = announce::announced(context, order, &request, tell, |public, tell| {
         let locks = begin(context, &request, tell)?;
+        request.reach("build.locked")?;
         let failed = |source| request.not_prepared(source);
         let valid = request.valid(context.store).map_err(failed)?;
         if valid.len() == request.outputs.len() {
@@ -250,6 +251,7 @@ impl<'a> Build<'a> {
             (false, _) if work.request.external.is_some() => Prepared::external(work, tell)?,
             (false, _) => Prepared::open(work, tell)?,
         };
+        work.request.reach("build.prepared")?;
         Ok(Self { work, valid, prepared, turn })
     }
 
@@ -258,6 +260,7 @@ impl<'a> Build<'a> {
         // What others have left.
         remove_open(self.work.context, self.work.request, &self.valid)?;
         let Ended { exit, log_tail, memory, isolation, measured } = self.execute(public, tell)?;
+        self.work.request.reach("build.ended")?;
         let Work { context, request, inputs, .. } = self.work;
         let made = self.prepared.made();
         if self.work.is_isolated() {
@@ -330,6 +333,7 @@ impl<'a> Build<'a> {
             }
         };
         tell(Message::Running { id: public.id.clone(), process: running.process_number() });
+        request.reach("build.started")?;
         let memory = running.memory().map_err(sandbox)?;
         let given = running.given().clone();
         shown.hash();

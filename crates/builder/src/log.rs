@@ -78,6 +78,7 @@ impl Log {
     pub fn begin(&self) -> Run<'_> {
         let file = self.keep.path.as_ref().and_then(|path| create(path).ok());
         *self.open.borrow_mut() = file.map(|file| Open { file, is_at_line: true });
+        let _ = local_store::failpoint::reach("log.begun");
         Run { log: self, tail: Tail::new(self.keep.lines) }
     }
 
@@ -96,6 +97,7 @@ impl Log {
         if let Some(path) = self.keep.path.as_ref().filter(|_| self.keep.compress) {
             let _ = compress(path, &open.file);
         }
+        let _ = local_store::failpoint::reach("log.closed");
     }
 }
 

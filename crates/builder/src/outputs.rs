@@ -86,9 +86,11 @@ impl Finished {
         let store = work.context.store;
         work.request.refuse_given_up()?;
         let paths = register(store, work.request, self.outputs, self.record, tell)?;
+        work.request.reach("build.registered")?;
         if let Some(scratch) = self.prepared.scratch.filter(|_| work.shares) {
             store.give_back(scratch, &work.inputs);
         }
+        work.request.reach("build.kept")?;
         Ok(paths)
     }
 }
@@ -123,13 +125,16 @@ fn finish_wanted(
         refuse_writable(request, &tree)?;
         local_store::canonicalise(&tree, made.owner.clone(), &mut inodes, request.until()).map_err(failed)?;
     }
+    request.reach("build.canonical")?;
     let outputs = match request.kind {
         Kind::Known => known(request, made, inputs)?,
         Kind::Floating | Kind::Impure => floating::finish(store, request, made, inputs, valid)?,
     };
+    request.reach("build.hashed")?;
     let infos: BTreeMap<OutputName, PathInfo> =
         outputs.iter().map(|(name, kept)| (name.clone(), kept.info.clone())).collect();
     checks::check(store, request, &infos)?;
+    request.reach("build.checked")?;
     Ok(outputs)
 }
 
@@ -169,6 +174,7 @@ fn register(
         }
         new.push(info);
     }
+    request.reach("build.placed")?;
     let realisations = realisations(request, &paths);
     store.register_built(&new, realisations, record).map_err(failed)?;
     Ok(paths)

@@ -73,6 +73,12 @@ impl Request<'_> {
         }
     }
 
+    /// Reaches a step; see [`local_store::failpoint`].
+    pub(crate) fn reach(&self, step: &'static str) -> Result<(), BuildFailure> {
+        local_store::failpoint::reach(step)
+            .map_err(|source| BuildFailure::Store { drv: self.drv.clone(), source })
+    }
+
     /// The failure that something stands in the way before it comes to a build.
     pub(crate) fn not_prepared(&self, source: local_store::Error) -> BuildFailure {
         BuildFailure::Prepare { drv: self.drv.clone(), source }

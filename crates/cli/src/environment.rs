@@ -27,6 +27,8 @@ pub(crate) struct Environment {
 impl Environment {
     /// Reads the environment of this process.
     pub(crate) fn of_process() -> Result<Self> {
+        #[cfg(debug_assertions)]
+        arm_failpoint()?;
         let user_config = home_dir("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("store/store.conf"));
         Ok(Self {
             config_files: [PathBuf::from("/etc/store/store.conf")].into_iter().chain(user_config).collect(),
@@ -37,6 +39,15 @@ impl Environment {
                 .context("cannot find the working directory; `cd` to one that exists")?,
         })
     }
+}
+
+/// Has a step of a store fail if a test wants it to, which `STORE_FAILPOINT` says. Released programs do not look.
+#[cfg(debug_assertions)]
+fn arm_failpoint() -> Result<()> {
+    let Some(text) = env::var_os("STORE_FAILPOINT") else { return Ok(()) };
+    local_store::failpoint::arm(&text.to_string_lossy())
+        .map_err(anyhow::Error::msg)
+        .context("cannot use `STORE_FAILPOINT`")
 }
 
 /// Returns a directory of the XDG base directory specification, which says to ignore relative ones.

@@ -14,6 +14,7 @@ use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, Name, Pa
 use crate::canonical::{Inodes, STORE_TIME, canonicalise};
 use crate::delete::remove_tree;
 use crate::error::Error;
+use crate::failpoint;
 use crate::part::Part;
 use crate::store::LocalStore;
 use crate::threads;
@@ -58,6 +59,7 @@ impl LocalStore {
             return Ok(info);
         }
         let _lock = self.lock(std::slice::from_ref(&path))?;
+        failpoint::reach("add.locked")?;
         // Whoever held the lock may have added it.
         if let Some(info) = self.path_info(&path)? {
             return Ok(info);
@@ -125,6 +127,7 @@ impl LocalStore {
     ) -> Result<PathInfo, Error> {
         let place = self.real_path(path);
         self.place_file(&place, contents)?;
+        failpoint::reach("text.written")?;
         let archive = hash_file(contents);
         let address = ContentAddress { method: Method::Text, hash };
         Ok(PathInfo { references: references.clone(), ..added(path, archive, address) })
@@ -145,13 +148,17 @@ impl LocalStore {
         let aside = |unique: &str| self.location().real_store.join(format!(".tmp-{unique}"));
         let aside =
             self.with_unique(aside, |path| write_new(path, contents)).map_err(Error::file("write", place))?.0;
-        fs::rename(&aside, place).map_err(Error::file("write", place))
+        let renamed = failpoint::reach("text.aside")
+            .and_then(|()| fs::rename(&aside, place).map_err(Error::file("write", place)));
+        renamed.inspect_err(|_| drop(fs::remove_file(&aside)))
     }
 
     fn copy_in(&self, source: &Path, part: &Part, path: &StorePath, hash: &Hash) -> Result<PathInfo, Error> {
         let place = self.clear(path)?;
         let copied = threads::copy(source, part, &place, Until::DONE).and_then(|archive| {
+            failpoint::reach("add.copied")?;
             canonicalise(&place, None, &mut Inodes::default(), Until::DONE)?;
+            failpoint::reach("add.placed")?;
             if archive.0 == *hash { Ok(archive) } else { Err(Error::Changed { path: source.to_owned() }) }
         });
         let archive = copied.inspect_err(|_| {

@@ -9,6 +9,7 @@ use rustix::fs::{FileType, Mode};
 
 use crate::canonical::make_readable;
 use crate::error::Error;
+use crate::failpoint;
 use crate::open_file::create_dirs;
 use crate::store::LocalStore;
 use crate::sweep::{claim, remove_left, sweep};
@@ -39,6 +40,7 @@ impl LocalStore {
             let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
             let (path, ()) =
                 self.with_unique(path, make).map_err(Error::file("make a directory in", parent))?;
+            failpoint::reach("directory.made")?;
             // Whoever swept it away before it was locked took it for a dead one's; the next will do.
             if let Some(lock) = claim(&path)? {
                 return Ok(BuildDir { path, _lock: lock });
@@ -90,7 +92,7 @@ impl Drop for BuildDir {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
             // What cannot be removed now is swept when the next store is opened.
-            let _ = remove_left(&self.path);
+            let _ = remove_left(&self.path).and_then(|()| failpoint::reach("directory.removed"));
         }
     }
 }

@@ -13,6 +13,7 @@ use store_path::{BuildRecord, PathInfo, Realisation, StorePath};
 use crate::cycle::refuse_cycles;
 use crate::durable;
 use crate::error::Error;
+use crate::failpoint;
 use crate::store::{LocalStore, guard};
 
 /// The known outputs of a derivation, by name.
@@ -98,15 +99,19 @@ impl LocalStore {
 
     /// Syncs, then commits; one request that is refused does not keep the others from being committed.
     fn commit(&self, requests: &[Request]) -> Result<Vec<Result<(), Error>>, Error> {
+        failpoint::reach("register.placed")?;
         if self.options.fsync_store_paths {
             let infos = requests.iter().flat_map(|request| &request.infos);
             let trees: Vec<_> = infos.map(|info| self.real_path(&info.path)).collect();
             durable::sync(&trees, &self.location().real_store)?;
         }
-        match self.commit_rows(requests) {
+        failpoint::reach("register.synced")?;
+        let answers = match self.commit_rows(requests) {
             Err(error @ Error::Records { .. }) => self.commit_unrecorded(requests, error),
             result => result,
-        }
+        }?;
+        failpoint::reach("register.committed")?;
+        Ok(answers)
     }
 
     /// Records first: they are committed before the transaction that makes their paths valid, and under its lock.
@@ -123,8 +128,10 @@ impl LocalStore {
                     built.extend(record.map(|record| (record, request.infos.as_slice())));
                     answers.push(answer);
                 }
+                failpoint::reach("register.rows")?;
                 if !built.is_empty() {
                     self.record(&built, transaction)?;
+                    failpoint::reach("register.recorded")?;
                 }
                 Ok(answers)
             })

@@ -11,6 +11,7 @@ use store_path::StorePath;
 
 use crate::canonical::make_readable;
 use crate::error::Error;
+use crate::failpoint;
 use crate::layout;
 use crate::open_file::remove_file;
 use crate::roots::Root;
@@ -30,10 +31,16 @@ impl LocalStore {
         // Whoever makes one of these now holds its lock; afterwards it is deleted, not half of it.
         let in_order: Vec<StorePath> = paths.iter().cloned().collect();
         let _lock = self.lock(&in_order)?;
+        failpoint::reach("delete.locked")?;
         self.refuse_absent(&paths)?;
         self.invalidate(&paths)?;
+        failpoint::reach("delete.committed")?;
         self.collect_records(&paths);
-        paths.iter().try_for_each(|path| remove_tree(&self.real_path(path)))
+        failpoint::reach("delete.forgotten")?;
+        paths.iter().try_for_each(|path| {
+            remove_tree(&self.real_path(path))?;
+            failpoint::reach("delete.removed")
+        })
     }
 
     fn refuse_rooted(&self, paths: &BTreeSet<StorePath>, roots: &[(StorePath, Root)]) -> Result<(), Error> {
@@ -64,8 +71,13 @@ impl LocalStore {
         let reserved = self.location().state_dir.join("db/reserved");
         // The database needs some space to forget a path, which a full disk does not have.
         remove_file(&reserved)?;
-        let result = self.with_database(|database| {
-            database.transaction(|transaction| transaction.invalidate(paths).map_err(refusal))
+        let result = failpoint::reach("delete.reserve").and_then(|()| {
+            self.with_database(|database| {
+                database.transaction(|transaction| {
+                    transaction.invalidate(paths).map_err(refusal)?;
+                    failpoint::reach("delete.rows")
+                })
+            })
         });
         layout::reserve(&reserved);
         result

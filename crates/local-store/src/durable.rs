@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::tree::{Node, Visit, walk};
 
 /// From so many files on, one sync of the whole file system takes the place of one for each of them.
@@ -64,6 +65,7 @@ impl Visit for Sync {
         // A symlink is part of its directory.
         if node.kind() == FileType::RegularFile {
             rustix::fs::fsync(node.open()?).map_err(node.failed("sync"))?;
+            failpoint::reach("sync.file")?;
         }
         Ok(())
     }

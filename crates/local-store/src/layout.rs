@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::location::Location;
 use crate::open_file::{create_dirs, lock, open_lock_file};
 
@@ -29,10 +30,12 @@ pub(crate) fn prepare(location: &Location) -> Result<File, Error> {
     }
     create_private(&location.builds())?;
     link_profiles(location)?;
+    failpoint::reach("open.layout")?;
     let database = location.state_dir.join("db");
     let big_lock = database.join("big-lock");
     let file = open_lock_file(&big_lock)?;
     lock(&file, &big_lock, FlockOperation::LockShared)?;
+    failpoint::reach("open.locked")?;
     check_schema(&database)?;
     reserve(&database.join("reserved"));
     Ok(file)
@@ -48,7 +51,9 @@ pub(crate) fn finish(location: &Location) -> Result<(), Error> {
     // Written aside and renamed: nobody ever sees it empty.
     let aside = database.join(format!("schema.{}", std::process::id()));
     write_synced(&aside, SCHEMA.as_bytes()).map_err(Error::file("write", &aside))?;
-    fs::rename(&aside, &path).map_err(Error::file("write", &path))
+    failpoint::reach("open.schema-written")?;
+    fs::rename(&aside, &path).map_err(Error::file("write", &path))?;
+    failpoint::reach("open.schema")
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

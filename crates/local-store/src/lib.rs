@@ -29,6 +29,7 @@ mod cycle;
 mod delete;
 mod durable;
 mod error;
+pub mod failpoint;
 mod git;
 mod ignore_rules;
 mod import;

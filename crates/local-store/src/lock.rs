@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::open_file::{lock, open_lock_file, try_lock};
 use crate::store::LocalStore;
 
@@ -75,7 +76,10 @@ impl LockRequest {
         let mut taken = PathLock { files: Vec::new() };
         for file in self.files {
             match take(&file, wait)? {
-                Some(lock) => taken.files.push((file, lock)),
+                Some(lock) => {
+                    taken.files.push((file, lock));
+                    failpoint::reach("lock.taken")?;
+                }
                 None => return Ok(None),
             }
         }
@@ -89,6 +93,7 @@ impl Drop for PathLock {
             // Whoever waits for this very file must see that it is not the one on disk any more. Nix
             // looks at the size only; a failure here costs a left-over empty file, nothing else.
             if fs::remove_file(path).is_ok() {
+                let _ = failpoint::reach("lock.removed");
                 let _ = file.write_all(b"d");
             }
         }

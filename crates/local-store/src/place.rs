@@ -9,6 +9,7 @@ use store_path::StorePath;
 
 use crate::delete::remove_tree;
 use crate::error::Error;
+use crate::failpoint;
 use crate::store::LocalStore;
 
 impl LocalStore {
@@ -17,7 +18,9 @@ impl LocalStore {
     /// What a killed build left there is deleted first. The caller holds the lock of `path`.
     pub fn move_into_place(&self, from: &Path, path: &StorePath) -> Result<(), Error> {
         let place = self.clear(path)?;
-        rename(from, &place)
+        failpoint::reach("place.cleared")?;
+        rename(from, &place)?;
+        failpoint::reach("place.moved")
     }
 
     /// Keeps the tree at `from`, on the same file system, beside the place of `path`, for people to look at; returns where.

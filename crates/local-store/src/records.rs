@@ -9,6 +9,7 @@ use store_path::{BuildRecord, Expected, FailedBuild, PathInfo, Realisation, Stor
 
 use crate::commit::Request;
 use crate::error::Error;
+use crate::failpoint;
 use crate::store::{LocalStore, guard};
 
 impl LocalStore {
@@ -57,7 +58,8 @@ impl LocalStore {
 
     /// Writes down a build that was tried in vain.
     pub fn record_failure(&self, failure: &FailedBuild) -> Result<(), Error> {
-        self.with_records(|records| records.add_failure(failure))
+        self.with_records(|records| records.add_failure(failure))?;
+        failpoint::reach("failure.recorded")
     }
 
     /// Returns the last builds that failed, at most so many, the last one first. What was cancelled has not failed.

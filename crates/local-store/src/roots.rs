@@ -17,6 +17,7 @@ use rustix::fs::FlockOperation;
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::open_file::{create_dirs, lock, open_lock_file, remove_file, try_lock};
 use crate::store::LocalStore;
 
@@ -53,15 +54,19 @@ impl LocalStore {
         let lock_path = self.location().state_dir.join("gc.lock");
         let file = open_lock_file(&lock_path)?;
         lock(&file, &lock_path, FlockOperation::LockShared)?;
+        failpoint::reach("root.locked")?;
         self.refuse_in_the_way(link)?;
         let key = root_key(link);
         if self.location().is_relocated() {
             let directory = self.location().relocated_roots();
             create_dirs(&directory)?;
             self.replace_symlink(Path::new(&self.store_dir().print(target)), &directory.join(&key))?;
+            failpoint::reach("root.relocated")?;
         }
         self.replace_symlink(&self.real_path(target), link)?;
-        self.replace_symlink(link, &self.location().gc_roots().join("auto").join(key))
+        failpoint::reach("root.link")?;
+        self.replace_symlink(link, &self.location().gc_roots().join("auto").join(key))?;
+        failpoint::reach("root.auto")
     }
 
     /// Returns the lasting roots: valid paths, each with what keeps it.
@@ -122,10 +127,9 @@ impl LocalStore {
         let (aside, ()) = self
             .with_unique(aside, |aside| symlink(target, aside))
             .map_err(Error::file("make the symlink", link))?;
-        fs::rename(&aside, link).map_err(|error| {
-            let _ = fs::remove_file(&aside);
-            Error::file("make the symlink", link)(error)
-        })
+        let renamed = failpoint::reach("root.aside")
+            .and_then(|()| fs::rename(&aside, link).map_err(Error::file("make the symlink", link)));
+        renamed.inspect_err(|_| drop(fs::remove_file(&aside)))
     }
 
     fn find_roots(&self, path: &Path, found: &mut Vec<(StorePath, Root)>) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use store_path::StorePath;
 
 use crate::delete::remove_tree;
 use crate::error::Error;
+use crate::failpoint;
 use crate::store::{LocalStore, guard};
 use crate::sweep::{claim, remove_left, remove_left_over};
 
@@ -65,7 +66,7 @@ impl LocalStore {
     /// Keeps a scratch directory for the next build, without all that is not named in `shown`; one that cannot be
     /// cleaned is removed instead.
     pub fn give_back(&self, scratch: Scratch, shown: &BTreeSet<StorePath>) {
-        if clean(&scratch.store(), shown).is_ok() {
+        if clean(&scratch.store(), shown).and_then(|()| failpoint::reach("scratch.cleaned")).is_ok() {
             guard(&self.scratches.idle).push(scratch);
         }
     }
@@ -86,8 +87,10 @@ impl LocalStore {
         let (mark, ()) = self
             .with_unique(mark, |mark| symlink(&path, mark))
             .map_err(Error::file("make a symlink in", &builds))?;
+        failpoint::reach("scratch.marked")?;
         let scratch =
             Scratch { _lock: make_locked(&path).inspect_err(|_| drop(fs::remove_file(&mark)))?, path, mark };
+        failpoint::reach("scratch.made")?;
         let store = scratch.store();
         fs::create_dir(&store).map_err(Error::file("make the directory", &store))?;
         Ok(scratch)
@@ -147,8 +150,9 @@ pub(crate) fn root_in(scratch: &Path) -> PathBuf {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is swept when the next store is opened after us.
-        if remove_left(&self.path).is_ok() {
+        if remove_left(&self.path).and_then(|()| failpoint::reach("scratch.removed")).is_ok() {
             let _ = fs::remove_file(&self.mark);
+            let _ = failpoint::reach("scratch.unmarked");
         }
     }
 }

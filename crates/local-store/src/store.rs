@@ -10,6 +10,7 @@ use store_path::{StoreDir, StorePath};
 
 use crate::commit::Commits;
 use crate::error::Error;
+use crate::failpoint;
 use crate::layout;
 use crate::location::Location;
 use crate::running::{self, Owner};
@@ -74,6 +75,7 @@ impl LocalStore {
             _big_lock: big_lock,
         };
         store.release(store.connect()?);
+        failpoint::reach("open.tables")?;
         layout::finish(&store.location)?;
         // First what may be mounted on the others.
         store.left_over = sweep::sweep_scratch(&store.location)?;

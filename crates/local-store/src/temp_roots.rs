@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use store_path::StorePath;
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::location::Location;
 use crate::open_file::{lock, open_lock_file, try_lock};
 use crate::store::{LocalStore, guard};
@@ -39,7 +40,8 @@ impl LocalStore {
         // Held until the roots are written, so that no collector starts between.
         let _held = hold_off_collector(self.location(), &printed)?;
         let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
-        roots.file.write_all(text.as_bytes()).map_err(Error::file("write", &roots.path))
+        roots.file.write_all(text.as_bytes()).map_err(Error::file("write", &roots.path))?;
+        failpoint::reach("temproot.written")
     }
 }
 
@@ -51,6 +53,7 @@ impl TempRoots {
         let names = (0_u32..).map(|n| if n == 0 { process.to_string() } else { format!("{process}-{n}") });
         for path in names.map(|name| directory.join(name)) {
             if let Some(file) = claim(&path)? {
+                failpoint::reach("temproot.claimed")?;
                 return Ok(Self { path, file });
             }
         }
