@@ -23,6 +23,7 @@
 
 mod db;
 mod error;
+mod graph;
 mod history;
 mod read;
 mod records;
@@ -36,5 +37,6 @@ mod write;
 
 pub use db::{Db, Options};
 pub use error::Error;
+pub use graph::{Graph, Keep, Marks, PathId};
 pub use records::Records;
 pub use write::Transaction;

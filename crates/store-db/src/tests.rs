@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_path::{Hash, HashAlgorithm, PathInfo, Realisation, StoreDir, StorePath};
 use test_support::Scratch;
 
-use crate::{Db, Error, Options};
+use crate::{Db, Error, Graph, Keep, Options, PathId};
 
 fn open(scratch: &Scratch) -> Db {
     let options = Options { wal: true, synchronous: true };
@@ -279,4 +279,79 @@ fn an_output_is_one_valid_path_and_gathers_signatures() {
         .unwrap_err();
     assert!(matches!(&other, Error::Realised { present, .. } if *present == path("a")), "{other}");
     assert_eq!(db.realisations(&paths(&["x.drv"])).unwrap(), [signed(&["k:a", "k:b"])]);
+}
+
+fn names(graph: &Graph, ids: impl IntoIterator<Item = PathId>) -> Vec<String> {
+    ids.into_iter().map(|id| graph.path(id).name().to_string()).collect()
+}
+
+fn alive(graph: &Graph, roots: &[&str]) -> Vec<String> {
+    let mut marks = graph.no_marks();
+    roots.iter().for_each(|root| graph.mark(graph.find(&path(root)).unwrap(), &mut marks));
+    names(graph, graph.paths().filter(|id| marks.has(*id)))
+}
+
+#[test]
+fn a_graph_knows_what_is_alive_and_what_goes_first() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    let graph = db.graph(Keep::default()).unwrap();
+    assert_eq!(alive(&graph, &["b"]), ["b", "a"]);
+    assert_eq!(alive(&graph, &["c", "d"]), ["c", "b", "a", "d"]);
+    assert_eq!(names(&graph, graph.unmarked(&graph.no_marks())), ["c", "b", "a", "d"]);
+    assert_eq!(graph.find(&path("absent")), None);
+    let other: StorePath = format!("{}-x", path("a").digest()).parse().unwrap();
+    assert_eq!((graph.find(&other), graph.with_digest(other.digest()).count()), (None, 1));
+    assert_eq!(graph.size(graph.find(&path("a")).unwrap()), 120);
+}
+
+#[test]
+fn derivations_and_outputs_keep_each_other_if_that_is_wanted() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let built = PathInfo { deriver: Some(path("x.drv")), ..info("out", &[]) };
+    let stray = PathInfo { deriver: Some(path("gone.drv")), ..info("stray", &[]) };
+    register(&mut db, &[info("x.drv", &["a"]), info("a", &[]), built, stray]).unwrap();
+    let outputs = BTreeMap::from([("out".to_owned(), path("out")), ("dev".to_owned(), path("dev"))]);
+    db.transaction(|transaction| transaction.add_outputs(&path("x.drv"), &outputs)).unwrap();
+    let alive = |outputs, derivations, root| alive(&db.graph(Keep { outputs, derivations }).unwrap(), &[root]);
+    assert_eq!(alive(false, false, "out"), ["out"]);
+    assert_eq!(alive(false, true, "out"), ["x.drv", "a", "out"]);
+    assert_eq!(alive(true, false, "x.drv"), ["x.drv", "a", "out"]);
+    assert_eq!(alive(false, true, "x.drv"), ["x.drv", "a"]);
+    assert_eq!(alive(true, true, "stray"), ["stray"]);
+}
+
+#[test]
+fn what_is_referred_to_meanwhile_is_not_forgotten() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    let graph = db.graph(Keep::default()).unwrap();
+    let dead = graph.unmarked(&graph.no_marks());
+    register(&mut db, &[info("new", &["b"])]).unwrap();
+    // This one went and came back: another row.
+    db.transaction(|transaction| transaction.invalidate(&paths(&["d"]))).unwrap();
+    register(&mut db, &[info("d", &[])]).unwrap();
+    let kept = db.transaction_on_disk(|transaction| transaction.forget(&graph, &dead)).unwrap();
+    assert_eq!(names(&graph, kept), ["b", "a", "d"]);
+    assert_eq!(db.all_valid().unwrap(), paths(&["a", "b", "d", "new"]));
+    assert_eq!(db.references(&path("b")).unwrap(), paths(&["a"]));
+}
+
+#[test]
+fn a_deep_graph_needs_no_deep_stack() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let numbers: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let mut infos = vec![info("0", &[])];
+    infos.extend(numbers.windows(2).map(|pair| info(&pair[1], &[&pair[0]])));
+    register(&mut db, &infos).unwrap();
+    let graph = db.graph(Keep::default()).unwrap();
+    let order = graph.unmarked(&graph.no_marks());
+    assert_eq!(names(&graph, order.iter().copied().take(2)), ["19999", "19998"]);
+    assert_eq!(alive(&graph, &["19999"]).len(), 20_000);
+    db.transaction(|transaction| transaction.forget(&graph, &order)).unwrap();
+    assert!(db.all_valid().unwrap().is_empty());
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{ErrorCode, OptionalExtension, params};
 use store_path::{PathInfo, StoreDir, StorePath};
 
 use crate::db::statement;
 use crate::error::Error;
+use crate::graph::{Graph, PathId};
 use crate::rows::Reader;
 
 /// A transaction that holds the write lock; see [`Db::transaction`](crate::Db::transaction).
@@ -94,6 +95,42 @@ impl<'db> Transaction<'db> {
         self.forget_realisations(paths)?;
         self.rows.clear();
         Ok(())
+    }
+
+    /// Makes those of `paths` invalid that are as `graph` has them and that no other valid path refers to; returns the
+    /// others. A path comes before all that it refers to.
+    pub fn forget(&mut self, graph: &Graph, paths: &[PathId]) -> Result<Vec<PathId>, Error> {
+        let (mut kept, mut gone) = (Vec::new(), BTreeSet::new());
+        for id in paths {
+            let path = graph.path(*id);
+            if self.forget_row(graph.row(*id))? && !self.is_valid(&path)? {
+                gone.insert(path);
+            } else {
+                kept.push(*id);
+            }
+        }
+        self.forget_realisations(&gone)?;
+        self.rows.clear();
+        Ok(kept)
+    }
+
+    /// Returns false if another path refers to that of `row`. What it refers to itself goes with the row.
+    fn forget_row(&self, row: i64) -> Result<bool, Error> {
+        let deleted = self
+            .inner
+            .prepare_cached("delete from ValidPaths where id = ?1")
+            .and_then(|mut delete| delete.execute([row]));
+        match deleted {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => Ok(false),
+            other => other.map(|_| true).map_err(self.failed("forget a path")),
+        }
+    }
+
+    fn is_valid(&self, path: &StorePath) -> Result<bool, Error> {
+        self.inner
+            .prepare_cached("select 1 from ValidPaths where path = ?1")
+            .and_then(|mut query| query.exists([self.print(path)]))
+            .map_err(self.failed("look up a path"))
     }
 
     /// Returns the number of the row that `path` has, valid since before or from this transaction on.
