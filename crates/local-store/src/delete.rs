@@ -186,7 +186,7 @@ mod tests {
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         other.temp_root(&some_path("a")).unwrap();
         let error = other.delete(std::slice::from_ref(&c)).unwrap_err();
-        assert!(matches!(error, Error::Rooted { root: Root::Process(_), .. }), "{error}");
+        assert!(matches!(error, Error::Rooted { root: Root::Temporary(_), .. }), "{error}");
         drop(store);
         other.delete(&[c]).unwrap();
     }

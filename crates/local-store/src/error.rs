@@ -204,6 +204,20 @@ pub enum Error {
         referrer: StorePath,
     },
 
+    /// It cannot be told what a root keeps, so nothing may be deleted.
+    #[error(
+        "cannot read the root `{}`, and nobody knows what it keeps: make it readable, or remove its entry `{}` if it is \
+         not wanted any more",
+        link.display(),
+        entry.display()
+    )]
+    UnknownRoot {
+        /// The link.
+        link: PathBuf,
+        /// Where it is registered, below `gcroots`.
+        entry: PathBuf,
+    },
+
     /// Where a link was to be made stands something else.
     #[error("`{}` is in the way: it is not a symlink into the store", path.display())]
     InTheWay {

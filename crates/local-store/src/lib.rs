@@ -65,7 +65,7 @@ pub use import::Import;
 pub use location::Location;
 pub use lock::{LockRequest, PathLock};
 pub use manifest::{ManifestRow, Problem};
-pub use roots::Root;
+pub use roots::{Process, Root, Usage};
 pub use running::{
     Announcement, BuildId, CancelAnswer, CancelCaller, CancelRequest, CancelSocket, End, Holder, Owner,
     RunningBuild, Stage, Vigil, Wait, cancel, running_builds,

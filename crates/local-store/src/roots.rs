@@ -3,41 +3,36 @@
 //! A root is a symlink below `gcroots`, into the store or to a link elsewhere that points into the store. A
 //! link a person uses points at the *real* file. In a relocated store that is no path that Nix knows, so
 //! `gcroots/relocated` holds a second link, with the logical path, beside each of those in `gcroots/auto`.
+//!
+//! What running processes use is a root as well, and so is what they are about to use.
 #![expect(clippy::disallowed_methods, reason = "roots are symlinks")]
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
-use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
+use store_path::{Hash, HashAlgorithm, StorePath};
 
 use crate::error::Error;
 use crate::failpoint;
-use crate::open_file::{create_dirs, lock, open_lock_file, remove_file, try_lock};
+use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
+use crate::running::running_builds;
 use crate::store::LocalStore;
 
-/// What keeps a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Root {
-    /// A symlink, or a file below `gcroots` that has the path's name.
-    Link(PathBuf),
-    /// A process that is about to use it; the file with its temporary roots.
-    Process(PathBuf),
-}
+mod kind;
+mod links;
+mod names;
+mod processes;
+mod temporary;
 
-impl fmt::Display for Root {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Link(path) => write!(formatter, "the root `{}`", path.display()),
-            Self::Process(path) => write!(formatter, "a running process (`{}`)", path.display()),
-        }
-    }
-}
+pub use kind::{Process, Root, Usage};
+use links::{Links, Walk};
+use names::Names;
 
 /// Keeps root writers out while it lives; those who come wait for the socket to be closed.
 pub(crate) struct Collector {
@@ -69,21 +64,52 @@ impl LocalStore {
         failpoint::reach("root.auto")
     }
 
-    /// Returns the lasting roots: valid paths, each with what keeps it.
+    /// Returns the lasting roots: links and files, each with what it keeps, which is valid or at least there.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRoot`] if there is a link of which nobody can tell what it keeps.
     pub fn roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
-        let mut found = Vec::new();
-        self.find_roots(&self.location().gc_roots(), &mut found)?;
-        let valid = self.valid_among(&found.iter().map(|(path, _)| path.clone()).collect())?;
-        found.retain(|(path, _)| valid.contains(path));
-        found.sort();
-        Ok(found)
+        let Links { roots, unreadable } = Walk::new(self.location()).all()?;
+        if let Some((link, entry)) = unreadable.into_iter().next() {
+            return Err(Error::UnknownRoot { link, entry });
+        }
+        self.in_order(roots)
     }
 
-    /// Returns the lasting roots and those of running processes, whose paths need not be valid yet.
-    pub(crate) fn all_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
-        let mut roots = self.roots()?;
-        for file in list(&self.location().state_dir.join("temproots"))? {
-            self.read_temp_roots(&file, &mut roots)?;
+    /// Returns everything that is wanted by itself, with what wants it: lasting roots, running processes and builds. Only
+    /// what processes are about to use (temporary roots) and what is built may be neither valid nor there yet.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRoot`] as [`LocalStore::roots`] does: what may be wanted must not be deleted.
+    pub fn all_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
+        // What a process hands on meanwhile, to another or to a link, is seen at one of both: links last.
+        let mut roots = self.temporary_roots()?;
+        roots.extend(self.building()?);
+        roots.extend(self.in_order(processes::find(self.location())?)?);
+        roots.extend(self.roots()?);
+        roots.sort();
+        roots.dedup();
+        Ok(roots)
+    }
+
+    /// Leaves out what is neither valid nor there.
+    fn in_order(&self, mut roots: Vec<(StorePath, Root)>) -> Result<Vec<(StorePath, Root)>, Error> {
+        let named: BTreeSet<StorePath> = roots.iter().map(|(path, _)| path.clone()).collect();
+        let valid = self.valid_among(&named)?;
+        let exists = |path: &StorePath| fs::symlink_metadata(self.real_path(path)).is_ok();
+        roots.retain(|(path, _)| valid.contains(path) || exists(path));
+        roots.sort();
+        roots.dedup();
+        Ok(roots)
+    }
+
+    /// Returns what builds that run or wait are about.
+    fn building(&self) -> Result<Vec<(StorePath, Root)>, Error> {
+        let mut roots = Vec::new();
+        for build in running_builds(self.location())? {
+            let root = Root::Build { id: build.id, drv: build.drv.clone(), process: build.owner.process };
+            let paths = [build.drv, build.target].into_iter().chain(build.outputs.into_values());
+            roots.extend(paths.map(|path| (path, root.clone())));
         }
         Ok(roots)
     }
@@ -97,17 +123,20 @@ impl LocalStore {
         let socket = self.location().state_dir.join("gc-socket/socket");
         remove_file(&socket)?;
         let collector = Collector { _lock: file, _socket: UnixListener::bind(socket).ok() };
-        for entry in list(&self.location().relocated_roots())? {
-            if self.link_of_relocated(&entry).is_none() {
-                remove_file(&entry)?;
-            }
-        }
+        self.drop_stale_roots()?;
         Ok(collector)
     }
 
+    /// Drops what belongs to no link any more. The caller keeps root writers out.
+    fn drop_stale_roots(&self) -> Result<(), Error> {
+        Walk::new(self.location()).drop_stale()
+    }
+
     fn refuse_in_the_way(&self, link: &Path) -> Result<(), Error> {
+        let names = Names::of(self.location());
         match fs::read_link(link) {
-            Ok(target) if self.path_at(&target).is_some() || leads_to_store_path(&target) => Ok(()),
+            Ok(target) if names.path_at(target.as_os_str().as_bytes()).is_some() => Ok(()),
+            Ok(target) if leads_to_store_path(&target) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             // What the system says of something that is no symlink.
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => {
@@ -131,74 +160,12 @@ impl LocalStore {
             .and_then(|()| fs::rename(&aside, link).map_err(Error::file("make the symlink", link)));
         renamed.inspect_err(|_| drop(fs::remove_file(&aside)))
     }
-
-    fn find_roots(&self, path: &Path, found: &mut Vec<(StorePath, Root)>) -> Result<(), Error> {
-        let metadata = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            result => result.map_err(Error::file("look at", path))?,
-        };
-        // Those are for Nix; what they stand for is found through the links themselves.
-        if path == self.location().relocated_roots() {
-            return Ok(());
-        }
-        if metadata.is_dir() {
-            return list(path)?.iter().try_for_each(|entry| self.find_roots(entry, found));
-        }
-        let root = if metadata.is_symlink() { self.root_of_link(path) } else { named_root(path) };
-        found.extend(root);
-        Ok(())
-    }
-
-    /// Returns what the symlink at `path`, below `gcroots`, keeps.
-    fn root_of_link(&self, path: &Path) -> Option<(StorePath, Root)> {
-        let target = fs::read_link(path).ok()?;
-        if let Some(direct) = self.path_at(&target) {
-            return Some((direct, Root::Link(path.to_owned())));
-        }
-        let link = path.parent()?.join(target);
-        let indirect = self.path_at(&fs::read_link(&link).ok()?)?;
-        Some((indirect, Root::Link(link)))
-    }
-
-    /// Returns the link for which `entry` of `gcroots/relocated` was made, as long as it still points there.
-    fn link_of_relocated(&self, entry: &Path) -> Option<PathBuf> {
-        let wanted = self.path_at(&fs::read_link(entry).ok()?)?;
-        let link = fs::read_link(self.location().gc_roots().join("auto").join(entry.file_name()?)).ok()?;
-        (self.path_at(&fs::read_link(&link).ok()?)? == wanted).then_some(link)
-    }
-
-    /// Returns the store path that `file` is, or is in, by its logical or its real name.
-    fn path_at(&self, file: &Path) -> Option<StorePath> {
-        let bytes = file.as_os_str().as_bytes();
-        let real = || StoreDir::new(self.location().real_store.to_str()?).ok()?.split(bytes).ok();
-        self.store_dir().split(bytes).ok().or_else(real).map(|(path, _)| path)
-    }
-
-    fn read_temp_roots(&self, file: &Path, roots: &mut Vec<(StorePath, Root)>) -> Result<(), Error> {
-        let mut opened = open_lock_file(file)?;
-        if try_lock(&opened, file, FlockOperation::NonBlockingLockShared)? {
-            // Its process is gone. A new one with that number may be waiting for this file: Nix learns from
-            // its size that it is not the one on disk any more.
-            opened.write_all(b"d").map_err(Error::file("write", file))?;
-            return remove_file(file);
-        }
-        let text = fs::read(file).map_err(Error::file("read", file))?;
-        let paths = text.split(|byte| *byte == 0).filter_map(|path| self.store_dir().parse(path).ok());
-        roots.extend(paths.map(|path| (path, Root::Process(file.to_owned()))));
-        Ok(())
-    }
 }
 
 /// Returns whether `target` is named like a path of some store: what a build into another one left.
 fn leads_to_store_path(target: &Path) -> bool {
     let name = || target.file_name()?.to_str()?.parse::<StorePath>().ok();
     target.parent().is_some_and(|parent| parent.ends_with("nix/store")) && name().is_some()
-}
-
-/// Returns what a regular file below `gcroots` keeps: the path it is named like.
-fn named_root(path: &Path) -> Option<(StorePath, Root)> {
-    let name = path.file_name()?.to_str()?.parse().ok()?;
-    Some((name, Root::Link(path.to_owned())))
 }
 
 /// Returns the name below `gcroots/auto` that Nix gives the root `link`.
@@ -221,10 +188,7 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::location::Location;
-    use crate::store::Options;
     use crate::store::tests::{placed, scratch_store, some_path};
-    use test_support::Scratch;
 
     #[test]
     fn a_link_is_a_root_while_it_points_there() {
@@ -276,28 +240,75 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_that_nix_knows_is_found() {
-        let scratch = Scratch::new();
-        let store = LocalStore::open(Location::below(scratch.path()), Options::default()).unwrap();
-        store
-            .register(&[placed(&store, "a", &[]), placed(&store, "b", &[]), placed(&store, "c", &[])])
-            .unwrap();
-        let [a, b, c] = ["a", "b", "c"].map(some_path);
+    fn every_kind_of_link_that_nix_knows_is_found() {
+        let (_scratch, store) = scratch_store();
+        let names = ["a", "b", "c", "d", "e"];
+        store.register(&names.map(|name| placed(&store, name, &[]))).unwrap();
+        let [a, b, c, d, e] = names.map(some_path);
         let roots = store.location().gc_roots();
-        symlink(format!("/nix/store/{a}/bin/x"), roots.join("direct")).unwrap();
+        fs::create_dir_all(roots.join("per-user/somebody")).unwrap();
+        symlink(format!("/nix/store/{a}/bin/x"), roots.join("per-user/somebody/direct")).unwrap();
         fs::write(roots.join(b.to_string()), "").unwrap();
-        let profile = store.location().state_dir.join("profiles/default");
-        symlink(format!("/nix/store/{c}"), &profile).unwrap();
+        let profiles = store.location().state_dir.join("profiles");
+        symlink(format!("/nix/store/{c}"), profiles.join("plain")).unwrap();
+        symlink(format!("/nix/store/{d}"), profiles.join("default-3-link")).unwrap();
+        symlink(format!("/nix/store/{e}"), profiles.join("default-12-link")).unwrap();
+        symlink("default-12-link", profiles.join("default")).unwrap();
         symlink(format!("/nix/store/{}", some_path("invalid")), roots.join("invalid")).unwrap();
         symlink("/nowhere", roots.join("dangling")).unwrap();
-        symlink(&profile, roots.join("auto/indirect")).unwrap();
+        symlink(profiles.join("plain"), roots.join("auto/indirect")).unwrap();
+        let generation = |number: u64, is_current| Root::Generation {
+            link: profiles.join(format!("default-{number}-link")),
+            profile: profiles.join("default"),
+            number,
+            is_current,
+        };
         let expected = [
-            (a, Root::Link(roots.join("direct"))),
-            (b.clone(), Root::Link(roots.join(b.to_string()))),
-            (c, Root::Link(profile)),
+            (a, Root::Permanent(roots.join("per-user/somebody/direct"))),
+            (b.clone(), Root::Permanent(roots.join(b.to_string()))),
+            (c, Root::Link(profiles.join("plain"))),
+            (d, generation(3, false)),
+            (e, generation(12, true)),
         ];
         let mut expected = expected.to_vec();
         expected.sort();
         assert_eq!(store.roots().unwrap(), expected);
+    }
+
+    #[test]
+    fn the_entry_of_a_link_that_is_gone_is_dropped() {
+        let (scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        for name in ["kept", "gone"] {
+            store.add_root(&scratch.join(name), &some_path("a")).unwrap();
+        }
+        fs::remove_file(scratch.join("gone")).unwrap();
+        let auto = store.location().gc_roots().join("auto");
+        assert_eq!(list(&auto).unwrap().len(), 2);
+        drop(store.lock_out_root_writers().unwrap());
+        assert_eq!(list(&auto).unwrap(), [auto.join(root_key(&scratch.join("kept")))]);
+    }
+
+    #[test]
+    fn what_is_in_the_store_and_not_valid_is_wanted_too() {
+        let (_scratch, store) = scratch_store();
+        let half = some_path("half");
+        fs::write(store.real_path(&half), "").unwrap();
+        let link = store.location().gc_roots().join("half");
+        symlink(store.real_path(&half), &link).unwrap();
+        assert_eq!(store.roots().unwrap(), [(half, Root::Permanent(link))]);
+    }
+
+    #[test]
+    fn a_build_keeps_what_it_makes() {
+        let (_scratch, store) = scratch_store();
+        let (drv, out) = (some_path("x.drv"), some_path("x"));
+        let outputs = std::collections::BTreeMap::from([("out".to_owned(), out.clone())]);
+        let id = crate::running::BuildId::new();
+        let mut build = store.announce(id.clone(), &drv, &drv, outputs, None, 17);
+        build.tell(crate::running::Stage::Keeping);
+        let root = Root::Build { id, drv: drv.clone(), process: std::process::id() };
+        let all = store.all_roots().unwrap();
+        assert!([drv, out].into_iter().all(|path| all.contains(&(path, root.clone()))), "{all:?}");
     }
 }

@@ -1,0 +1,215 @@
+//! What running processes use, as the kernel tells: their programs, directories, files and environment.
+//!
+//! As an ordinary user, only the own processes can be looked at; those of others are passed over, as Nix does. So is a
+//! process that ends meanwhile: it uses nothing any more.
+#![expect(clippy::disallowed_methods, reason = "processes are looked at in /proc")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use store_path::StorePath;
+
+use super::kind::{Process, Root, Usage};
+use super::names::{Named, Names};
+use crate::error::Error;
+use crate::location::Location;
+use crate::threads;
+
+/// The programs that the kernel starts by itself.
+const KERNEL: [&str; 3] =
+    ["/proc/sys/kernel/modprobe", "/proc/sys/kernel/fbsplash", "/proc/sys/kernel/poweroff_cmd"];
+
+/// What the magic number of an overlay is (`statfs`).
+const OVERLAY: u64 = 0x794c_7630;
+
+/// Returns what running processes and the kernel use of the store. Whether it is valid is not looked at.
+pub(super) fn find(location: &Location) -> Result<Vec<(StorePath, Root)>, Error> {
+    let look = Look { location, names: Names::of(location), own: std::process::id() };
+    let proc = Path::new("/proc");
+    let entries = fs::read_dir(proc).map_err(Error::file("list", proc))?;
+    let numbers: Vec<u32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let found = threads::on_each(&numbers, threads::processors(), |number| look.at_process(*number));
+    let mut roots = look.at_kernel()?;
+    for (number, uses) in numbers.iter().zip(found) {
+        let uses = uses?;
+        let process = || Process::named(*number);
+        // Nearly all use nothing of it, and need no name.
+        let process = (!uses.is_empty()).then(process);
+        let process = process.iter().cycle();
+        let told = uses.into_iter().zip(process);
+        roots.extend(
+            told.map(|((path, usage), process)| (path, Root::Process { process: process.clone(), usage })),
+        );
+    }
+    Ok(roots)
+}
+
+/// A look at all processes, on behalf of one store.
+struct Look<'store> {
+    location: &'store Location,
+    names: Names,
+    own: u32,
+}
+
+/// What a process uses; of the ways in which it has a path open, mapped or in its environment, one each.
+#[derive(Default)]
+struct Uses {
+    found: BTreeMap<(StorePath, u8), Usage>,
+}
+
+impl Look<'_> {
+    fn at_process(&self, number: u32) -> Result<Vec<(StorePath, Usage)>, Error> {
+        let directory = PathBuf::from(format!("/proc/{number}"));
+        let mut uses = Uses::default();
+        for (name, usage) in
+            [("exe", Usage::Executable), ("cwd", Usage::WorkingDirectory), ("root", Usage::RootDirectory)]
+        {
+            let target = target_of(&directory.join(name))?;
+            let named = target.and_then(|target| self.names.at(undeleted(&target)));
+            self.note(&directory, named, usage, &mut uses);
+        }
+        self.open_files(&directory, &mut uses)?;
+        self.mapped_files(&directory, &mut uses)?;
+        // Ours may name what is to be deleted, as somebody's shell has it in a variable, and it is not used by that.
+        if number != self.own {
+            self.environment(&directory, &mut uses)?;
+        }
+        Ok(uses.found.into_iter().map(|((path, _), usage)| (path, usage)).collect())
+    }
+
+    fn open_files(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
+        for descriptor in list(&process.join("fd"))? {
+            let Some(target) = target_of(&descriptor)? else { continue };
+            let named = self.names.at(undeleted(&target));
+            self.note(process, named, Usage::OpenFile(target), uses);
+        }
+        Ok(())
+    }
+
+    /// A line of `maps` has the name of a file from its first slash on.
+    fn mapped_files(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
+        let text = text_of(&process.join("maps"))?;
+        let mut last: &[u8] = b"";
+        for line in text.split(|byte| *byte == b'\n') {
+            let Some(start) = line.iter().position(|byte| *byte == b'/') else { continue };
+            let file = &line[start..];
+            // A file is mapped in several pieces, one after the other.
+            if file != std::mem::replace(&mut last, file) {
+                let named = self.names.at(undeleted(Path::new(OsStr::from_bytes(file))));
+                self.note(process, named, Usage::MappedFile(OsStr::from_bytes(file).into()), uses);
+            }
+        }
+        Ok(())
+    }
+
+    fn environment(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
+        let text = text_of(&process.join("environ"))?;
+        for variable in text.split(|byte| *byte == 0) {
+            for named in self.names.all_in(variable) {
+                let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+                let name = String::from_utf8_lossy(name).replace(char::is_control, "?");
+                self.note(process, Some(named), Usage::Environment(name), uses);
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers what is used, unless the name means something else to that process.
+    fn note(&self, process: &Path, named: Option<Named>, usage: Usage, uses: &mut Uses) {
+        let Some(Named { path, is_ambiguous }) = named else { return };
+        let kind = match usage {
+            Usage::Executable => 0,
+            Usage::WorkingDirectory => 1,
+            Usage::RootDirectory => 2,
+            Usage::OpenFile(_) => 3,
+            Usage::MappedFile(_) => 4,
+            Usage::Environment(_) => 5,
+        };
+        let key = (path, kind);
+        if !uses.found.contains_key(&key) && (!is_ambiguous || self.may_mean_ours(process, &key.0)) {
+            uses.found.insert(key, usage);
+        }
+    }
+
+    /// Whether `process` may mean a path of this relocated store by its logical name, which others have as well.
+    ///
+    /// It does if it sees our file by that name, and does not if it sees another one, or none in a root of its own,
+    /// as builds into other stores do. Whatever cannot be told may be ours.
+    fn may_mean_ours(&self, process: &Path, path: &StorePath) -> bool {
+        let root = process.join("root");
+        let logical = self.location.store_dir.print(path);
+        let theirs = root.join(logical.trim_start_matches('/'));
+        let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        match (
+            fs::symlink_metadata(&theirs).map(id),
+            fs::symlink_metadata(self.location.real_path(path)).map(id),
+        ) {
+            (Ok(theirs_id), Ok(ours)) => theirs_id == ours || is_overlay(&theirs),
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+                let same_root = || Some(id(fs::metadata(&root).ok()?) == id(fs::metadata("/").ok()?));
+                same_root().unwrap_or(true)
+            }
+            _ => true,
+        }
+    }
+
+    fn at_kernel(&self) -> Result<Vec<(StorePath, Root)>, Error> {
+        let mut roots = Vec::new();
+        for file in KERNEL.map(Path::new) {
+            let text = text_of(file)?;
+            let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            if let Some(Named { path, is_ambiguous }) = self.names.at(line)
+                && (!is_ambiguous || self.may_mean_ours(Path::new("/proc/1"), &path))
+            {
+                roots.push((path, Root::Kernel(file.to_owned())));
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// The identity of files is not told through an overlay.
+fn is_overlay(file: &Path) -> bool {
+    rustix::fs::statfs(file).map_or(true, |system| system.f_type.cast_unsigned() == OVERLAY)
+}
+
+/// Returns the name without what the kernel puts behind that of a file which is gone.
+fn undeleted(file: &Path) -> &[u8] {
+    let name = file.as_os_str().as_bytes();
+    name.strip_suffix(b" (deleted)").unwrap_or(name)
+}
+
+fn target_of(link: &Path) -> Result<Option<PathBuf>, Error> {
+    unless_gone(link, fs::read_link(link))
+}
+
+fn text_of(file: &Path) -> Result<Vec<u8>, Error> {
+    Ok(unless_gone(file, fs::read(file))?.unwrap_or_default())
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries =
+        fs::read_dir(directory).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    Ok(unless_gone(directory, entries)?.unwrap_or_default())
+}
+
+/// Returns what was seen of a process, if it has not ended and is not somebody else's.
+fn unless_gone<T>(path: &Path, seen: io::Result<T>) -> Result<Option<T>, Error> {
+    match seen {
+        Ok(seen) => Ok(Some(seen)),
+        Err(error) if is_gone_or_closed(&error) => Ok(None),
+        Err(error) => Err(Error::file("look at", path)(error)),
+    }
+}
+
+fn is_gone_or_closed(error: &io::Error) -> bool {
+    let known = [Errno::NOENT, Errno::SRCH, Errno::ACCESS, Errno::PERM, Errno::NAMETOOLONG, Errno::IO];
+    Errno::from_io_error(error).is_some_and(|errno| known.contains(&errno))
+}
