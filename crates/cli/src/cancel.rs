@@ -55,7 +55,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 /// Finds what is meant, each build once.
 fn builds(session: &Session, args: &Args) -> Result<Vec<RunningBuild>> {
     // Without a store that can be opened, a derivation that was resolved goes by its id only.
-    let store = session.open_store_if_there().ok().flatten();
+    let store = session.read_store_if_there().ok().flatten();
     let (mut seen, mut builds) = (BTreeSet::new(), Vec::new());
     for word in &args.builds {
         let running = build_argument::find(session, store.as_ref(), word)?.running;

@@ -53,7 +53,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let beside = args.files.iter().filter_map(|file| Some(session.absolute(file).parent()?.to_owned()));
     let mut inputs = Inputs {
         // Without a store there is nothing to find in it.
-        store: session.open_store_if_there()?,
+        store: session.read_store_if_there()?,
         beside: beside.collect(),
         store_dir: &store_dir,
     };

@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_store()?;
+    let store = session.read_or_make_store()?;
     let mut found = sandbox_show::find(session, &store, &session.absolute(Path::new(&args.target)))?;
     let derivation = match found.derivations.remove(&found.drv) {
         Some(derivation) => derivation,

@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_store()?;
+    let store = session.read_or_make_store()?;
     let mut shown = BTreeMap::new();
     for argument in &args.paths {
         shown.extend(read(session, &store, &session.absolute(argument))?);

@@ -31,7 +31,7 @@ impl AtHand {
     /// Starts with the store, if there is one.
     pub(crate) fn new(session: &Session) -> Result<Self> {
         Ok(Self {
-            store: session.open_store_if_there()?,
+            store: session.read_store_if_there()?,
             location: session.location()?,
             given: HashMap::new(),
             folders: BTreeSet::new(),

@@ -61,12 +61,12 @@ impl Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     if let Some(most) = args.failed {
-        let store = session.open_existing_store()?;
+        let store = session.read_store()?;
         return failed::tell(session, &store, most);
     }
     let build = args.build.as_ref().expect("it is required without `--failed`");
     if args.about {
-        let store = session.open_existing_store()?;
+        let store = session.read_store()?;
         let path = session.store_path(&store, build)?;
         return about::tell(session, &store, &path);
     }
@@ -79,7 +79,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 
 /// Finds out what is meant, for whoever may not open the store, too, as far as files tell it.
 fn find(session: &Session, build: &Path) -> Result<Named> {
-    match session.open_existing_store() {
+    match session.read_store() {
         Ok(store) => build_argument::find(session, Some(&store), build),
         Err(error) => match build_argument::find(session, None, build) {
             Ok(named) if !named.drvs.is_empty() => Ok(named),

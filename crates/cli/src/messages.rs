@@ -1,6 +1,7 @@
 //! What is said on stderr.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use crate::build_failure::harmless;
 use crate::events::Line;
@@ -85,6 +86,18 @@ impl Messages {
         self.say(Verbosity::Quiet, "error", &prefix, text);
     }
 
+    /// Returns how it is told that a file has been locked by somebody else for seconds, if it is.
+    pub(crate) fn locked(&self) -> Option<fn(&Path)> {
+        match self.form {
+            _ if self.verbosity < Verbosity::Normal => None,
+            Form::Text => Some(|file| outlet::say(&format!("{}\n", waiting_for(file)))),
+            Form::Events => Some(|file| {
+                let line = Line::new("message").with("level", "note").with("text", waiting_for(file));
+                outlet::say(&format!("{line}\n"));
+            }),
+        }
+    }
+
     /// Says an event, where events are said.
     pub(crate) fn event(&self, event: &Line) {
         outlet::say(&format!("{event}\n"));
@@ -101,4 +114,10 @@ impl Messages {
             }
         }
     }
+}
+
+fn waiting_for(file: &Path) -> String {
+    let holder = local_store::locker(file);
+    let by = holder.map_or(String::new(), |holder| format!(" by {holder}"));
+    harmless(&format!("waiting for `{}`, which is locked{by}", file.display()))
 }

@@ -67,7 +67,7 @@ impl From<JsonFormat> for Version {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
+    let store = session.read_store()?;
     let mut paths = session.valid_paths(&store, &args.paths)?;
     if args.recursive {
         paths = store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect();

@@ -53,7 +53,7 @@ struct Relation {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
+    let store = session.read_store()?;
     let paths = session.valid_paths(&store, &args.paths)?;
     let lines = if args.relation.deriver {
         derivers(&store, &paths)?

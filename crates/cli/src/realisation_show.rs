@@ -37,7 +37,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut entries = Vec::new();
-    let store = session.open_store_if_there()?;
+    let store = session.read_store_if_there()?;
     for argument in &args.paths {
         let argument = session.absolute(argument);
         match store_argument::resolve(&session.location()?, &argument) {

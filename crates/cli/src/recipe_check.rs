@@ -14,7 +14,7 @@ use crate::session::Session;
 pub(crate) fn finding(session: &Session, file: &Path, text: &[u8]) -> Result<Option<Finding>> {
     // What a recipe on stdin names is looked for where `store` was started.
     let path = session.absolute(if file == Path::new("-") { Path::new("stdin") } else { file });
-    let (store, store_dir) = (session.open_store_if_there()?, StoreDir::default());
+    let (store, store_dir) = (session.read_store_if_there()?, StoreDir::default());
     let system = &session.settings().system;
     let reader = Reader { system, store_dir: &store_dir, sources: Sources::Named(store.as_ref()) };
     let Err(error) = reader.parse(text.to_owned(), &path) else { return Ok(None) };

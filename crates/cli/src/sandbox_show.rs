@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_store()?;
+    let store = session.read_or_make_store()?;
     let whole = session.absolute(Path::new(&args.target));
     let (path, outputs) =
         if whole.exists() { (args.target.as_str(), Vec::new()) } else { target::split(&args.target) };

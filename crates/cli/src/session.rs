@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use local_store::{LocalStore, Location, Options};
 use nix::sys::stat::{Mode, umask};
 use settings::Settings;
@@ -95,20 +95,38 @@ impl Session {
         absolute(&self.environment.working_dir, path)
     }
 
-    /// Opens the store that the settings choose, for a command that finds nothing in a new one.
+    /// Opens the store that the settings choose, for a command that writes to it and finds nothing in a new one.
     pub(crate) fn open_existing_store(&self) -> Result<LocalStore> {
         let location = self.location()?;
-        ensure!(
-            location.state_dir.exists(),
-            "there is no store at `{}`; `--store DIR` takes another, `store build` and `store add` make one",
-            location.real_store.display()
-        );
+        ensure!(location.state_dir.exists(), "{}", no_store(&location));
         self.open_store()
     }
 
-    /// Opens the store that the settings choose if it is there, for a command that can do without.
-    pub(crate) fn open_store_if_there(&self) -> Result<Option<LocalStore>> {
-        if self.location()?.state_dir.exists() { self.open_store().map(Some) } else { Ok(None) }
+    /// Opens the store that the settings choose, for a command that only asks: where it may not write, it does not.
+    pub(crate) fn read_store(&self) -> Result<LocalStore> {
+        let store = self.read_store_if_there()?;
+        store.map_or_else(|| bail!("{}", no_store(&self.location()?)), Ok)
+    }
+
+    /// Opens the store as [`Self::read_store`] does if it is there, for a command that can do without.
+    pub(crate) fn read_store_if_there(&self) -> Result<Option<LocalStore>> {
+        let location = self.location()?;
+        let place = location.real_store.clone();
+        self.messages.detail(format_args!("the store is at {}", place.display()));
+        LocalStore::open_to_read(location, self.store_options()).with_context(|| cannot_open(&place))
+    }
+
+    /// Opens the store for a command that only asks, and makes it if it is not there.
+    pub(crate) fn read_or_make_store(&self) -> Result<LocalStore> {
+        self.read_store_if_there()?.map_or_else(|| self.open_store(), Ok)
+    }
+
+    /// Opens the store for a command that looks after it: what was left is swept where that can be written to.
+    pub(crate) fn tend_store(&self) -> Result<LocalStore> {
+        self.open_existing_store().or_else(|error| match error.downcast_ref() {
+            Some(local_store::Error::ReadOnly { .. }) => self.read_store(),
+            _ => Err(error),
+        })
     }
 
     /// Opens the store that the settings choose, and makes it if it is not there.
@@ -116,21 +134,30 @@ impl Session {
         let location = self.location()?;
         let place = location.real_store.clone();
         self.messages.detail(format_args!("the store is at {}", place.display()));
-        let options = Options {
-            fsync_store_paths: self.settings.fsync_store_paths,
-            fsync_metadata: self.settings.fsync_metadata,
-            wal: self.settings.use_sqlite_wal,
-        };
         // As Nix does: whoever may reach a store may read it, and only its owner may write it.
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
-        let store = LocalStore::open(location, options).with_context(|| {
-            format!("cannot open the store at `{}`; `--store DIR` takes another", place.display())
-        })?;
+        let store = LocalStore::open(location, self.store_options()).with_context(|| cannot_open(&place))?;
+        if let Some(before) = store.schema_before() {
+            self.messages.note(format_args!(
+                "the database of the store had schema {before} and was brought up to date; a Nix that knows no later one \
+                 cannot open it any more"
+            ));
+        }
         for error in store.left_over() {
             let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
             self.messages.warn(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
         }
         Ok(store)
+    }
+
+    fn store_options(&self) -> Options {
+        Options {
+            fsync_store_paths: self.settings.fsync_store_paths,
+            fsync_metadata: self.settings.fsync_metadata,
+            wal: self.settings.use_sqlite_wal,
+            read_only: self.settings.read_only,
+            tell_locked: self.messages.locked(),
+        }
     }
 
     /// Returns the store path that an argument means, valid or not.
@@ -177,6 +204,17 @@ impl Session {
     pub(crate) fn location(&self) -> Result<Location> {
         location::choose(self.settings.store.as_deref(), self.environment.user_store.as_deref())
     }
+}
+
+fn no_store(location: &Location) -> String {
+    format!(
+        "there is no store at `{}`; `--store DIR` takes another, `store build` and `store add` make one",
+        location.real_store.display()
+    )
+}
+
+fn cannot_open(place: &Path) -> String {
+    format!("cannot open the store at `{}`; `--store DIR` takes another", place.display())
 }
 
 /// Returns the settings of a command line, save the place of the store, as options that every verb takes.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use store_path::{Hash, HashAlgorithm, StorePath};
 
+use crate::locker::Locker;
 use crate::roots::Root;
+use crate::writable::Obstacle;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -87,13 +89,59 @@ pub enum Error {
     #[error("registering was given up half-way; nothing of it is valid")]
     Abandoned,
 
-    /// The store was made by a Nix with another database layout.
-    #[error("the store database in `{}` has schema `{found}`, and only schema 10 is known", directory.display())]
-    Schema {
+    /// Another process has kept a lock for too long.
+    #[error("`{}` is locked{}; wait until that is done, or end it", path.display(), by(holder.as_ref()))]
+    Locked {
+        /// The database, or another file that is locked.
+        path: PathBuf,
+        /// Who has it.
+        holder: Option<Locker>,
+    },
+
+    /// The store is there and cannot be written to.
+    #[error("cannot write to `{}`: {why}", path.display())]
+    ReadOnly {
+        /// The directory in which something is to be written.
+        path: PathBuf,
+        /// What is in the way.
+        why: Obstacle,
+    },
+
+    /// A later Nix has changed the database.
+    #[error(
+        "the store database in `{}` has schema {found}, made by a later Nix, and this `store` knows schemas up to {known}; \
+         use that Nix or a later `store`, or take another store with `--store DIR`",
+        directory.display()
+    )]
+    NewerSchema {
+        /// The directory with the database.
+        directory: PathBuf,
+        /// What its `schema` file says.
+        found: u32,
+        /// The newest one that is known.
+        known: u32,
+    },
+
+    /// The database is not in SQLite yet.
+    #[error(
+        "the store database in `{}` has schema `{found}`, and this `store` knows schemas from {oldest} on; Nix 1.11 brings \
+         it up to date",
+        directory.display()
+    )]
+    OlderSchema {
         /// The directory with the database.
         directory: PathBuf,
         /// What its `schema` file says.
         found: String,
+        /// The oldest one that is known.
+        oldest: u32,
+    },
+
+    /// A process that was forked cannot use what its parent has opened.
+    #[error("the store was opened by process {opener}, and SQLite lets no other one use that")]
+    Forked {
+        /// The process that has opened it.
+        opener: u32,
     },
 
     /// The path is not valid in this store.
@@ -231,4 +279,8 @@ impl Error {
     pub(crate) fn file<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self::File { action, path: path.to_owned(), source: source.into() }
     }
+}
+
+fn by(holder: Option<&Locker>) -> String {
+    holder.map_or(String::new(), |holder| format!(" by {holder}"))
 }

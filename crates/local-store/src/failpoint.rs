@@ -57,6 +57,8 @@ mod armed {
         "lock.taken",
         "log.begun",
         "log.closed",
+        "migrate.locked",
+        "migrate.upgraded",
         "open.layout",
         "open.locked",
         "open.schema",

@@ -2,28 +2,24 @@
 //!
 //! Every step may be repeated and none depends on being alone, so any number of processes may open a new
 //! store at once, and one that is killed half-way leaves the rest to the next.
-#![expect(clippy::disallowed_methods, reason = "makes the layout on disk")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FallocateFlags;
 
 use crate::error::Error;
 use crate::failpoint;
 use crate::location::Location;
-use crate::open_file::{create_dirs, lock, open_lock_file};
-
-/// The schema of the database, as its `schema` file says it: without a line end.
-const SCHEMA: &str = "10";
+use crate::open_file::{create_dirs, open_lock_file};
 
 /// Freed when the disk is full, so that the database can be written to while things are deleted.
 const RESERVED_BYTES: u64 = 8 << 20;
 
-/// Makes what is missing and returns the lock that tells an upgrade that the store is in use.
-pub(crate) fn prepare(location: &Location) -> Result<File, Error> {
+/// Makes what is missing of the directories, which is next to nothing to do where all is there.
+pub(crate) fn prepare(location: &Location) -> Result<(), Error> {
     create_store(&location.real_store)?;
     for directory in ["db", "temproots", "profiles", "gcroots/auto", "gc-socket", "running-builds"] {
         create_dirs(&location.state_dir.join(directory))?;
@@ -31,35 +27,8 @@ pub(crate) fn prepare(location: &Location) -> Result<File, Error> {
     create_private(&location.builds())?;
     link_profiles(location)?;
     failpoint::reach("open.layout")?;
-    let database = location.state_dir.join("db");
-    let big_lock = database.join("big-lock");
-    let file = open_lock_file(&big_lock)?;
-    lock(&file, &big_lock, FlockOperation::LockShared)?;
-    failpoint::reach("open.locked")?;
-    check_schema(&database)?;
-    reserve(&database.join("reserved"));
-    Ok(file)
-}
-
-/// Writes the `schema` file, once the database is there: a store without it is one that is being made.
-pub(crate) fn finish(location: &Location) -> Result<(), Error> {
-    let database = location.state_dir.join("db");
-    let path = database.join("schema");
-    if path.exists() {
-        return Ok(());
-    }
-    // Written aside and renamed: nobody ever sees it empty.
-    let aside = database.join(format!("schema.{}", std::process::id()));
-    write_synced(&aside, SCHEMA.as_bytes()).map_err(Error::file("write", &aside))?;
-    failpoint::reach("open.schema-written")?;
-    fs::rename(&aside, &path).map_err(Error::file("write", &path))?;
-    failpoint::reach("open.schema")
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    reserve(&location.databases().join("reserved"));
+    Ok(())
 }
 
 fn create_store(path: &Path) -> Result<(), Error> {
@@ -86,16 +55,6 @@ fn link_profiles(location: &Location) -> Result<(), Error> {
     }
 }
 
-fn check_schema(database: &Path) -> Result<(), Error> {
-    let path = database.join("schema");
-    match fs::read_to_string(&path) {
-        Ok(text) if text.trim() == SCHEMA => Ok(()),
-        Ok(text) => Err(Error::Schema { directory: database.to_owned(), found: text.trim().to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(Error::file("read", &path)(error)),
-    }
-}
-
 /// Reserves space; where that is not possible there is none to reserve.
 pub(crate) fn reserve(path: &Path) {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() == RESERVED_BYTES) {
@@ -107,6 +66,7 @@ pub(crate) fn reserve(path: &Path) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 mod tests {
     use super::*;
     use crate::store::{LocalStore, Options};
@@ -125,15 +85,5 @@ mod tests {
         );
         let big_lock = fs::metadata(location.state_dir.join("db/big-lock")).unwrap();
         assert_eq!(big_lock.permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn another_schema_is_refused() {
-        let scratch = Scratch::new();
-        let location = Location::below(scratch.path());
-        fs::create_dir_all(location.state_dir.join("db")).unwrap();
-        fs::write(location.state_dir.join("db/schema"), "11\n").unwrap();
-        let error = LocalStore::open(location, Options::default()).unwrap_err();
-        assert!(error.to_string().contains("has schema `11`"), "{error}");
     }
 }

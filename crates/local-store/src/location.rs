@@ -57,12 +57,17 @@ impl Location {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.state_dir.join("db/db.sqlite")
+        self.databases().join("db.sqlite")
+    }
+
+    /// The directory of the databases, their schema and their locks.
+    pub(crate) fn databases(&self) -> PathBuf {
+        self.state_dir.join("db")
     }
 
     /// Beside Nix's database, and none of its business.
     pub(crate) fn records(&self) -> PathBuf {
-        self.state_dir.join("db/store.sqlite")
+        self.databases().join("store.sqlite")
     }
 
     pub(crate) fn gc_roots(&self) -> PathBuf {

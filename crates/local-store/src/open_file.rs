@@ -28,6 +28,14 @@ pub(crate) fn open_lock_file(path: &Path) -> Result<File, Error> {
         .map_err(Error::file("open the lock file", path))
 }
 
+/// Opens a lock file that is there and takes the lock beside others, without writing a byte; nothing if it is not there or
+/// may not be opened.
+pub(crate) fn open_shared(path: &Path) -> Result<Option<File>, Error> {
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    lock(&file, path, FlockOperation::LockShared)?;
+    Ok(Some(file))
+}
+
 /// Takes a lock, waiting for whoever holds it.
 pub(crate) fn lock(file: &File, path: &Path, operation: FlockOperation) -> Result<(), Error> {
     retry_on_intr(|| rustix::fs::flock(file, operation)).map_err(Error::file("lock", path))

@@ -112,12 +112,19 @@ impl LocalStore {
         let failed = |source| Error::Records { source };
         let mut records = guard(&self.records);
         if records.is_none() {
-            let location = self.location();
-            let opened =
-                Records::open(&location.records(), location.store_dir.clone(), self.database_options());
-            *records = Some(opened.map_err(failed)?);
+            *records = Some(self.open_records().map_err(failed)?);
         }
         records.as_mut().map_or(Err(Error::Abandoned), |records| work(records).map_err(failed))
+    }
+}
+
+impl LocalStore {
+    fn open_records(&self) -> Result<Records, store_db::Error> {
+        let (path, store_dir) = (self.location().records(), self.store_dir().clone());
+        if self.is_untouched() {
+            return Records::open_untouched(&path, store_dir);
+        }
+        Records::open(&path, store_dir, self.database_options())?.with_patience(self.patience())
     }
 }
 

@@ -34,6 +34,7 @@ mod vigil;
 
 pub use cancel::{CancelAnswer, CancelCaller, CancelRequest, CancelSocket, cancel};
 pub use holder::Holder;
+pub(crate) use holder::command;
 pub use owner::Owner;
 pub use vigil::{End, Vigil};
 

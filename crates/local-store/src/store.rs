@@ -1,22 +1,25 @@
 //! The store itself: its connections and its locks.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use store_db::{Db, Records};
+use store_db::{Db, Patience, Records};
 use store_path::{StoreDir, StorePath};
 
 use crate::commit::Commits;
 use crate::error::Error;
-use crate::failpoint;
 use crate::layout;
 use crate::location::Location;
+use crate::locker::locker;
+use crate::open_file::open_shared;
 use crate::running::{self, Owner};
+use crate::schema;
 use crate::scratch::Scratches;
 use crate::sweep;
 use crate::temp_roots::TempRoots;
+use crate::writable::{self, Obstacle};
 
 /// How much is done so that nothing is lost.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +30,24 @@ pub struct Options {
     pub fsync_metadata: bool,
     /// Keep a write-ahead log of the database (setting `use-sqlite-wal`).
     pub wal: bool,
+    /// Write nothing, also where it can be written (setting `read-only`).
+    pub read_only: bool,
+    /// Who is told of it when a file has been locked by somebody else for seconds; [`locker`] finds out by whom.
+    pub tell_locked: Option<fn(&Path)>,
+}
+
+/// What is done with an open store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Write,
+    Read,
+    /// Not a byte is written.
+    ReadUntouched,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fsync_store_paths: true, fsync_metadata: true, wal: true }
+        Self { fsync_store_paths: true, fsync_metadata: true, wal: true, read_only: false, tell_locked: None }
     }
 }
 
@@ -53,15 +69,61 @@ pub struct LocalStore {
     pub(crate) next_number: AtomicU64,
     /// What could not be swept.
     left_over: Vec<Error>,
-    /// Held while the store is open: whoever upgrades the database waits for it.
-    _big_lock: File,
+    usage: Use,
+    /// Which schema the database had before it was opened, if an older one.
+    schema_before: Option<u32>,
+    /// Who has opened it. Neither SQLite nor locks of files bear being used by a process that was forked.
+    process: u32,
+    /// Held while the store is open: whoever upgrades the database waits for it. A store that cannot be written to may have
+    /// none.
+    _big_lock: Option<File>,
 }
 
 impl LocalStore {
-    /// Opens the store at `location`, made when it is not there, and sweeps what killed builds left.
+    /// Opens the store at `location` to write to it: made when it is not there, brought up to date when an older Nix has
+    /// made it. What killed builds left is swept.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] if it is there and cannot be written to.
     pub fn open(location: Location, options: Options) -> Result<Self, Error> {
-        let big_lock = layout::prepare(&location)?;
-        let mut store = Self {
+        if options.read_only {
+            return Err(Error::ReadOnly { path: location.real_store, why: Obstacle::Setting });
+        }
+        writable::check(&location)?;
+        layout::prepare(&location)?;
+        let mut store = Self::new(location, options, Use::Write);
+        let entered = schema::enter(&store.location, &store.options, || store.connect())?;
+        store._big_lock = Some(entered.lock);
+        store.schema_before = entered.before;
+        // First what may be mounted on the others.
+        store.left_over = sweep::sweep_scratch(&store.location)?;
+        store.left_over.extend(sweep::sweep(&store.location.builds())?);
+        running::sweep(&store.location)?;
+        sweep::sweep_temp_roots(&store.location)?;
+        Ok(store)
+    }
+
+    /// Opens the store at `location` for questions only, if there is one.
+    ///
+    /// Nothing is made, swept or brought up to date. Where nothing can be written, or nothing may be
+    /// ([`Options::read_only`]), not a byte is.
+    pub fn open_to_read(location: Location, options: Options) -> Result<Option<Self>, Error> {
+        schema::known(&location)?;
+        if !location.database().exists() {
+            return Ok(None);
+        }
+        let writes = !options.read_only && writable::takes_databases(&location);
+        let usage = if writes { Use::Read } else { Use::ReadUntouched };
+        let mut store = Self::new(location, options, usage);
+        store._big_lock = open_shared(&store.location.databases().join("big-lock"))?;
+        // Now that nobody can upgrade it.
+        schema::known(&store.location)?;
+        store.release(store.connect()?);
+        Ok(Some(store))
+    }
+
+    fn new(location: Location, options: Options, usage: Use) -> Self {
+        Self {
             location,
             options,
             connections: Mutex::default(),
@@ -72,17 +134,21 @@ impl LocalStore {
             owner: OnceLock::new(),
             next_number: AtomicU64::new(0),
             left_over: Vec::new(),
-            _big_lock: big_lock,
-        };
-        store.release(store.connect()?);
-        failpoint::reach("open.tables")?;
-        layout::finish(&store.location)?;
-        // First what may be mounted on the others.
-        store.left_over = sweep::sweep_scratch(&store.location)?;
-        store.left_over.extend(sweep::sweep(&store.location.builds())?);
-        running::sweep(&store.location)?;
-        sweep::sweep_temp_roots(&store.location)?;
-        Ok(store)
+            usage,
+            schema_before: None,
+            process: std::process::id(),
+            _big_lock: None,
+        }
+    }
+
+    /// Returns the schema that the database had before it was opened, if that was an older one.
+    pub fn schema_before(&self) -> Option<u32> {
+        self.schema_before
+    }
+
+    /// Whether no byte may be written.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.usage == Use::ReadUntouched
     }
 
     /// Returns why some of what killed builds have left is still there.
@@ -110,24 +176,49 @@ impl LocalStore {
         &self,
         work: impl FnOnce(&mut Db) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        if self.process != std::process::id() {
+            return Err(Error::Forked { opener: self.process });
+        }
         let idle = guard(&self.connections).pop();
         let mut database = idle.map_or_else(|| self.connect(), Ok)?;
-        let result = work(&mut database);
+        let result = work(&mut database).and_then(|value| {
+            database.check_unchanged()?;
+            Ok(value)
+        });
         self.release(database);
-        result
+        result.map_err(naming_locker)
     }
 
     fn connect(&self) -> Result<Db, Error> {
-        let store_dir = self.location.store_dir.clone();
-        Ok(Db::open(&self.location.database(), store_dir, self.database_options())?)
+        let (path, store_dir) = (self.location.database(), self.location.store_dir.clone());
+        let opened = match self.usage {
+            Use::Write => Db::open(&path, store_dir, self.database_options()),
+            Use::Read => Db::open_to_read(&path, store_dir, self.database_options()),
+            Use::ReadUntouched => Db::open_untouched(&path, store_dir),
+        };
+        opened
+            .and_then(|database| database.with_patience(self.patience()))
+            .map_err(|error| naming_locker(error.into()))
     }
 
     pub(crate) fn database_options(&self) -> store_db::Options {
         store_db::Options { wal: self.options.wal, synchronous: self.options.fsync_metadata }
     }
 
+    pub(crate) fn patience(&self) -> Patience {
+        Patience { tell: self.options.tell_locked, ..Patience::default() }
+    }
+
     fn release(&self, database: Db) {
         guard(&self.connections).push(database);
+    }
+}
+
+/// Says who it was that did not give a lock away.
+fn naming_locker(error: Error) -> Error {
+    match error {
+        Error::Database(store_db::Error::Busy { path }) => Error::Locked { holder: locker(&path), path },
+        other => other,
     }
 }
 
@@ -142,6 +233,41 @@ pub(crate) mod tests {
     use super::*;
     use store_path::{Hash, HashAlgorithm, PathInfo};
     use test_support::Scratch;
+
+    #[test]
+    fn a_process_that_was_forked_does_not_use_it() {
+        let (_scratch, mut store) = scratch_store();
+        // As it is in a child.
+        store.process += 1;
+        assert!(matches!(store.all_valid(), Err(Error::Forked { .. })));
+    }
+
+    #[test]
+    fn reading_makes_nothing() {
+        let scratch = Scratch::new();
+        let location = Location::below(scratch.path());
+        assert!(LocalStore::open_to_read(location.clone(), Options::default()).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        let store = LocalStore::open(location.clone(), Options::default()).unwrap();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        drop(store);
+        let left = location.builds().join("nix-2147483647-0");
+        std::fs::create_dir(&left).unwrap();
+        for read_only in [false, true] {
+            let options = Options { read_only, ..Options::default() };
+            let reader = LocalStore::open_to_read(location.clone(), options).unwrap().unwrap();
+            assert!(reader.is_valid(&some_path("a")).unwrap() && left.exists());
+            let error = reader.register(&[placed(&reader, "b", &[])]).unwrap_err();
+            assert!(
+                matches!(&error, Error::Together(_)) && error.to_string().contains("read only"),
+                "{error}"
+            );
+            assert!(!reader.is_valid(&some_path("b")).unwrap());
+        }
+        let options = Options { read_only: true, ..Options::default() };
+        let error = LocalStore::open(location, options).unwrap_err().to_string();
+        assert!(error.contains("the setting `read-only`"), "{error}");
+    }
 
     /// An empty store on a scratch directory.
     pub(crate) fn scratch_store() -> (Scratch, LocalStore) {

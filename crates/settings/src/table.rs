@@ -122,6 +122,8 @@ pub struct Settings {
     pub fsync_store_paths: bool,
     /// `use-sqlite-wal`
     pub use_sqlite_wal: bool,
+    /// `read-only`
+    pub read_only: bool,
     /// `build-hook`
     pub build_hook: Vec<String>,
     /// `build-hook-kill-timeout`, in milliseconds
@@ -211,6 +213,7 @@ impl Default for Settings {
             fsync_metadata: true,
             fsync_store_paths: true,
             use_sqlite_wal: true,
+            read_only: false,
             build_hook: Vec::new(),
             build_hook_kill_timeout: 500,
             builders: Verbatim("@/etc/nix/machines".to_owned()),
@@ -635,6 +638,12 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "keep the database in write-ahead mode",
         field: |settings| &mut settings.use_sqlite_wal,
+    },
+    Entry {
+        key: "read-only",
+        aliases: &[],
+        help: "write nothing into the store, not even beside its database, and refuse what would have to",
+        field: |settings| &mut settings.read_only,
     },
     Entry {
         key: "build-hook",

@@ -3,20 +3,17 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::ffi::{SQLITE_IOERR_SHMSIZE, SQLITE_READONLY_ROLLBACK};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use store_path::StoreDir;
 
 use crate::error::{Cause, Error};
+use crate::older;
 use crate::schema::SCHEMA;
+use crate::untouched::{self, Untouched};
+use crate::waiting::{Patience, wait_for_others};
 use crate::write::Transaction;
-
-/// How long another process may keep the database locked before a statement gives up.
-///
-/// Writers hold it for milliseconds and a dead process holds nothing, so only a stopped one gets here.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// More than there are statements in this crate, so that each is compiled once per connection.
 const CACHED_STATEMENTS: usize = 64;
@@ -47,15 +44,96 @@ pub struct Db {
     pub(crate) connection: Connection,
     pub(crate) path: PathBuf,
     pub(crate) store_dir: StoreDir,
+    access: Access,
+}
+
+/// What may be done by way of a connection.
+#[derive(Debug)]
+enum Access {
+    Write,
+    Read,
+    /// Also no byte may be written beside it.
+    Untouched(Untouched),
 }
 
 impl Db {
     /// Opens the database at `path`, whose rows name paths in `store_dir`; makes it when it is not there.
+    ///
+    /// One with an older schema is left as it is, see [`Db::upgrade`].
     pub fn open(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
-        let failed = |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: cause(source) };
-        let connection = connect(path).map_err(failed)?;
-        configure(&connection, options).map_err(failed)?;
-        Ok(Self { connection, path: path.to_owned(), store_dir })
+        let failed = |source| failed_to_open(path, source);
+        let mut connection = connect(path).map_err(failed)?;
+        configure(&mut connection, path, options).map_err(failed)?;
+        create_tables(&connection).map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned(), store_dir, access: Access::Write })
+    }
+
+    /// Opens the database at `path`, which is there, for questions only; its schema may be an older one.
+    pub fn open_to_read(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
+        let failed = |source| failed_to_open(path, source);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        configure(&mut connection, path, options).map_err(failed)?;
+        Self::reading(connection, path, store_dir, Access::Read)
+    }
+
+    /// Opens the database at `path` without writing a byte, there or beside it, for questions only; its schema may be an
+    /// older one.
+    ///
+    /// What is in its write-ahead log is read, too. Where nothing keeps others from changing it meanwhile,
+    /// [`Db::check_unchanged`] tells whether they have.
+    pub fn open_untouched(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
+        let (connection, files) = untouched::connect(path).map_err(|source| match is_half_done(&source) {
+            true => Error::HalfDone { path: path.to_owned() },
+            false => failed_to_open(path, source),
+        })?;
+        Self::reading(connection, path, store_dir, Access::Untouched(files))
+    }
+
+    fn reading(
+        mut connection: Connection,
+        path: &Path,
+        store_dir: StoreDir,
+        access: Access,
+    ) -> Result<Self, Error> {
+        let failed = |source| failed_to_open(path, source);
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        wait_for_others(&mut connection, path, Patience::default()).map_err(failed)?;
+        connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
+        older::stand_in(&connection).map_err(failed)?;
+        connection.pragma_update(None, "query_only", true).map_err(failed)?;
+        Ok(Self { connection, path: path.to_owned(), store_dir, access })
+    }
+
+    /// Waits for others with that patience from now on.
+    pub fn with_patience(mut self, patience: Patience) -> Result<Self, Error> {
+        let result = wait_for_others(&mut self.connection, &self.path, patience);
+        result.map_err(|source| failed_to_open(&self.path, source))?;
+        Ok(self)
+    }
+
+    /// Brings a schema of Nix from the number 6 on up to the one of now, in one transaction.
+    ///
+    /// What is there is looked at, not which number it should have; so it does no harm where nothing is to be done, and
+    /// whoever was killed on the way has left what can be brought up to date.
+    pub fn upgrade(&mut self) -> Result<(), Error> {
+        self.transaction(|transaction| transaction.upgrade())
+    }
+
+    /// Whether the schema lacks nothing.
+    pub fn is_current(&self) -> Result<bool, Error> {
+        older::lacks_nothing(&self.connection).map_err(self.failed("look at the schema"))
+    }
+
+    /// Looks whether what was read until now was one state of the database.
+    ///
+    /// # Errors
+    /// [`Error::ChangedMeanwhile`] if somebody has changed a database that was read without locks.
+    pub fn check_unchanged(&self) -> Result<(), Error> {
+        match &self.access {
+            Access::Untouched(files) => files.check(),
+            Access::Write | Access::Read => Ok(()),
+        }
     }
 
     /// Runs `work` and commits what it did, or rolls it back when it fails.
@@ -66,6 +144,9 @@ impl Db {
         &mut self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        if !matches!(self.access, Access::Write) {
+            return Err(Error::ReadOnly { path: self.path.clone() }.into());
+        }
         let inner = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -106,7 +187,17 @@ impl Db {
     }
 }
 
+pub(crate) fn failed_to_open(path: &Path, source: rusqlite::Error) -> Error {
+    if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        return Error::Busy { path: path.to_owned() };
+    }
+    Error::Open { path: path.to_owned(), source: cause(source) }
+}
+
 pub(crate) fn statement(action: &'static str, path: &Path, source: rusqlite::Error) -> Error {
+    if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        return Error::Busy { path: path.to_owned() };
+    }
     Error::Statement { action, path: path.to_owned(), source: cause(source) }
 }
 
@@ -128,26 +219,35 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, flags)
 }
 
-/// Lets statements wait for other processes, and be compiled once.
-pub(crate) fn wait_for_others(connection: &Connection) -> rusqlite::Result<()> {
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-    connection.busy_timeout(PATIENCE)
+/// Whether a change was begun in place that only a writer can undo.
+fn is_half_done(source: &rusqlite::Error) -> bool {
+    source.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_READONLY_ROLLBACK)
 }
 
-fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> {
-    wait_for_others(connection)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
+/// Nothing of it reads more than the first page and the schema.
+fn configure(connection: &mut Connection, path: &Path, options: Options) -> rusqlite::Result<()> {
+    configure_writes(connection, path, options)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // What an undone attempt needs to be undone is never large, and no use after a crash.
     connection.pragma_update(None, "temp_store", "memory")?;
-    set_journal(connection, if options.wal { "wal" } else { "truncate" })?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    create_tables(connection)
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
+}
+
+/// Lets statements wait for other processes, be compiled once, and be as durable as it is wanted.
+pub(crate) fn configure_writes(
+    connection: &mut Connection,
+    path: &Path,
+    options: Options,
+) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    wait_for_others(connection, path, Patience::default())?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
+    set_journal(connection, if options.wal { "wal" } else { "truncate" })
 }
 
 /// Changes the journal when it differs and nobody else uses the database, which the change needs for itself.
-pub(crate) fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
+fn set_journal(connection: &Connection, wanted: &str) -> rusqlite::Result<()> {
     let present: String = connection.query_row("pragma main.journal_mode", [], |row| row.get(0))?;
     if present == wanted {
         return Ok(());

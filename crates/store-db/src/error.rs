@@ -30,6 +30,53 @@ pub enum Error {
         source: Cause,
     },
 
+    /// Another process has kept it locked for too long.
+    #[error("the store database `{}` is locked, and has been for too long", path.display())]
+    Busy {
+        /// The database file.
+        path: PathBuf,
+    },
+
+    /// It was opened to be read.
+    #[error("cannot write to the store database `{}`: it was opened to be read only", path.display())]
+    ReadOnly {
+        /// The database file.
+        path: PathBuf,
+    },
+
+    /// It was read without locks, as nothing may be written, and somebody wrote to it.
+    #[error("the store database `{}` has changed while it was read; try again", path.display())]
+    ChangedMeanwhile {
+        /// The database file.
+        path: PathBuf,
+    },
+
+    /// A killed process has left a change half done, and there is no write-ahead log, which could be read all the same.
+    #[error(
+        "cannot read the store database `{}`: a process that was killed has left a change half done in its `-journal`; \
+         the first who may write there undoes it",
+        path.display()
+    )]
+    HalfDone {
+        /// The database file.
+        path: PathBuf,
+    },
+
+    /// Our own database cannot be brought up to date where nothing may be written.
+    #[error(
+        "the database of builds `{}` has version {found}, and nothing can be written there that makes it version \
+         {known}; any command that writes to the store does",
+        path.display()
+    )]
+    Outdated {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The version that can be read.
+        known: usize,
+    },
+
     /// A later version of this program has changed our own database.
     #[error(
         "the database of builds `{}` has version {found}, and this `store` knows versions up to {known}; \

@@ -25,6 +25,7 @@ mod db;
 mod error;
 mod graph;
 mod history;
+mod older;
 mod read;
 mod records;
 mod records_schema;
@@ -33,10 +34,13 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod untouched;
+mod waiting;
 mod write;
 
 pub use db::{Db, Options};
 pub use error::Error;
 pub use graph::{Graph, Keep, Marks, PathId};
 pub use records::Records;
+pub use waiting::Patience;
 pub use write::Transaction;

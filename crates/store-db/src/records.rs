@@ -13,10 +13,12 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use store_path::{BuildRecord, IsolationText, PathInfo, StoreDir, StorePath};
 
 use crate::Db;
-use crate::db::{Options, cause, connect, set_journal, statement, wait_for_others};
+use crate::db::{Options, configure_writes, connect, failed_to_open, statement};
 use crate::error::Error;
 use crate::records_schema::STEPS;
 use crate::rows::{Reader, json_list};
+use crate::untouched;
+use crate::waiting::{Patience, wait_for_others};
 use crate::write::Transaction;
 
 /// How many records after one that is written or taken away are looked at, whether their paths are valid still.
@@ -38,12 +40,33 @@ impl Records {
     /// # Errors
     /// [`Error::Newer`] if a later version of this program has changed it.
     pub fn open(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
-        let failed = |source: rusqlite::Error| Error::Open { path: path.to_owned(), source: cause(source) };
+        let failed = |source| failed_to_open(path, source);
         let mut connection = connect(path).map_err(failed)?;
-        configure(&connection, options).map_err(failed)?;
+        configure_writes(&mut connection, path, options).map_err(failed)?;
         check_version(&connection, path)?;
         upgrade(&mut connection, path)?;
         Ok(Self { connection, path: path.to_owned(), store_dir })
+    }
+
+    /// Opens the database at `path` without writing a byte, there or beside it, for questions only.
+    ///
+    /// # Errors
+    /// [`Error::Newer`] if a later version of this program has changed it, [`Error::Outdated`] if it would have to be brought
+    /// up to date first.
+    pub fn open_untouched(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
+        let (connection, _) = untouched::connect(path).map_err(|source| failed_to_open(path, source))?;
+        let found = check_version(&connection, path)?;
+        if found < STEPS.len() {
+            return Err(Error::Outdated { path: path.to_owned(), found, known: STEPS.len() });
+        }
+        Ok(Self { connection, path: path.to_owned(), store_dir })
+    }
+
+    /// Waits for others with that patience from now on.
+    pub fn with_patience(mut self, patience: Patience) -> Result<Self, Error> {
+        let result = wait_for_others(&mut self.connection, &self.path, patience);
+        result.map_err(|source| failed_to_open(&self.path, source))?;
+        Ok(self)
     }
 
     /// Writes down how `built` was built, in one transaction; `valid` is about to make it valid. What is to be
@@ -291,13 +314,6 @@ impl Row {
 
 pub(crate) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn configure(connection: &Connection, options: Options) -> rusqlite::Result<()> {
-    wait_for_others(connection)?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
-    set_journal(connection, if options.wal { "wal" } else { "truncate" })
 }
 
 /// Nothing is known about a later version, not even what may be written into it.

@@ -1,6 +1,8 @@
 //! The whole database, on a scratch file.
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk and start threads")]
 
+mod opening;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use store_path::{Hash, HashAlgorithm, PathInfo, Realisation, StoreDir, StorePath};

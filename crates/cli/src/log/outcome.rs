@@ -30,7 +30,7 @@ impl Outcome {
         if end == End::OwnerDied {
             return Self::OwnerDied(build.owner.process);
         }
-        let Ok(store) = session.open_existing_store() else { return Self::without_store(session, build) };
+        let Ok(store) = session.read_store() else { return Self::without_store(session, build) };
         let failure = store.last_failure(&build.drv).ok().flatten();
         if let Some(failure) = failure.filter(|failure| failure.started_millis >= build.since_millis) {
             return Self::InVain(failure);
@@ -43,7 +43,7 @@ impl Outcome {
 
     /// Finds out how the last build of a derivation has ended, as far as that is known.
     pub(super) fn of_ended(session: &Session, drv: &StorePath) -> Self {
-        let Ok(store) = session.open_existing_store() else { return Self::Built };
+        let Ok(store) = session.read_store() else { return Self::Built };
         match store.last_failure(drv) {
             Ok(Some(failure)) if !is_built_since(&store, &failure).unwrap_or(true) => Self::InVain(failure),
             _ => Self::Built,

@@ -89,7 +89,7 @@ fn holder_in(line: &str, inode: u64) -> Option<u32> {
 }
 
 /// Returns the command line of a process. It may say anything.
-fn command(process: u32) -> Option<String> {
+pub(crate) fn command(process: u32) -> Option<String> {
     let line = fs::read(Path::new("/proc").join(process.to_string()).join("cmdline")).ok()?;
     let words: Vec<String> = line
         .split(|byte| *byte == 0)

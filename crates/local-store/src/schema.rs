@@ -1,0 +1,202 @@
+//! Which schema the database has, as the file beside it says it, and how an older one becomes the one of now.
+//!
+//! Nix's rules: whoever has a store open holds `big-lock` shared, whoever upgrades holds it alone. The database is changed in
+//! one transaction and the file written after that. A process that is killed between the two leaves a database that is
+//! newer than its file says, which the next one finds to need nothing more.
+#![expect(clippy::disallowed_methods, reason = "the schema is a file; waits for whoever has the store open")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use store_db::Db;
+
+use crate::error::Error;
+use crate::failpoint;
+use crate::location::Location;
+use crate::locker::locker;
+use crate::open_file::{lock, open_lock_file, try_lock};
+use crate::store::Options;
+
+/// The schema that is written, as its `schema` file says it: without a line end.
+const SCHEMA: u32 = 10;
+
+/// The first one whose database is in SQLite.
+const OLDEST: u32 = 6;
+
+/// How long it is waited for others to close the store.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// After how long somebody is told.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether they have.
+const STEP: Duration = Duration::from_millis(50);
+
+/// A store that is open, in a schema that can be worked with.
+pub(crate) struct Entered {
+    /// `big-lock`, shared.
+    pub(crate) lock: File,
+    /// Which schema it had before, if it was upgraded.
+    pub(crate) before: Option<u32>,
+}
+
+/// Locks the store against upgrades, and upgrades it before if it is an older one, or makes the database.
+pub(crate) fn enter(
+    location: &Location,
+    options: &Options,
+    connect: impl Fn() -> Result<Db, Error>,
+) -> Result<Entered, Error> {
+    let path = location.databases().join("big-lock");
+    let file = open_lock_file(&path)?;
+    let mut waited = Duration::ZERO;
+    loop {
+        lock(&file, &path, FlockOperation::LockShared)?;
+        failpoint::reach("open.locked")?;
+        if is_ready(location, &connect)? {
+            return Ok(Entered { lock: file, before: None });
+        }
+        lock(&file, &path, FlockOperation::Unlock)?;
+        if try_lock(&file, &path, FlockOperation::NonBlockingLockExclusive)? {
+            let before = upgrade(location, &connect)?;
+            lock(&file, &path, FlockOperation::LockShared)?;
+            return Ok(Entered { lock: file, before });
+        }
+        if waited >= PATIENCE {
+            return Err(Error::Locked { holder: locker(&path), path });
+        }
+        sleep(STEP);
+        if waited < QUIET && waited + STEP >= QUIET {
+            options.tell_locked.inspect(|tell| tell(&path));
+        }
+        waited += STEP;
+    }
+}
+
+/// Returns the number of the schema, if there is a database that can be read.
+pub(crate) fn known(location: &Location) -> Result<Option<u32>, Error> {
+    let directory = location.databases();
+    let path = directory.join("schema");
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(Error::file("read", &path))?,
+    };
+    let found = text.trim();
+    match found.parse() {
+        Ok(number @ OLDEST..=SCHEMA) => Ok(Some(number)),
+        Ok(number) if number > SCHEMA => Err(Error::NewerSchema { directory, found: number, known: SCHEMA }),
+        _ => Err(Error::OlderSchema { directory, found: found.to_owned(), oldest: OLDEST }),
+    }
+}
+
+/// Makes a database that nobody has made yet. Whoever comes at the same time does the same, which does no harm.
+fn is_ready(location: &Location, connect: impl Fn() -> Result<Db, Error>) -> Result<bool, Error> {
+    match known(location)? {
+        Some(SCHEMA) => Ok(true),
+        Some(_) => Ok(false),
+        // A store that is being made, or one whose file somebody has lost.
+        None if connect()?.is_current()? => {
+            failpoint::reach("open.tables")?;
+            write(location).map(|()| true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Returns the schema of before, unless somebody else has just upgraded it.
+fn upgrade(location: &Location, connect: impl Fn() -> Result<Db, Error>) -> Result<Option<u32>, Error> {
+    let found = known(location)?;
+    if found == Some(SCHEMA) {
+        return Ok(None);
+    }
+    failpoint::reach("migrate.locked")?;
+    connect()?.upgrade()?;
+    failpoint::reach("migrate.upgraded")?;
+    write(location)?;
+    Ok(Some(found.unwrap_or(OLDEST)))
+}
+
+/// Writes the file aside and renames it: nobody ever sees it empty, and once it is there it stays there.
+fn write(location: &Location) -> Result<(), Error> {
+    let directory = location.databases();
+    let (path, aside) = (directory.join("schema"), directory.join(format!("schema.{}", std::process::id())));
+    write_synced(&aside, SCHEMA.to_string().as_bytes()).map_err(Error::file("write", &aside))?;
+    failpoint::reach("open.schema-written")?;
+    fs::rename(&aside, &path).map_err(Error::file("write", &path))?;
+    failpoint::reach("open.schema")?;
+    let sync = || File::open(&directory)?.sync_all();
+    sync().map_err(Error::file("sync", &directory))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::LocalStore;
+    use crate::store::tests::{placed, scratch_store, some_path};
+    use test_support::Scratch;
+
+    fn schema(location: &Location) -> String {
+        fs::read_to_string(location.databases().join("schema")).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for (found, told) in
+            [("11\n", "has schema 11, made by a later Nix"), ("5", "schemas from 6 on"), ("x", "`x`")]
+        {
+            let scratch = Scratch::new();
+            let location = Location::below(scratch.path());
+            fs::create_dir_all(location.databases()).unwrap();
+            fs::write(location.databases().join("schema"), found).unwrap();
+            let error = LocalStore::open(location.clone(), Options::default()).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            let error =
+                LocalStore::open_to_read(location.clone(), Options::default()).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert_eq!(schema(&location), found, "nothing was changed");
+        }
+    }
+
+    #[test]
+    fn an_older_one_is_brought_up_to_date_by_whoever_writes() {
+        let (_scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        let location = store.location().clone();
+        drop(store);
+        fs::write(location.databases().join("schema"), "7").unwrap();
+        let reader = LocalStore::open_to_read(location.clone(), Options::default()).unwrap().unwrap();
+        assert!(reader.is_valid(&some_path("a")).unwrap());
+        assert_eq!(schema(&location), "7");
+        drop(reader);
+        let store = LocalStore::open(location.clone(), Options::default()).unwrap();
+        assert_eq!((store.schema_before(), schema(&location).as_str()), (Some(7), "10"));
+        drop(store);
+        let store = LocalStore::open(location, Options::default()).unwrap();
+        assert_eq!(store.schema_before(), None);
+        assert!(store.is_valid(&some_path("a")).unwrap());
+    }
+
+    #[test]
+    fn a_database_whose_schema_file_was_lost_is_looked_at() {
+        let (_scratch, store) = scratch_store();
+        let location = store.location().clone();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        drop(store);
+        fs::remove_file(location.databases().join("schema")).unwrap();
+        let reader = LocalStore::open_to_read(location.clone(), Options::default()).unwrap().unwrap();
+        assert!(reader.is_valid(&some_path("a")).unwrap());
+        // Although somebody has it open.
+        let store = LocalStore::open(location.clone(), Options::default()).unwrap();
+        assert!(store.is_valid(&some_path("a")).unwrap());
+        assert_eq!(schema(&location), "10");
+    }
+}
