@@ -61,6 +61,7 @@ mod narinfo;
 mod neighbours;
 mod network;
 mod old_kernel;
+mod optimise;
 mod output_checks;
 mod path_info;
 mod peer;

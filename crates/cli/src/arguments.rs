@@ -52,6 +52,7 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  store sandbox enter /nix/store/…-hello.drv")]
     Sandbox(Sandbox),
     Verify(crate::verify::Args),
+    Optimise(crate::optimise::Args),
     Delete(crate::delete::Args),
     /// Shows the settings that are in force.
     #[command(subcommand, after_help = "Example:\n  store config show")]

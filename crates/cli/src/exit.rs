@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Everything that was asked for is done.
     Success,
-    /// Something went wrong; stderr says what. Also: `verify` found damage, `derivation diff` a difference.
+    /// Something went wrong; stderr says what. Also: `derivation diff` found a difference.
     Failure,
     /// The command line was not understood.
     Usage,
@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Interrupted,
     /// What ran in a sandbox for the user ended with this.
     Program(u8),
+    /// What `verify` found out.
+    Verified(Verdict),
     /// At least one build failed, and this is how.
     Builds(BuildFailures),
 }
@@ -37,6 +39,7 @@ impl Exit {
             Self::Limited => 10,
             Self::NoIsolation => 11,
             Self::Interrupted => 130,
+            Self::Verified(verdict) => u8::from(verdict.damaged) | u8::from(verdict.unchecked) << 2,
             Self::Program(code) => code,
             Self::Builds(failures) => failures.0.max(1),
         }
@@ -47,6 +50,16 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
     }
+}
+
+/// What `verify` found out, and did not mend. The bits are those of `nix store verify`; its 2 is for paths that nobody
+/// trusted has signed, and a usage error here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Something is not as it should be: 1.
+    pub(crate) damaged: bool,
+    /// Something could not be looked at: 4.
+    pub(crate) unchecked: bool,
 }
 
 /// The ways in which builds failed, or-ed together under `--keep-going`.
@@ -80,6 +93,15 @@ impl BitOr for BuildFailures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_damaged_and_what_could_not_be_read_are_two_bits() {
+        let code = |damaged, unchecked| Exit::Verified(Verdict { damaged, unchecked }).code();
+        assert_eq!(
+            [code(false, false), code(true, false), code(false, true), code(true, true)],
+            [0, 1, 4, 5]
+        );
+    }
 
     #[test]
     fn failures_add_up_as_in_nix() {

@@ -40,6 +40,7 @@ mod examine;
 mod exit;
 mod explain;
 mod flow;
+mod gauge;
 mod hash_convert;
 mod hash_path;
 mod interrupt;
@@ -51,6 +52,7 @@ mod messages;
 mod narinfo;
 mod nix_message;
 mod on_fail;
+mod optimise;
 mod origin;
 mod out_link;
 mod outcome;
@@ -198,6 +200,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Sandbox(Sandbox::Run(args)) => sandbox_run::run(session, args),
         Command::Realisation(Realisation::Show(args)) => realisation_show::run(session, args),
         Command::Verify(args) => verify::run(session, args),
+        Command::Optimise(args) => optimise::run(session, args),
         Command::Delete(args) => delete::run(session, args),
         Command::Config(Config::Show(args)) => config_show::run(session, args),
         Command::Doctor(args) => doctor::run(session, args),

@@ -157,6 +157,7 @@ impl Session {
             wal: self.settings.use_sqlite_wal,
             read_only: self.settings.read_only,
             tell_locked: self.messages.locked(),
+            auto_optimise_store: self.settings.auto_optimise_store,
         }
     }
 

@@ -132,7 +132,7 @@ pub(crate) const STORE_TIME: Timestamps = Timestamps {
     last_modification: Timespec { tv_sec: 1, tv_nsec: 0 },
 };
 
-fn has_store_time(stat: &Stat) -> bool {
+pub(crate) fn has_store_time(stat: &Stat) -> bool {
     stat.st_mtime == 1 && stat.st_mtime_nsec == 0
 }
 

@@ -75,6 +75,9 @@ impl LocalStore {
     /// Commits `request` with those of others that wait.
     pub(crate) fn commit_request(&self, request: Request) -> Result<(), Error> {
         refuse_cycles(&request.infos)?;
+        if self.options.auto_optimise_store {
+            request.infos.iter().try_for_each(|info| self.optimise_new(&info.path))?;
+        }
         let mut state = guard(&self.commits.state);
         let ticket = state.next;
         state.next += 1;

@@ -38,7 +38,9 @@ mod location;
 mod lock;
 mod locker;
 mod manifest;
+mod meter;
 mod open_file;
+mod optimise;
 mod part;
 mod place;
 mod proof;
@@ -69,6 +71,8 @@ pub use location::Location;
 pub use lock::{LockRequest, PathLock};
 pub use locker::{Locker, locker};
 pub use manifest::{ManifestRow, Problem};
+pub use meter::Progress;
+pub use optimise::{Optimisation, Savings, Sharing};
 pub use roots::{Process, Root, Usage};
 pub use running::{
     Announcement, BuildId, CancelAnswer, CancelCaller, CancelRequest, CancelSocket, End, Holder, Owner,
@@ -77,5 +81,5 @@ pub use running::{
 pub use scratch::Scratch;
 pub use store::{LocalStore, Options};
 pub use until::{Passing, Until};
-pub use verify::{Damage, Report};
+pub use verify::{BadLink, Damage, Irregularity, Report, Verification};
 pub use writable::Obstacle;

@@ -78,6 +78,11 @@ impl Location {
         self.gc_roots().join("relocated")
     }
 
+    /// One link to each file that equal files are linked to.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.real_store.join(".links")
+    }
+
     /// Not `active-builds`, where Nix removes whatever it does not find locked.
     pub(crate) fn running_builds(&self) -> PathBuf {
         self.state_dir.join("running-builds")

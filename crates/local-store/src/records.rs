@@ -78,6 +78,11 @@ impl LocalStore {
         self.with_records(|records| records.last_failure(drv))
     }
 
+    /// Returns what is wrong with the database.
+    pub(crate) fn records_problems(&self, thorough: bool) -> Result<Vec<String>, Error> {
+        if self.has_records() { self.with_records(|records| records.check(thorough)) } else { Ok(Vec::new()) }
+    }
+
     /// Records builds whose paths `transaction` is about to make valid.
     pub(crate) fn record(
         &self,

@@ -34,6 +34,8 @@ pub struct Options {
     pub read_only: bool,
     /// Who is told of it when a file has been locked by somebody else for seconds; [`locker`] finds out by whom.
     pub tell_locked: Option<fn(&Path)>,
+    /// Link new files to equal ones before they are called valid (setting `auto-optimise-store`).
+    pub auto_optimise_store: bool,
 }
 
 /// What is done with an open store.
@@ -47,7 +49,14 @@ enum Use {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fsync_store_paths: true, fsync_metadata: true, wal: true, read_only: false, tell_locked: None }
+        Self {
+            fsync_store_paths: true,
+            fsync_metadata: true,
+            wal: true,
+            read_only: false,
+            tell_locked: None,
+            auto_optimise_store: false,
+        }
     }
 }
 

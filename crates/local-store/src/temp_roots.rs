@@ -36,16 +36,27 @@ impl LocalStore {
             Some(roots) => roots,
             none => none.insert(TempRoots::create(self.location())?),
         };
-        let printed: Vec<String> = paths.iter().map(|path| self.store_dir().print(path)).collect();
-        // Held until the roots are written, so that no collector starts between.
-        let _held = hold_off_collector(self.location(), &printed)?;
-        let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
-        roots.file.write_all(text.as_bytes()).map_err(Error::file("write", &roots.path))?;
-        failpoint::reach("temproot.written")
+        roots.add(self.location(), paths)
+    }
+
+    /// Keeps `paths` from being collected for as long as what it returns lives.
+    pub(crate) fn rooted(&self, paths: &[StorePath]) -> Result<TempRoots, Error> {
+        let mut roots = TempRoots::create(self.location())?;
+        roots.add(self.location(), paths)?;
+        Ok(roots)
     }
 }
 
 impl TempRoots {
+    fn add(&mut self, location: &Location, paths: &[StorePath]) -> Result<(), Error> {
+        let printed: Vec<String> = paths.iter().map(|path| location.store_dir.print(path)).collect();
+        // Held until the roots are written, so that no collector starts between.
+        let _held = hold_off_collector(location, &printed)?;
+        let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
+        self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
+        failpoint::reach("temproot.written")
+    }
+
     fn create(location: &Location) -> Result<Self, Error> {
         let directory = location.state_dir.join("temproots");
         let process = std::process::id();

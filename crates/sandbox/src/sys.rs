@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "the one module of system calls; each block argues its preconditions")]
 
+mod files;
 mod observe;
 mod restrict;
 
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::wire::Exited;
 
+pub use files::{is_open_to_write, share_bytes};
 pub(crate) use observe::{Heard, hear, install_listened, let_go_on, read_memory, still_waits, wake_in_step};
 pub(crate) use restrict::{enter_domain, install_filter, landlock_version};
 

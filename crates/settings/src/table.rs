@@ -120,6 +120,8 @@ pub struct Settings {
     pub fsync_metadata: bool,
     /// `fsync-store-paths`
     pub fsync_store_paths: bool,
+    /// `auto-optimise-store`
+    pub auto_optimise_store: bool,
     /// `use-sqlite-wal`
     pub use_sqlite_wal: bool,
     /// `read-only`
@@ -212,6 +214,7 @@ impl Default for Settings {
             use_subordinate_ids: true,
             fsync_metadata: true,
             fsync_store_paths: true,
+            auto_optimise_store: false,
             use_sqlite_wal: true,
             read_only: false,
             build_hook: Vec::new(),
@@ -632,6 +635,12 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "wait until files are on the disk before they are called valid",
         field: |settings| &mut settings.fsync_store_paths,
+    },
+    Entry {
+        key: "auto-optimise-store",
+        aliases: &[],
+        help: "keep equal files of new paths once, as hard links to one file (`store optimise` does so for all paths)",
+        field: |settings| &mut settings.auto_optimise_store,
     },
     Entry {
         key: "use-sqlite-wal",

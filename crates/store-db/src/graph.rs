@@ -253,16 +253,19 @@ impl Graph {
 
     /// Returns where `path` is, if it is valid.
     pub fn find(&self, path: &StorePath) -> Option<PathId> {
-        self.with_digest(path.digest()).find(|id| self.name(*id).get(DIGEST_AND_DASH..) == Some(path.name().as_str()))
+        self.with_digest(path.digest())
+            .find(|id| self.name(*id).get(DIGEST_AND_DASH..) == Some(path.name().as_str()))
     }
 
     /// Returns the valid paths with that digest: one at most, unless somebody has made up paths.
     pub fn with_digest(&self, digest: &Digest) -> impl Iterator<Item = PathId> {
         let first = self.by_digest.get(digest).copied();
         let text = digest.text();
-        let others = self.doubles.iter().copied().filter(move |id| {
-            Some(*id) != first && self.name(*id).as_bytes().starts_with(&text)
-        });
+        let others = self
+            .doubles
+            .iter()
+            .copied()
+            .filter(move |id| Some(*id) != first && self.name(*id).as_bytes().starts_with(&text));
         first.into_iter().chain(others)
     }
 
@@ -372,6 +375,9 @@ mod tests {
         let id = PathId::new;
         let edges = Edges::of(4, &[(id(2), id(1)), (id(0), id(3)), (id(2), id(0))]);
         assert_eq!(edges.from(id(2)), [id(1), id(0)]);
-        assert_eq!((edges.from(id(0)), edges.from(id(1)).len(), edges.from(id(3)).len()), (&[id(3)][..], 0, 0));
+        assert_eq!(
+            (edges.from(id(0)), edges.from(id(1)).len(), edges.from(id(3)).len()),
+            (&[id(3)][..], 0, 0)
+        );
     }
 }

@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod check;
 mod db;
 mod error;
 mod graph;
@@ -38,6 +39,7 @@ mod untouched;
 mod waiting;
 mod write;
 
+pub use check::Checked;
 pub use db::{Db, Options};
 pub use error::Error;
 pub use graph::{Graph, Keep, Marks, PathId};

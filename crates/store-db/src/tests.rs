@@ -71,6 +71,27 @@ fn gives_back_what_was_registered() {
 }
 
 #[test]
+fn what_is_wrong_with_rows_is_told() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    sample(&mut db);
+    for thorough in [false, true] {
+        let checked = db.check(thorough).unwrap();
+        assert_eq!((checked.problems.len(), checked.paths), (0, paths(&["a", "b", "c", "d"])));
+    }
+    let damage = "pragma foreign_keys = off; delete from ValidPaths where path like '%-a'; \
+                  update ValidPaths set deriver = 'nowhere' where path like '%-d'; \
+                  update ValidPaths set hash = 'none' where path like '%-b';";
+    db.connection.execute_batch(damage).unwrap();
+    let checked = db.check(true).unwrap();
+    assert_eq!(checked.paths, paths(&["c"]));
+    let told = checked.problems.join("\n");
+    for text in ["of Refs refers to a row of ValidPaths", "bad path: `nowhere`", "bad hash: `none`"] {
+        assert!(told.contains(text), "{told}");
+    }
+}
+
+#[test]
 fn follows_references_both_ways() {
     let scratch = Scratch::new();
     let mut db = open(&scratch);
@@ -317,7 +338,8 @@ fn derivations_and_outputs_keep_each_other_if_that_is_wanted() {
     register(&mut db, &[info("x.drv", &["a"]), info("a", &[]), built, stray]).unwrap();
     let outputs = BTreeMap::from([("out".to_owned(), path("out")), ("dev".to_owned(), path("dev"))]);
     db.transaction(|transaction| transaction.add_outputs(&path("x.drv"), &outputs)).unwrap();
-    let alive = |outputs, derivations, root| alive(&db.graph(Keep { outputs, derivations }).unwrap(), &[root]);
+    let alive =
+        |outputs, derivations, root| alive(&db.graph(Keep { outputs, derivations }).unwrap(), &[root]);
     assert_eq!(alive(false, false, "out"), ["out"]);
     assert_eq!(alive(false, true, "out"), ["x.drv", "a", "out"]);
     assert_eq!(alive(true, false, "x.drv"), ["x.drv", "a", "out"]);

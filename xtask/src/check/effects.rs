@@ -13,7 +13,15 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ("rustix::thread", &["sandbox"]),
     ("pivot_root", &["sandbox"]),
     ("libc::", &["sandbox"]),
-    ("unsafe ", &["sandbox/src/sys.rs", "sandbox/src/sys/observe.rs", "sandbox/src/sys/restrict.rs"]),
+    (
+        "unsafe ",
+        &[
+            "sandbox/src/sys.rs",
+            "sandbox/src/sys/files.rs",
+            "sandbox/src/sys/observe.rs",
+            "sandbox/src/sys/restrict.rs",
+        ],
+    ),
     ("rusqlite", &["store-db"]),
     ("thread::spawn", &["engine"]),
     (

@@ -29,7 +29,7 @@ pub(crate) use json::Json;
 use json::Sink;
 use live::Live;
 use plain::Plain;
-pub(crate) use progress::Progress;
+pub(crate) use progress::{Progress, reflow};
 pub(crate) use timings::Timings;
 
 /// Tells everybody who listens.

@@ -1,0 +1,140 @@
+//! What is known of the links: which inodes they are, and which of them are what their names say.
+#![expect(clippy::disallowed_methods, reason = "lists the links and what was left aside")]
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use rustix::fs::{Mode, OFlags, RawDir, Stat};
+use rustix::process::{Pid, test_kill_process};
+use store_path::Hash;
+
+use crate::error::Error;
+use crate::location::Location;
+use crate::open_file::remove_file;
+use crate::store::{LocalStore, guard};
+use crate::tree::id;
+
+/// What links are called for the moment before they take the place of a file.
+const ASIDE: &str = ".tmp-link-";
+
+/// The links, open.
+pub(super) struct Index {
+    directory: OwnedFd,
+    store: OwnedFd,
+    path: PathBuf,
+    /// The inodes that have a link.
+    linked: Mutex<HashSet<u64>>,
+    /// Those whose contents are known to be what their names say.
+    trusted: Mutex<HashSet<u64>>,
+    /// What would be linked, if nothing is changed: the first file with that hash.
+    firsts: Mutex<HashMap<Hash, (u64, u64)>>,
+    /// How many names files would have left that have several.
+    names: Mutex<HashMap<(u64, u64), u64>>,
+}
+
+impl Index {
+    /// Opens the links, none of which is known.
+    pub(super) fn empty(location: &Location) -> Result<Self, Error> {
+        let open = |path: &PathBuf| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, Mode::empty()).map_err(Error::file("open", path))
+        };
+        let path = location.links();
+        Ok(Self {
+            directory: open(&path)?,
+            store: open(&location.real_store)?,
+            path,
+            linked: Mutex::default(),
+            trusted: Mutex::default(),
+            firsts: Mutex::default(),
+            names: Mutex::default(),
+        })
+    }
+
+    /// Opens the links, and learns their inodes.
+    pub(super) fn load(location: &Location) -> Result<Self, Error> {
+        let index = Self::empty(location)?;
+        let mut linked = HashSet::new();
+        let mut buffer = [const { MaybeUninit::uninit() }; 64 << 10];
+        let mut entries = RawDir::new(&index.directory, &mut buffer);
+        while let Some(entry) = entries.next() {
+            linked.insert(entry.map_err(Error::file("list", &index.path))?.ino());
+        }
+        Ok(Self { linked: Mutex::new(linked), ..index })
+    }
+
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(super) fn store(&self) -> BorrowedFd<'_> {
+        self.store.as_fd()
+    }
+
+    pub(super) fn path(&self) -> &PathBuf {
+        &self.path
+    }
+
+    /// Whether the file has a link already.
+    pub(super) fn has(&self, stat: &Stat) -> bool {
+        stat.st_nlink > 1 && guard(&self.linked).contains(&stat.st_ino)
+    }
+
+    /// Learns of a file that was hashed and has its link now.
+    pub(super) fn add(&self, inode: u64) {
+        guard(&self.linked).insert(inode);
+        self.trust(inode);
+    }
+
+    pub(super) fn trust(&self, inode: u64) {
+        guard(&self.trusted).insert(inode);
+    }
+
+    pub(super) fn is_trusted(&self, inode: u64) -> bool {
+        guard(&self.trusted).contains(&inode)
+    }
+
+    /// Returns whether the file would take the place of another one, as the first with that hash would get the link.
+    pub(super) fn would_replace(&self, hash: &Hash, stat: &Stat) -> bool {
+        *guard(&self.firsts).entry(*hash).or_insert(id(stat)) != id(stat)
+    }
+
+    /// Returns whether nothing has the contents of a file any more when this name of it is taken away, and counts that.
+    pub(super) fn would_free(&self, stat: &Stat) -> bool {
+        if stat.st_nlink == 1 {
+            return true;
+        }
+        let mut names = guard(&self.names);
+        let left = names.entry(id(stat)).or_insert(stat.st_nlink);
+        *left = left.saturating_sub(1);
+        *left == 0
+    }
+}
+
+impl LocalStore {
+    /// Returns a name for a link on its way, which nothing has.
+    pub(super) fn name_aside(&self) -> String {
+        let number = self.next_number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        format!("{ASIDE}{}-{number}", std::process::id())
+    }
+
+    /// Removes the links on their way whose makers are dead, Nix's too.
+    pub(super) fn sweep_links_aside(&self) -> Result<(), Error> {
+        let directory = &self.location().real_store;
+        for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
+            let entry = entry.map_err(Error::file("list", directory))?;
+            let name = entry.file_name();
+            let owner =
+                name.to_str().and_then(|name| name.strip_prefix(ASIDE)?.split('-').next()?.parse().ok());
+            let is_dead = |owner| test_kill_process(owner) == Err(rustix::io::Errno::SRCH);
+            if owner.and_then(Pid::from_raw).is_some_and(is_dead) {
+                remove_file(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+#![allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+
+use super::*;
+use crate::add::hash_tree;
+use crate::store::tests::scratch_store;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use test_support::Scratch;
+
+/// Adds a tree with a file, an executable, a symlink and an empty file in two directories; each path is another one.
+fn add(scratch: &Scratch, store: &LocalStore, name: &str) -> PathBuf {
+    let tree = scratch.join(name);
+    fs::create_dir_all(tree.join("bin")).unwrap();
+    fs::write(tree.join("name"), name).unwrap();
+    for file in ["text", "bin/text", "bin/tool"] {
+        fs::write(tree.join(file), "hello").unwrap();
+    }
+    fs::set_permissions(tree.join("bin/tool"), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("text", tree.join("link")).unwrap();
+    File::create(tree.join("empty")).unwrap();
+    store.real_path(&store.add_path(&name.parse().unwrap(), &tree).unwrap().path)
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::symlink_metadata(path).unwrap().ino()
+}
+
+fn run(store: &LocalStore) -> Savings {
+    store.optimise(&Optimisation::default()).unwrap()
+}
+
+#[test]
+fn equal_files_become_one_and_nothing_else_changes() {
+    let (scratch, store) = scratch_store();
+    let [one, two] = ["one", "two"].map(|name| add(&scratch, &store, name));
+    let would = store.optimise(&Optimisation { dry_run: true, ..Optimisation::default() }).unwrap();
+    assert_ne!(inode(&one.join("text")), inode(&two.join("text")), "nothing is changed yet");
+    assert_eq!(fs::read_dir(store.location().links()).unwrap().count(), 0);
+    let saved = run(&store);
+    assert_eq!(saved, would);
+    // Three texts, a tool, a link and an empty file; the names are not the same.
+    assert_eq!((saved.paths, saved.files, saved.bytes), (2, 6, 5 * 4 + 4));
+    for file in ["text", "bin/text", "bin/tool", "link", "empty"] {
+        assert_eq!(inode(&one.join(file)), inode(&two.join(file)), "{file}");
+    }
+    assert_eq!(inode(&one.join("text")), inode(&one.join("bin/text")));
+    assert_ne!(inode(&one.join("bin/tool")), inode(&one.join("bin/text")));
+    let report = store.verify(true).unwrap();
+    assert!(report.damaged.is_empty() && report.links.is_empty(), "{report:?}");
+    assert_eq!(fs::read_dir(store.location().links()).unwrap().count(), 6);
+    let again = run(&store);
+    assert_eq!((again.files, again.bytes), (0, 0));
+}
+
+#[test]
+fn what_somebody_writes_to_stays_alone() {
+    let (scratch, store) = scratch_store();
+    let [one, two] = ["one", "two"].map(|name| add(&scratch, &store, name));
+    let open = |path: &Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        let file = File::options().append(true).open(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();
+        file
+    };
+    let held = open(&two.join("text"));
+    if sandbox::is_open_to_write(std::os::fd::AsFd::as_fd(&File::open(two.join("text")).unwrap())).is_none() {
+        println!("skipped: the file system for temporary files has no leases");
+        return;
+    }
+    let saved = run(&store);
+    assert_eq!(saved.written_to, 1);
+    assert_ne!(inode(&one.join("text")), inode(&two.join("text")));
+    drop(held);
+    assert_eq!(run(&store).files, 1);
+    assert_eq!(inode(&one.join("text")), inode(&two.join("text")));
+    // Nor is anything linked to a link that somebody writes to.
+    let held = open(&one.join("text"));
+    let three = add(&scratch, &store, "three");
+    assert_eq!(run(&store).written_to, 2);
+    assert_ne!(inode(&one.join("text")), inode(&three.join("text")));
+    drop(held);
+}
+
+#[test]
+fn what_may_be_written_to_is_passed_by() {
+    let (scratch, store) = scratch_store();
+    let [one, two] = ["one", "two"].map(|name| add(&scratch, &store, name));
+    fs::set_permissions(two.join("text"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(run(&store).writable, 1);
+    assert_ne!(inode(&one.join("text")), inode(&two.join("text")));
+}
+
+#[test]
+fn a_damaged_link_is_not_linked_to() {
+    for damage in ["other", "a longer text"] {
+        let (scratch, store) = scratch_store();
+        let one = add(&scratch, &store, "one");
+        run(&store);
+        let link = store.location().links().join(hash_tree(&one.join("text")).unwrap().0.to_nix32());
+        fs::set_permissions(&link, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&link, &damage[..5.max(damage.len())]).unwrap();
+        fs::set_permissions(&link, fs::Permissions::from_mode(0o444)).unwrap();
+        let two = add(&scratch, &store, "two");
+        assert_eq!(run(&store).bad_links, 1);
+        assert_eq!(fs::read(two.join("text")).unwrap(), b"hello");
+        assert_eq!(inode(&link), inode(&two.join("text")));
+    }
+}
+
+#[test]
+fn what_a_killed_one_has_left_is_put_right() {
+    let (scratch, store) = scratch_store();
+    let one = add(&scratch, &store, "one");
+    fs::set_permissions(one.join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
+    let aside = store.location().real_store.join(".tmp-link-2147483647-12345");
+    fs::hard_link(one.join("text"), &aside).unwrap();
+    run(&store);
+    assert!(!aside.exists() && store.verify(true).unwrap().damaged.is_empty());
+}
+
+#[test]
+fn new_paths_are_linked_if_that_is_wanted() {
+    let (scratch, store) = scratch_store();
+    let one = add(&scratch, &store, "one");
+    let location = store.location().clone();
+    drop(store);
+    let options = crate::Options { auto_optimise_store: true, ..crate::Options::default() };
+    let store = LocalStore::open(location, options).unwrap();
+    let [two, three] = ["two", "three"].map(|name| add(&scratch, &store, name));
+    assert_eq!(inode(&two.join("text")), inode(&three.join("bin/text")));
+    assert_ne!(inode(&one.join("text")), inode(&two.join("text")), "what was there stays as it was");
+    assert!(store.verify(true).unwrap().damaged.is_empty());
+}
+
+#[test]
+fn many_may_do_it_at_once() {
+    let (scratch, store) = scratch_store();
+    let paths: Vec<PathBuf> = (0..20).map(|number| add(&scratch, &store, &format!("p{number}"))).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                LocalStore::open(store.location().clone(), crate::Options::default())
+                    .unwrap()
+                    .optimise(&Optimisation::default())
+                    .unwrap()
+            });
+        }
+    });
+    assert!(paths.iter().all(|path| inode(&path.join("text")) == inode(&paths[0].join("text"))));
+    let report = store.verify(true).unwrap();
+    assert!(report.damaged.is_empty() && report.links.is_empty(), "{report:?}");
+    let left = fs::read_dir(&store.location().real_store).unwrap();
+    assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp-link")));
+}

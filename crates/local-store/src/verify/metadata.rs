@@ -1,0 +1,120 @@
+//! Whether files of the store have the metadata that files of a store have.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
+
+use super::Damage;
+use crate::canonical::has_store_time;
+use crate::error::Error;
+use crate::store::LocalStore;
+use crate::tree::{Node, Visit, walk};
+
+/// What is wrong about a file, but for its contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Irregularity {
+    /// Its permissions.
+    Mode {
+        /// What they are.
+        found: u32,
+        /// What they should be.
+        wanted: u32,
+    },
+    /// When it was modified, in seconds since 1970; in a store that is 1.
+    Time(i64),
+    /// Whose it is.
+    Owner {
+        /// Whose.
+        found: u32,
+        /// Whose the store is.
+        wanted: u32,
+    },
+}
+
+impl fmt::Display for Irregularity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mode { found, wanted } => write!(formatter, "has the mode {found:04o}, not {wanted:04o}"),
+            Self::Time(found) => write!(formatter, "was modified at second {found}, not at 1"),
+            Self::Owner { found, wanted } => {
+                write!(formatter, "belongs to user {found}, not to {wanted}")
+            }
+        }
+    }
+}
+
+/// Says what is wrong with a path.
+pub(super) fn tell(first: &Path, what: &Irregularity, others: usize) -> String {
+    let subject = match first.as_os_str().is_empty() {
+        true => "it".to_owned(),
+        false => format!("`{}` in it", first.display()),
+    };
+    match others {
+        0 => format!("{subject} {what}"),
+        1 => format!("{subject} {what}, and another file is not as it should be"),
+        others => format!("{subject} {what}, and {others} other files are not as they should be"),
+    }
+}
+
+impl LocalStore {
+    /// Looks at all files of the path at `place`.
+    pub(super) fn check_metadata(&self, place: &Path) -> Option<Damage> {
+        let store = std::fs::symlink_metadata(&self.location().real_store);
+        let own = rustix::process::geteuid().as_raw();
+        let owners = [store.map_or(own, |metadata| metadata.uid()), own];
+        let mut look = Look { owners, first: None, others: 0 };
+        if let Err(source) = walk(place, &mut look) {
+            return Some(Damage::Unreadable { source });
+        }
+        let (path, what) = look.first?;
+        let first = path.strip_prefix(place).map(Path::to_owned).unwrap_or(path);
+        Some(Damage::Metadata { first, what, others: look.others })
+    }
+}
+
+struct Look {
+    /// The store's, and the caller's, which is whose a path becomes.
+    owners: [u32; 2],
+    first: Option<(PathBuf, Irregularity)>,
+    others: usize,
+}
+
+impl Look {
+    fn at(&mut self, node: &Node<'_>) {
+        let Some(what) = self.irregularity(node.stat) else { return };
+        match self.first {
+            None => self.first = Some((node.path(), what)),
+            Some(_) => self.others += 1,
+        }
+    }
+
+    fn irregularity(&self, stat: &Stat) -> Option<Irregularity> {
+        let found = stat.st_mode & 0o7777;
+        let wanted = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => found,
+            FileType::RegularFile if found & 0o100 == 0 => 0o444,
+            _ => 0o555,
+        };
+        if !self.owners.contains(&stat.st_uid) {
+            Some(Irregularity::Owner { found: stat.st_uid, wanted: self.owners[0] })
+        } else if found != wanted {
+            Some(Irregularity::Mode { found, wanted })
+        } else {
+            (!has_store_time(stat)).then_some(Irregularity::Time(stat.st_mtime))
+        }
+    }
+}
+
+impl Visit for Look {
+    fn enters(&mut self, directory: &Node<'_>) -> Result<bool, Error> {
+        self.at(directory);
+        Ok(true)
+    }
+
+    fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+        self.at(node);
+        Ok(())
+    }
+}
