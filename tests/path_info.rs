@@ -64,3 +64,41 @@ fn nix_s_json_has_three_versions() {
     assert!(pure["info"][base].get("registrationTime").is_none(), "{pure}");
     assert_eq!(scene.run(&["path-info", "--pure", &path]).code, Some(2));
 }
+
+#[test]
+fn sizes_with_all_that_is_needed() {
+    let scene = Scene::new();
+    let top = scene.build("diamond").remove(0);
+    let requisites = scene.ok(&["query", "-R", &top]);
+    let paths: Vec<&str> = requisites.lines().collect();
+    let size = |path: &str| -> u64 { scene.ok(&["query", "--size", path]).parse().unwrap() };
+    let sum: u64 = paths.iter().map(|path| size(path)).sum();
+    let line = scene.ok(&["path-info", "-sS", &top]);
+    assert_eq!(line, format!("{top}\t{:>11}\t{sum:>11}", size(&top)));
+    let listed = scene.ok(&["path-info", "-rS", &top]);
+    let bottom = listed.lines().find(|line| line.contains("-bottom")).unwrap();
+    assert!(bottom.ends_with(&format!("\t{:>11}", size(paths[0]))), "{listed}");
+    let short = scene.ok(&["path-info", "-Sh", &top]);
+    assert!(short.ends_with(&format!("\t{:6.1} ", sum as f64)), "{short:?}");
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&scene.ok(&[&["path-info", "-S", &top], arguments].concat())).unwrap()
+    };
+    assert_eq!(json(&["--json"])[0]["closureSize"], sum);
+    assert_eq!(json(&["--json-format", "1"])[&top]["closureSize"], sum);
+    let base = top.strip_prefix("/nix/store/").unwrap();
+    assert_eq!(json(&["--json-format", "3"])["info"][base]["closureSize"], sum);
+}
+
+#[test]
+fn all_paths_and_who_vouches_for_them() {
+    let scene = Scene::new();
+    let added = scene.ok(&["add", &scene.write("file", "x")]);
+    let built = scene.build("hello").remove(0);
+    let all = scene.ok(&["path-info", "--all", "--sigs"]);
+    let line = |path: &str| all.lines().find(|line| line.starts_with(path)).unwrap();
+    assert!(line(&built).ends_with("\tultimate"), "{all}");
+    assert!(line(&added).contains("\tca:fixed:r:sha256:") || line(&added).contains("ca:fixed:"), "{all}");
+    assert_eq!(scene.run(&["path-info", "--all", &added]).code, Some(2));
+    assert_eq!(scene.run(&["path-info"]).code, Some(2));
+    assert!(scene.ok(&["path-info", "--help"]).contains("Example"));
+}

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     PathInfo(crate::path_info::Args),
     Narinfo(crate::narinfo::Args),
     Query(crate::query::Args),
+    Ls(crate::ls::Args),
+    Cat(crate::cat::Args),
     Log(crate::log::Args),
     Ps(crate::ps::Args),
     Cancel(crate::cancel::Args),
@@ -110,7 +112,10 @@ impl Command {
     /// Returns whether the command prints something that `--json` can reshape.
     fn has_data(&self) -> bool {
         match self {
-            Self::Dump(_) | Self::Restore(_) | Self::Sandbox(Sandbox::Enter(_) | Sandbox::Run(_)) => false,
+            Self::Dump(_)
+            | Self::Restore(_)
+            | Self::Cat(_)
+            | Self::Sandbox(Sandbox::Enter(_) | Sandbox::Run(_)) => false,
             Self::Log(args) => args.has_data(),
             _ => true,
         }

@@ -15,6 +15,7 @@ mod build_argument;
 mod build_failure;
 mod build_results;
 mod cancel;
+mod cat;
 mod config;
 mod config_show;
 mod delete;
@@ -47,6 +48,7 @@ mod interrupt;
 mod location;
 mod log;
 mod log_line;
+mod ls;
 mod manifest;
 mod messages;
 mod narinfo;
@@ -179,6 +181,8 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::PathInfo(args) => path_info::run(session, args),
         Command::Narinfo(args) => narinfo::run(session, args),
         Command::Query(args) => query::run(session, args),
+        Command::Ls(args) => ls::run(session, args),
+        Command::Cat(args) => cat::run(session, args),
         Command::Log(args) => log::run(session, args),
         Command::Ps(args) => ps::run(session, args),
         Command::Cancel(args) => cancel::run(session, args),

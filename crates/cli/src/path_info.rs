@@ -1,32 +1,61 @@
 //! `store path-info`
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use binary_cache::NarInfo;
 use binary_cache::path_info::{Extent, Version, print_all};
-use local_store::LocalStore;
+use local_store::{LocalStore, Reach};
 use serde_json::{Map, Value, json};
 use store_path::{PathInfo, StorePath};
 
 use crate::exit::Exit;
 use crate::origin;
+use crate::path_info::table::Row;
 use crate::session::Session;
 
 /// Prints store paths that are valid; with `--json` everything that is known of them.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store path-info --recursive ./result\n  \
                         store path-info --json /nix/store/…-hello-2.10\n  \
+                        store path-info -rsSh ./result | sort -k2 -h\n  \
                         store path-info --json-format 3 --pure ./result")]
+#[command(disable_help_flag = true)]
 pub(crate) struct Args {
     /// Store paths, or links to them such as `./result`.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "all")]
     paths: Vec<PathBuf>,
+
+    /// All valid paths.
+    #[arg(long, conflicts_with = "paths")]
+    all: bool,
 
     /// Also what they refer to, directly or through others.
     #[arg(short, long)]
     recursive: bool,
+
+    /// Prints the bytes of each path's archive.
+    #[arg(short, long)]
+    size: bool,
+
+    /// Prints the bytes of the archives of each path and of all that it refers to, directly or through others.
+    #[arg(short = 'S', long)]
+    closure_size: bool,
+
+    /// Prints sizes with a unit.
+    #[arg(short, long)]
+    human_readable: bool,
+
+    /// Prints why each path may be believed: `ultimate` if it was built here, its content address, its signatures.
+    #[arg(long)]
+    sigs: bool,
+
+    /// Prints help; `-h` is for sizes, as in Nix.
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
 
     /// Prints where the files lie instead of the store path.
     #[arg(long)]
@@ -68,39 +97,84 @@ impl From<JsonFormat> for Version {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.read_store()?;
-    let mut paths = session.valid_paths(&store, &args.paths)?;
-    if args.recursive {
-        paths = store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect();
-    }
+    let paths = wanted(session, &store, args)?;
+    let sizes = if args.closure_size { closure_sizes(&store, &paths)? } else { BTreeMap::new() };
     if let Some(format) = args.json_format {
         let extent = if args.pure { Extent::Contents } else { Extent::Everything };
-        let value = print_all(&bare(&store, &paths)?, format.into(), extent, store.store_dir())?;
+        let mut value = print_all(&bare(&store, &paths)?, format.into(), extent, store.store_dir())?;
+        put_closure_sizes(&mut value, &sizes, &store);
         session.results().json(&value)?;
-        return Ok(Exit::Success);
-    }
-    if session.json() {
-        let list = read(&store, &paths)?;
+    } else if session.json() {
+        let list = read(&store, &paths, &sizes)?;
         session.results().json(&list.into())?;
-        return Ok(Exit::Success);
-    }
-    for path in &paths {
-        if args.real_path {
-            session.results().line(store.real_path(path).display())?;
-        } else {
-            session.results().line(store.store_dir().print(path))?;
-        }
+    } else {
+        print(session, args, &store, &paths, &sizes)?;
     }
     Ok(Exit::Success)
 }
 
+/// Returns the paths that are told of, in their order.
+fn wanted(session: &Session, store: &LocalStore, args: &Args) -> Result<Vec<StorePath>> {
+    if args.all {
+        return Ok(store.all_valid()?.into_iter().collect());
+    }
+    let paths = session.valid_paths(store, &args.paths)?;
+    if args.recursive {
+        return Ok(store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect());
+    }
+    Ok(paths)
+}
+
+fn closure_sizes(store: &LocalStore, paths: &[StorePath]) -> Result<BTreeMap<StorePath, u64>> {
+    let graph = store.reference_graph(&paths.iter().cloned().collect(), Reach::References)?;
+    let places: Vec<usize> = paths.iter().filter_map(|path| graph.place(path)).collect();
+    let sizes = graph.closure_sizes(&places);
+    Ok(places.iter().zip(sizes).map(|(place, size)| (graph.paths()[*place].clone(), size)).collect())
+}
+
+fn put_closure_sizes(value: &mut Value, sizes: &BTreeMap<StorePath, u64>, store: &LocalStore) {
+    for (path, size) in sizes {
+        let info = match value.get_mut("info") {
+            Some(wrapped) => &mut wrapped[path.to_string()],
+            None => &mut value[store.store_dir().print(path)],
+        };
+        info["closureSize"] = (*size).into();
+    }
+}
+
+fn print(
+    session: &mut Session,
+    args: &Args,
+    store: &LocalStore,
+    paths: &[StorePath],
+    sizes: &BTreeMap<StorePath, u64>,
+) -> Result<()> {
+    let asked = if args.size || args.sigs { paths.iter().cloned().collect() } else { BTreeSet::new() };
+    let infos = store.path_infos(&asked)?;
+    let row = |path: &StorePath| Row {
+        path: match args.real_path {
+            true => store.real_path(path).display().to_string(),
+            false => store.store_dir().print(path),
+        },
+        size: infos.get(path).filter(|_| args.size).map(|info| info.nar_size),
+        closure_size: sizes.get(path).copied(),
+        signed: infos.get(path).filter(|_| args.sigs),
+    };
+    let rows: Vec<Row<'_>> = paths.iter().map(row).collect();
+    Ok(table::print(session.results(), &rows, args.human_readable)?)
+}
+
 /// Reads what is known of all `paths` at once, in their order.
-fn read(store: &LocalStore, paths: &[StorePath]) -> Result<Vec<Value>> {
+fn read(store: &LocalStore, paths: &[StorePath], sizes: &BTreeMap<StorePath, u64>) -> Result<Vec<Value>> {
     let infos = store.path_infos(&paths.iter().cloned().collect())?;
     let origins = origin::all(store, infos).into_iter().map(|origin| (origin.info.path.clone(), origin));
     let origins: BTreeMap<_, _> = origins.collect();
     let object = |path: &StorePath| {
         let origin = origins.get(path).with_context(|| format!("`{path}` is not valid any more"))?;
         let mut object = describe(store, &origin.info);
+        if let Some(size) = sizes.get(path) {
+            object.insert("closureSize".to_owned(), (*size).into());
+        }
         origin.put_json(store, &mut object)?;
         Ok(object.into())
     };

@@ -181,6 +181,15 @@ impl Session {
         }
     }
 
+    /// Returns the valid store path that an argument begins with, and what the argument means below that.
+    pub(crate) fn valid_part(&self, store: &LocalStore, argument: &Path) -> Result<(StorePath, PathBuf)> {
+        let (path, below) = store_argument::split(store.location(), &self.absolute(argument))?;
+        match store.is_valid(&path)? {
+            true => Ok((path, below)),
+            false => Err(local_store::Error::NotValid { path }.into()),
+        }
+    }
+
     /// Returns where the files of an argument are: its own place, or that in the store for a store path.
     pub(crate) fn real_file(&self, argument: &Path) -> Result<PathBuf> {
         let path = self.absolute(argument);

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use local_store::Location;
 use store_path::StorePath;
 
+use crate::absolute::absolute;
 use crate::shell::quote;
 
 /// Links that lead to links stop here, as in the kernel.
@@ -28,6 +29,34 @@ pub(crate) fn resolve(location: &Location, argument: &Path) -> Result<StorePath>
                 Ok(target) => path.parent().unwrap_or(Path::new("/")).join(target),
                 Err(_) => bail!(not_in_store(location, argument, &path)),
             },
+        }
+    }
+    bail!("too many links on the way from `{}`", argument.display())
+}
+
+/// Returns the store path that `argument`, an absolute path, begins with, and what is below that.
+///
+/// Links are followed until they lead to a store path, and no further: what is below is for the store to look at.
+pub(crate) fn split(location: &Location, argument: &Path) -> Result<(StorePath, PathBuf)> {
+    let mut argument = argument.to_owned();
+    for _ in 0..MAX_LINKS {
+        let mut here = PathBuf::new();
+        let mut rest = argument.components();
+        let link = loop {
+            if let Some(found) = by_name(location, &here).ok().flatten() {
+                return Ok((found, rest.as_path().to_owned()));
+            }
+            if here.is_symlink() {
+                break Some(here.parent().unwrap_or(Path::new("/")).join(fs::read_link(&here)?));
+            }
+            match rest.next() {
+                Some(component) => here.push(component),
+                None => break None,
+            }
+        };
+        match link {
+            Some(target) => argument = absolute(Path::new("/"), &target.join(rest.as_path())),
+            None => return resolve(location, &argument).map(|path| (path, PathBuf::new())),
         }
     }
     bail!("too many links on the way from `{}`", argument.display())
@@ -118,6 +147,29 @@ mod tests {
         for argument in [&real, &logical, "ROOT/result", "ROOT/again", "ROOT/logical", "ROOT/again/bin/x"] {
             assert_eq!(check(argument), BASE, "{argument}");
         }
+    }
+
+    #[test]
+    fn what_is_below_a_store_path_is_split_off() {
+        let root = tempfile::tempdir().unwrap();
+        let location = Location::below(root.path());
+        let real = location.real_store.join(BASE);
+        fs::create_dir_all(real.join("bin")).unwrap();
+        symlink("/etc", real.join("out")).unwrap();
+        symlink(&real, root.path().join("result")).unwrap();
+        symlink("result/bin", root.path().join("tools")).unwrap();
+        let root = root.path().to_str().unwrap();
+        for (argument, below) in [
+            (format!("/nix/store/{BASE}"), ""),
+            (format!("/nix/store/{BASE}/bin/x"), "bin/x"),
+            (format!("{root}/nix/store/{BASE}/bin"), "bin"),
+            (format!("{root}/result/out/passwd"), "out/passwd"),
+            (format!("{root}/tools/x"), "bin/x"),
+        ] {
+            let (path, found) = split(&location, Path::new(&argument)).unwrap();
+            assert_eq!((path.to_string(), found), (BASE.to_owned(), PathBuf::from(below)), "{argument}");
+        }
+        assert!(split(&location, Path::new("/etc/passwd")).is_err());
     }
 
     #[test]

@@ -165,6 +165,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A symlink, or a `..`, on the way to something in a store path leads out of that.
+    #[error("`{}` leads out of its store path, to `{}`, and is not followed", path.display(), target.display())]
+    LeadsOut {
+        /// The symlink, or the store path.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+
     /// What is hashed as one plain file is something else.
     #[error("`{}` is not a regular file without execute permission, as which it should be hashed", path.display())]
     NotFlat {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use store_db::{Reach, References};
 use store_path::{Digest, PathInfo, Realisation, StorePath};
 
 use crate::error::Error;
@@ -53,6 +54,15 @@ impl LocalStore {
     pub fn referrers_closure(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, Error> {
         let closure = self.with_database(|database| Ok(database.referrers_closure(paths)?))?;
         all_in(paths, closure)
+    }
+
+    /// Returns `paths`, each of which has to be valid, what else is within `reach`, and what refers to what among them.
+    pub fn reference_graph(&self, paths: &BTreeSet<StorePath>, reach: Reach) -> Result<References, Error> {
+        let graph = self.with_database(|database| Ok(database.reference_graph(paths, reach)?))?;
+        match paths.iter().find(|path| graph.place(path).is_none()) {
+            Some(path) => Err(Error::NotValid { path: path.clone() }),
+            None => Ok(graph),
+        }
     }
 
     /// Returns the outputs of the valid derivation `drv` whose paths are known, by name.

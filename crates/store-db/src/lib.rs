@@ -30,6 +30,7 @@ mod older;
 mod read;
 mod records;
 mod records_schema;
+mod references;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -44,5 +45,6 @@ pub use db::{Db, Options};
 pub use error::Error;
 pub use graph::{Graph, Keep, Marks, PathId};
 pub use records::Records;
+pub use references::{Orders, Reach, References};
 pub use waiting::Patience;
 pub use write::Transaction;

@@ -1,0 +1,181 @@
+//! Some valid paths and what they refer to among each other, in numbers that index vectors.
+
+mod order;
+mod sizes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::{Statement, params};
+use store_path::StorePath;
+
+use crate::Db;
+use crate::error::Error;
+use crate::rows::json_list;
+
+pub use order::Orders;
+
+/// Which paths belong to a [`References`], given those that are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Only those themselves.
+    Only,
+    /// What they refer to as well, directly or not.
+    References,
+    /// What refers to them as well, directly or not.
+    Referrers,
+}
+
+/// Some valid paths in the order of their names, and what they refer to among each other.
+///
+/// A path is meant by its place in that order, so that whatever is known of it is in a vector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct References {
+    paths: Vec<StorePath>,
+    nar_sizes: Vec<u64>,
+    /// Where in `targets` the references of each path begin, and where those of the last end.
+    starts: Vec<usize>,
+    targets: Vec<usize>,
+}
+
+impl References {
+    /// Returns the paths, in the order of their names.
+    pub fn paths(&self) -> &[StorePath] {
+        &self.paths
+    }
+
+    /// Returns how many bytes the archive of a path has.
+    pub fn nar_size(&self, place: usize) -> u64 {
+        self.nar_sizes[place]
+    }
+
+    /// Returns the place of `path`, if it belongs to these.
+    pub fn place(&self, path: &StorePath) -> Option<usize> {
+        self.paths.binary_search(path).ok()
+    }
+
+    /// Returns what a path refers to, in the order of names; itself, too, if it does.
+    pub fn of(&self, place: usize) -> &[usize] {
+        &self.targets[self.starts[place]..self.starts[place + 1]]
+    }
+
+    /// Makes them from paths with the sizes of their archives, and pairs of what refers and what it refers to.
+    ///
+    /// Both may be in any order; the pairs say numbers of `nodes`.
+    pub(crate) fn new(nodes: Vec<(StorePath, u64)>, edges: &[(usize, usize)]) -> Self {
+        let mut order: Vec<usize> = (0..nodes.len()).collect();
+        order.sort_unstable_by(|one, other| nodes[*one].0.cmp(&nodes[*other].0));
+        let mut places = vec![0; nodes.len()];
+        order.iter().enumerate().for_each(|(place, node)| places[*node] = place);
+        let mut edges: Vec<_> = edges.iter().map(|(from, to)| (places[*from], places[*to])).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        let starts = (0..=nodes.len()).map(|place| edges.partition_point(|(from, _)| *from < place));
+        let starts = starts.collect();
+        let mut nodes: Vec<Option<_>> = nodes.into_iter().map(Some).collect();
+        let (paths, nar_sizes) = order.iter().filter_map(|node| nodes[*node].take()).unzip();
+        Self { paths, nar_sizes, starts, targets: edges.into_iter().map(|(_, to)| to).collect() }
+    }
+}
+
+impl Db {
+    /// Returns the valid ones of `paths`, what else is within `reach`, and what refers to what among them.
+    ///
+    /// The cost is that of the paths within reach and their references, however large the store is.
+    pub fn reference_graph(&self, paths: &BTreeSet<StorePath>, reach: Reach) -> Result<References, Error> {
+        let failed = self.failed("look up references");
+        let snapshot = self.connection.unchecked_transaction().map_err(&failed)?;
+        let mut walk = Walk::default();
+        for id in self.ids(paths)? {
+            walk.number(id);
+        }
+        walk.follow(self, reach).map_err(&failed)?;
+        let nodes = self.paths_with_sizes(&walk.ids)?;
+        snapshot.commit().map_err(&failed)?;
+        Ok(References::new(nodes, &walk.edges))
+    }
+
+    fn ids(&self, paths: &BTreeSet<StorePath>) -> Result<Vec<i64>, Error> {
+        let sql = "select v.id from json_each(?2) j cross join ValidPaths v on v.path = ?1 || '/' || j.value";
+        self.collect(sql, params![self.store_dir.as_str(), json_list(paths)], |row| row.get(0))
+    }
+
+    fn paths_with_sizes(&self, ids: &[i64]) -> Result<Vec<(StorePath, u64)>, Error> {
+        let failed = self.failed("look up references");
+        let sql = "select path, narSize from ValidPaths where id = ?1";
+        let mut statement = self.connection.prepare_cached(sql).map_err(&failed)?;
+        let reader = self.reader();
+        let mut nodes = Vec::with_capacity(ids.len());
+        for id in ids {
+            let mut rows = statement.query([id]).map_err(&failed)?;
+            // The schema has no reference without its path.
+            let Some(row) = rows.next().map_err(&failed)? else { continue };
+            let text = row.get_ref(0).and_then(|value| Ok(value.as_str()?)).map_err(&failed)?;
+            let size: Option<i64> = row.get(1).map_err(&failed)?;
+            nodes.push((reader.path(text)?, size.unwrap_or(0).unsigned_abs()));
+        }
+        Ok(nodes)
+    }
+}
+
+/// A walk along references. SQLite could do it in one recursive statement, but would not tell along which it went, and
+/// takes longer to remember where it was.
+#[derive(Default)]
+struct Walk {
+    /// Rows of paths, by number.
+    ids: Vec<i64>,
+    numbers: HashMap<i64, usize>,
+    /// Numbers of what refers, and of what it refers to.
+    edges: Vec<(usize, usize)>,
+}
+
+impl Walk {
+    fn number(&mut self, id: i64) -> usize {
+        let next = self.ids.len();
+        let number = *self.numbers.entry(id).or_insert(next);
+        if number == next {
+            self.ids.push(id);
+        }
+        number
+    }
+
+    fn follow(&mut self, database: &Db, reach: Reach) -> rusqlite::Result<()> {
+        let sql = match reach {
+            Reach::Only | Reach::References => "select reference from Refs where referrer = ?1",
+            Reach::Referrers => "select referrer from Refs where reference = ?1",
+        };
+        let mut statement = database.connection.prepare_cached(sql)?;
+        let mut next = 0;
+        while let Some(id) = self.ids.get(next).copied() {
+            self.step(&mut statement, next, id, reach)?;
+            next += 1;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        statement: &mut Statement<'_>,
+        here: usize,
+        id: i64,
+        reach: Reach,
+    ) -> rusqlite::Result<()> {
+        let mut rows = statement.query([id])?;
+        while let Some(row) = rows.next()? {
+            let other = row.get(0)?;
+            match reach {
+                Reach::Only => self.edges.extend(self.numbers.get(&other).map(|other| (here, *other))),
+                Reach::References => {
+                    let other = self.number(other);
+                    self.edges.push((here, other));
+                }
+                Reach::Referrers => {
+                    let other = self.number(other);
+                    self.edges.push((other, here));
+                }
+            }
+        }
+        Ok(())
+    }
+}
