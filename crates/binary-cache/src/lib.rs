@@ -1,6 +1,7 @@
 //! What is known of store paths, as texts that stores and caches exchange, and signatures over it.
 //!
-//! Floor 1, pure: bytes in, values out. Nothing here asks a cache, or knows what is in a store.
+//! Floor 1, pure: bytes in, values out. Nothing here asks a cache, or knows what is in a store. The streams in which
+//! stores exchange paths ([`stream`]) are here, too, but for the archives in them: those are the crate `nar`'s.
 //!
 //! ```
 //! use binary_cache::{NarInfo, PublicKey, SecretKey, is_content_addressed};
@@ -33,6 +34,7 @@ mod keys;
 mod nar_info;
 pub mod path_info;
 mod signature;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 

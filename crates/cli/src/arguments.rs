@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Recipe(Recipe),
     Dump(crate::dump::Args),
     Restore(crate::restore::Args),
+    Export(crate::export::Args),
+    Import(crate::import::Args),
     /// Computes hashes as the store does, and spells them otherwise.
     #[command(subcommand, after_help = "Example:\n  store hash path ./source")]
     Hash(Hash),
@@ -115,6 +117,7 @@ impl Command {
             Self::Dump(_)
             | Self::Restore(_)
             | Self::Cat(_)
+            | Self::Export(_)
             | Self::Sandbox(Sandbox::Enter(_) | Sandbox::Run(_)) => false,
             Self::Log(args) => args.has_data(),
             _ => true,

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
+    let store = session.read_store()?;
     let (path, below) = session.valid_part(&store, &args.file)?;
     let mut file = store.look_into(&path, &below, true)?.open()?;
     io::copy(&mut file, session.results())?;

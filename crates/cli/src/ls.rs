@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
+    let store = session.read_store()?;
     let (path, below) = session.valid_part(&store, &args.path)?;
     let found = store.look_into(&path, &below, false)?;
     if session.json() {

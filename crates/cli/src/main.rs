@@ -40,10 +40,12 @@ mod events;
 mod examine;
 mod exit;
 mod explain;
+mod export;
 mod flow;
 mod gauge;
 mod hash_convert;
 mod hash_path;
+mod import;
 mod interrupt;
 mod location;
 mod log;
@@ -197,6 +199,8 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Derivation(Derivation::Convert(args)) => derivation_convert::run(session, args),
         Command::Dump(args) => dump::run(session, args),
         Command::Restore(args) => restore::run(session, args),
+        Command::Export(args) => export::run(session, args),
+        Command::Import(args) => import::run(session, args),
         Command::Hash(Hash::Convert(args)) => hash_convert::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),
         Command::Sandbox(Sandbox::Show(args)) => sandbox_show::run(session, args),

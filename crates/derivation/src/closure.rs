@@ -245,7 +245,7 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
         if derivation.is_fixed() && !self.needs_inputs_of_fixed {
             return Vec::new();
         }
-        derivation.input_drvs.keys().filter(|input| !self.modulo.contains(input)).cloned().collect()
+        derivation.input_drvs.keys().filter(|input| !self.modulo.knows(input)).cloned().collect()
     }
 
     /// Asks for an input, and for all that is needed to hash it.
@@ -253,7 +253,7 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
         let mut stack = vec![Pending { path: input.clone(), wanted_by: wanted_by.clone(), derivation: None }];
         let mut read = HashSet::new();
         while let Some(Pending { path, wanted_by, derivation }) = stack.pop() {
-            if self.modulo.contains(&path) {
+            if self.modulo.knows(&path) {
                 continue;
             }
             if let Some(derivation) = derivation {
@@ -280,7 +280,7 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
     }
 
     fn push_missing(&self, derivation: &Derivation, wanted_by: &Rc<str>, stack: &mut Vec<Pending>) {
-        let missing = derivation.input_drvs.keys().filter(|input| !self.modulo.contains(input));
+        let missing = derivation.input_drvs.keys().filter(|input| !self.modulo.knows(input));
         stack.extend(missing.map(|path| Pending {
             path: path.clone(),
             wanted_by: wanted_by.clone(),

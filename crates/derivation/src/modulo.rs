@@ -97,7 +97,8 @@ impl Modulo {
         self.known.insert(path.clone(), known);
     }
 
-    pub(crate) fn contains(&self, path: &StorePath) -> bool {
+    /// Returns whether a derivation was added.
+    pub fn knows(&self, path: &StorePath) -> bool {
         self.known.contains_key(path)
     }
 

@@ -204,7 +204,7 @@ fn added(path: &StorePath, (nar_hash, nar_size): (Hash, u64), address: ContentAd
     }
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().cast_signed()
 }
 

@@ -275,6 +275,13 @@ pub enum Error {
         entry: PathBuf,
     },
 
+    /// A stream to another store broke off.
+    #[error("cannot write the stream")]
+    Send {
+        /// Why not.
+        source: io::Error,
+    },
+
     /// Where a link was to be made stands something else.
     #[error("`{}` is in the way: it is not a symlink into the store", path.display())]
     InTheWay {

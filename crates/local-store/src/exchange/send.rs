@@ -1,0 +1,205 @@
+//! From the store to a stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use binary_cache::stream::Format;
+use store_path::{HashAlgorithm, HashSink, PathInfo, StorePath};
+
+use crate::add::hash_tree;
+use crate::error::Error;
+use crate::store::LocalStore;
+
+impl LocalStore {
+    /// Writes `paths`, all of them valid, to a stream: first what others refer to, otherwise by name, as Nix does.
+    ///
+    /// With `from`, that many bytes are left out at the beginning, and what lies wholly before is not read either. The same
+    /// paths give the same stream, as long as none of them is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Hash`] if a path is not what was registered. What was written until then has no end, so that nobody takes
+    /// it for whole.
+    pub fn export(
+        &self,
+        paths: &BTreeSet<StorePath>,
+        format: Format,
+        from: u64,
+        sink: &mut impl Write,
+    ) -> Result<(), Error> {
+        // From now on none of them is collected.
+        self.temp_roots(&paths.iter().cloned().collect::<Vec<_>>())?;
+        let infos = self.path_infos(paths)?;
+        if let Some(path) = paths.iter().find(|path| !infos.contains_key(*path)) {
+            return Err(Error::NotValid { path: path.clone() });
+        }
+        let failed = |source| Error::Send { source };
+        let mut out = Skip { sink, left: from };
+        out.write_all(&format.start()).map_err(failed)?;
+        for info in references_first(&infos) {
+            self.send(info, format, &mut out)?;
+        }
+        out.write_all(&format.end()).and_then(|()| out.flush()).map_err(failed)
+    }
+
+    fn send(&self, info: &PathInfo, format: Format, out: &mut Skip<'_, impl Write>) -> Result<(), Error> {
+        let sized;
+        let info = match info.nar_size {
+            // An old database does not know the size, which has to stand before the archive.
+            0 => {
+                sized = PathInfo { nar_size: hash_tree(&self.real_path(&info.path))?.1, ..info.clone() };
+                &sized
+            }
+            _ => info,
+        };
+        let (before, after) = (format.before(info), format.after(info, self.store_dir()));
+        let length = (before.len() + after.len()) as u64 + info.nar_size;
+        if out.left >= length {
+            out.left -= length;
+            return Ok(());
+        }
+        let failed = |source| Error::Send { source };
+        out.write_all(&before).map_err(failed)?;
+        let mut tee = Tee { hash: HashSink::new(HashAlgorithm::Sha256), out };
+        let tree = self.real_path(&info.path);
+        nar::dump(&tree, &mut tee)?;
+        let (computed, _) = tee.hash.finish();
+        if computed != info.nar_hash {
+            let (stated, computed) = (Box::new(info.nar_hash), Box::new(computed));
+            return Err(Error::Hash { file: tree, stated, computed });
+        }
+        out.write_all(&after).map_err(failed)
+    }
+}
+
+/// Orders paths as Nix does: depth first, from each in the order of names.
+fn references_first(infos: &BTreeMap<StorePath, PathInfo>) -> Vec<&PathInfo> {
+    let (mut sorted, mut seen) = (Vec::with_capacity(infos.len()), BTreeSet::new());
+    for start in infos.values() {
+        let mut open = Vec::new();
+        let mut next = seen.insert(&start.path).then_some(start);
+        // A stack of our own, so that no chain of references exhausts the thread's.
+        while let Some(info) = next {
+            open.push((info, info.references.iter()));
+            next = None;
+            while let (None, Some((info, references))) = (next, open.last_mut()) {
+                match references.find_map(|path| infos.get(path).filter(|info| seen.insert(&info.path))) {
+                    Some(found) => next = Some(found),
+                    None => {
+                        sorted.push(*info);
+                        open.pop();
+                    }
+                }
+            }
+        }
+    }
+    sorted
+}
+
+/// Leaves out the beginning of what is written.
+struct Skip<'sink, W> {
+    sink: &'sink mut W,
+    /// How many bytes are still to be left out.
+    left: u64,
+}
+
+impl<W: Write> Write for Skip<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        self.left -= skipped as u64;
+        match &bytes[skipped..] {
+            [] => Ok(skipped),
+            rest => Ok(skipped + self.sink.write(rest)?),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+/// Hashes what is written.
+struct Tee<'out, W> {
+    hash: HashSink,
+    out: &'out mut W,
+}
+
+impl<W: Write> Write for Tee<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.write_all(&bytes[..written])?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{placed, scratch_store, some_path};
+
+    #[test]
+    fn what_others_refer_to_comes_first() {
+        let (_scratch, store) = scratch_store();
+        let names = [("a", &["c", "b"][..]), ("b", &["c"]), ("c", &["c"]), ("d", &[]), ("e", &["a"])];
+        let infos: Vec<PathInfo> =
+            names.iter().map(|(name, references)| placed(&store, name, references)).collect();
+        let infos: BTreeMap<_, _> = infos.into_iter().map(|info| (info.path.clone(), info)).collect();
+        let sorted: Vec<&StorePath> = references_first(&infos).into_iter().map(|info| &info.path).collect();
+        assert_eq!(sorted.len(), 5);
+        let place = |name: &str| sorted.iter().position(|path| **path == some_path(name)).unwrap();
+        for (name, references) in names {
+            assert!(references.iter().all(|other| place(other) <= place(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_chain_exhausts_no_stack() {
+        let (_scratch, store) = scratch_store();
+        let one = placed(&store, "x", &[]);
+        let path = |number: u32| some_path(&format!("p{number}"));
+        let info = |number: u32| PathInfo {
+            path: path(number),
+            references: [path(number + 1)].into(),
+            ..one.clone()
+        };
+        let infos: BTreeMap<_, _> = (0..50_000).map(|number| (path(number), info(number))).collect();
+        let sorted = references_first(&infos);
+        assert_eq!((sorted.len(), &sorted[0].path), (50_000, &path(49_999)));
+    }
+
+    #[test]
+    fn the_beginning_can_be_left_out() {
+        let (_scratch, store) = scratch_store();
+        let infos = [placed(&store, "a", &[]), placed(&store, "b", &["a"])];
+        store.register(&infos).unwrap();
+        let paths: BTreeSet<StorePath> = infos.iter().map(|info| info.path.clone()).collect();
+        for format in [Format::Nix, Format::Nario] {
+            let export = |from: u64| {
+                let mut bytes = Vec::new();
+                store.export(&paths, format, from, &mut bytes).unwrap();
+                bytes
+            };
+            let whole = export(0);
+            for from in 0..=whole.len() {
+                assert_eq!(export(from as u64), whole[from..], "{format:?} from {from}");
+            }
+            assert_eq!(export(u64::MAX), b"");
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_not_sent() {
+        let (_scratch, store) = scratch_store();
+        let info = placed(&store, "a", &[]);
+        store.register(std::slice::from_ref(&info)).unwrap();
+        #[allow(clippy::disallowed_methods, reason = "the test damages it")]
+        std::fs::write(store.real_path(&info.path), "b").unwrap();
+        let mut bytes = Vec::new();
+        let error = store.export(&[info.path].into(), Format::Nario, 0, &mut bytes).unwrap_err();
+        assert!(matches!(error, Error::Hash { .. }), "{error}");
+        assert!(!bytes.ends_with(&Format::Nario.end()), "it has no end");
+    }
+}
