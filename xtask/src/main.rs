@@ -1,4 +1,4 @@
-//! Chores that cargo cannot express: `cargo xtask test | check | bless | bench | simulate | dist`.
+//! Chores that cargo cannot express: `cargo xtask test | check | bless | bench | crash | simulate | dist`.
 //!
 //! Outside the floors: nothing depends on it, and it may read, write, run and print.
 
@@ -9,6 +9,7 @@ mod bench;
 mod bless;
 mod cargo;
 mod check;
+mod crash;
 mod dist;
 mod pictures;
 mod readme;
@@ -28,6 +29,7 @@ usage: cargo xtask CHORE
   bless                       accepts what the tests print now as what they expect
   bench [--rows NAME…] [--runs N]
                               times `store` beside Nix and beside the machine
+  crash [--help]              kills `store`, or fails its disk, at each of its steps, and looks at what is left
   pictures                    draws the pictures on README: screens of the live tree, the page of timings
   simulate [--help]           runs the schedule against up to a million made-up goals
   dist                        one static binary; prints its path";
@@ -54,6 +56,7 @@ fn run(arguments: &[String]) -> Result<()> {
         ("pictures", []) => pictures::run(),
         ("bench", rest) => bench::run(rest),
         (bench::PART, rest) => bench::part(rest),
+        ("crash", rest) => crash::run(rest),
         ("simulate", rest) => simulate::run(rest),
         (simulate::PART, rest) => simulate::part(rest),
         _ => bail!("{USAGE}"),

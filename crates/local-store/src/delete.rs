@@ -30,6 +30,7 @@ impl LocalStore {
         self.refuse_rooted(&paths, &roots)?;
         // Whoever makes one of these now holds its lock; afterwards it is deleted, not half of it.
         let in_order: Vec<StorePath> = paths.iter().cloned().collect();
+        let _noted = self.note_deleted(&in_order)?;
         let _lock = self.lock(&in_order)?;
         failpoint::reach("delete.locked")?;
         self.refuse_absent(&paths)?;
@@ -37,10 +38,12 @@ impl LocalStore {
         failpoint::reach("delete.committed")?;
         self.collect_records(&paths);
         failpoint::reach("delete.forgotten")?;
-        paths.iter().try_for_each(|path| {
+        // One that cannot be removed keeps none of the others.
+        let remove = |path| {
             remove_tree(&self.real_path(path))?;
             failpoint::reach("delete.removed")
-        })
+        };
+        paths.iter().map(remove).fold(Ok(()), Result::and)
     }
 
     fn refuse_rooted(&self, paths: &BTreeSet<StorePath>, roots: &[(StorePath, Root)]) -> Result<(), Error> {

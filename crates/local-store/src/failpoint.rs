@@ -44,6 +44,7 @@ mod armed {
         "build.prepared",
         "build.registered",
         "build.started",
+        "dead.swept",
         "delete.committed",
         "delete.forgotten",
         "delete.locked",

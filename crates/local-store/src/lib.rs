@@ -26,6 +26,7 @@ mod commit;
 mod content;
 mod copy;
 mod cycle;
+mod dead;
 mod delete;
 mod durable;
 mod error;

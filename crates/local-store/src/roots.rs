@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use store_path::{Hash, HashAlgorithm, StorePath};
 
+use crate::dead::aside_suffix;
 use crate::error::Error;
 use crate::failpoint;
 use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
@@ -146,16 +147,18 @@ impl LocalStore {
         }
     }
 
-    /// Replaces the symlink at `link` in one step.
+    /// Makes a symlink, or replaces the one at `link` in one step.
     fn replace_symlink(&self, target: &Path, link: &Path) -> Result<(), Error> {
-        let aside = |unique: &str| {
-            let mut aside = link.as_os_str().to_owned();
-            aside.push(format!(".tmp-{unique}"));
-            PathBuf::from(aside)
-        };
-        let (aside, ()) = self
-            .with_unique(aside, |aside| symlink(target, aside))
-            .map_err(Error::file("make the symlink", link))?;
+        match symlink(target, link) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map_err(Error::file("make the symlink", link)),
+        }
+        let mut aside = link.as_os_str().to_owned();
+        aside.push(aside_suffix(&std::process::id().to_string()));
+        let aside = PathBuf::from(aside);
+        // From a dead process that had our number.
+        remove_file(&aside)?;
+        symlink(target, &aside).map_err(Error::file("make the symlink", link))?;
         let renamed = failpoint::reach("root.aside")
             .and_then(|()| fs::rename(&aside, link).map_err(Error::file("make the symlink", link)));
         renamed.inspect_err(|_| drop(fs::remove_file(&aside)))

@@ -5,21 +5,24 @@
 //! newer than its file says, which the next one finds to need nothing more.
 #![expect(clippy::disallowed_methods, reason = "the schema is a file; waits for whoever has the store open")]
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
+use rustix::process::Pid;
 use store_db::Db;
 
 use crate::error::Error;
 use crate::failpoint;
 use crate::location::Location;
 use crate::locker::locker;
-use crate::open_file::{lock, open_lock_file, try_lock};
+use crate::open_file::{lock, open_lock_file, remove_file, try_lock};
 use crate::store::Options;
+use crate::sweep::{is_dead, list};
 
 /// The schema that is written, as its `schema` file says it: without a line end.
 const SCHEMA: u32 = 10;
@@ -123,12 +126,25 @@ fn upgrade(location: &Location, connect: impl Fn() -> Result<Db, Error>) -> Resu
 fn write(location: &Location) -> Result<(), Error> {
     let directory = location.databases();
     let (path, aside) = (directory.join("schema"), directory.join(format!("schema.{}", std::process::id())));
-    write_synced(&aside, SCHEMA.to_string().as_bytes()).map_err(Error::file("write", &aside))?;
-    failpoint::reach("open.schema-written")?;
-    fs::rename(&aside, &path).map_err(Error::file("write", &path))?;
+    let written = write_synced(&aside, SCHEMA.to_string().as_bytes())
+        .map_err(Error::file("write", &aside))
+        .and_then(|()| failpoint::reach("open.schema-written"))
+        .and_then(|()| fs::rename(&aside, &path).map_err(Error::file("write", &path)));
+    written.inspect_err(|_| drop(fs::remove_file(&aside)))?;
+    remove_half_made(&directory)?;
     failpoint::reach("open.schema")?;
     let sync = || File::open(&directory)?.sync_all();
     sync().map_err(Error::file("sync", &directory))
+}
+
+/// Removes what processes had written aside that have died before they could rename it.
+fn remove_half_made(database: &Path) -> Result<(), Error> {
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str);
+        let process = name.and_then(|name| name.strip_prefix("schema.")?.parse().ok());
+        process.and_then(Pid::from_raw).is_some_and(is_dead)
+    };
+    list(database)?.iter().filter(|path| is_left(path)).try_for_each(|path| remove_file(path))
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {

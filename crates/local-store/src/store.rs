@@ -108,7 +108,7 @@ impl LocalStore {
         store.left_over = sweep::sweep_scratch(&store.location)?;
         store.left_over.extend(sweep::sweep(&store.location.builds())?);
         running::sweep(&store.location)?;
-        sweep::sweep_temp_roots(&store.location)?;
+        store.sweep_dead()?;
         Ok(store)
     }
 

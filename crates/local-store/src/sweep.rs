@@ -1,11 +1,12 @@
-//! What killed processes leave in the directory for builds, found by the process number in its name; their temporary
-//! roots, in the same way; and their files of locks, which those that tell of their builds name.
+//! What killed processes leave in the directory for builds, found by the process number in its name; and their files
+//! of locks, which those that tell of their builds name. What else they had in hand is in `dead.rs`.
 //!
 //! `nix-<process>-<number>` is a build directory. `scratch-<process>-<number>` is a symlink to a scratch
 //! directory in the store directory, which nobody would find there among all the paths. The number alone
 //! does not tell the dead from the living, as other containers count otherwise; so owners also hold a lock.
 #![expect(clippy::disallowed_methods, reason = "removes left-overs on disk")]
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -55,31 +56,23 @@ pub(crate) fn sweep_scratch(location: &Location) -> Result<Vec<Error>, Error> {
     Ok(left_over)
 }
 
-/// Removes the temporary roots of processes that are dead.
-pub(crate) fn sweep_temp_roots(location: &Location) -> Result<(), Error> {
-    let directory = location.state_dir.join("temproots");
-    for entry in fs::read_dir(&directory).map_err(Error::file("list", &directory))? {
-        let entry = entry.map_err(Error::file("list", &directory))?;
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
-        if owner.and_then(Pid::from_raw).is_some_and(is_dead) {
-            remove_unheld(&entry.path());
-        }
-    }
-    Ok(())
-}
-
 /// Removes a file that is somebody's for as long as it is locked, if nobody has it.
 ///
 /// Whoever opened it before, and waits for its lock, learns from its size that it is not the one on disk any more, as
 /// from any holder, Nix included. What cannot be removed is in the way of nobody.
 pub(crate) fn remove_unheld(path: &Path) {
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let Ok(mut file) = File::options().read(true).write(true).custom_flags(flags).open(path) else { return };
-    let is_ours = try_lock(&file, path, FlockOperation::NonBlockingLockExclusive).unwrap_or(false);
-    if is_ours && is_there(&file, path).unwrap_or(false) && fs::remove_file(path).is_ok() {
+    let Some(mut file) = claim_file(path) else { return };
+    if fs::remove_file(path).is_ok() {
         let _ = file.write_all(b"d");
     }
+}
+
+/// Locks the file at `path`, unless somebody else has or it is gone.
+pub(crate) fn claim_file(path: &Path) -> Option<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let file = File::options().read(true).write(true).custom_flags(flags).open(path).ok()?;
+    let is_ours = try_lock(&file, path, FlockOperation::NonBlockingLockExclusive).unwrap_or(false);
+    (is_ours && is_there(&file, path).unwrap_or(false)).then_some(file)
 }
 
 /// Locks the directory at `path`, unless somebody else has or it is gone.
@@ -130,15 +123,28 @@ fn sweep_directory(path: &Path) -> Result<(), Error> {
 }
 
 fn left_in(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, Error> {
-    let mut left = Vec::new();
-    for entry in fs::read_dir(parent).map_err(Error::file("list", parent))? {
-        let entry = entry.map_err(Error::file("list", parent))?;
-        let name = entry.file_name();
-        if name.to_str().and_then(|name| owner_of(name.strip_prefix(prefix)?)).is_some_and(is_dead) {
-            left.push(entry.path());
-        }
-    }
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str);
+        name.and_then(|name| owner_of(name.strip_prefix(prefix)?)).is_some_and(is_dead)
+    };
+    let mut left = list(parent)?;
+    left.retain(is_left);
     Ok(left)
+}
+
+/// Lists a directory that may not be there.
+pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result.map_err(Error::file("list", directory))?,
+    };
+    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    paths.map_err(Error::file("list", directory))
+}
+
+/// Returns the process at the beginning of the name of a file of temporary roots.
+pub(crate) fn owner_in(path: &Path) -> Option<Pid> {
+    Pid::from_raw(path.file_name()?.to_str()?.split('-').next()?.parse().ok()?)
 }
 
 fn open(path: &Path) -> Result<Option<File>, Error> {
@@ -160,29 +166,14 @@ fn owner_of(name: &str) -> Option<Pid> {
     Pid::from_raw(process.parse().ok()?)
 }
 
-fn is_dead(process: Pid) -> bool {
+pub(crate) fn is_dead(process: Pid) -> bool {
     test_kill_process(process) == Err(Errno::SRCH)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{scratch_store, some_path};
-
-    #[test]
-    fn temporary_roots_of_the_dead_are_swept() {
-        let (_scratch, store) = scratch_store();
-        store.temp_root(&some_path("x")).unwrap();
-        let roots = |name: &str| store.location().state_dir.join("temproots").join(name);
-        // No process has these numbers: the kernel's limit is 2^22.
-        let [dead, held, other] = ["2147483647", "2147483646-1", "notes"].map(roots);
-        [&dead, &held, &other].into_iter().for_each(|file| fs::write(file, "/nix/store/x\0").unwrap());
-        let holder = File::open(&held).unwrap();
-        assert!(try_lock(&holder, &held, FlockOperation::NonBlockingLockExclusive).unwrap());
-        sweep_temp_roots(store.location()).unwrap();
-        let living = roots(&std::process::id().to_string());
-        assert!(living.exists() && held.exists() && other.exists() && !dead.exists());
-    }
+    use crate::store::tests::scratch_store;
 
     #[test]
     fn whoever_waits_for_a_file_learns_that_it_was_removed() {

@@ -47,6 +47,18 @@ impl LocalStore {
     }
 }
 
+impl LocalStore {
+    /// Writes down, for the next start if this process dies, that `paths` are being deleted as long as the value lives.
+    ///
+    /// The caller keeps everybody from making roots, and knows the roots already.
+    pub(crate) fn note_deleted(&self, paths: &[StorePath]) -> Result<TempRoots, Error> {
+        let mut noted = TempRoots::create(self.location())?;
+        let text: String = paths.iter().map(|path| self.store_dir().print(path) + "\0").collect();
+        noted.file.write_all(text.as_bytes()).map_err(Error::file("write", &noted.path))?;
+        Ok(noted)
+    }
+}
+
 impl TempRoots {
     fn add(&mut self, location: &Location, paths: &[StorePath]) -> Result<(), Error> {
         let printed: Vec<String> = paths.iter().map(|path| location.store_dir.print(path)).collect();

@@ -13,6 +13,7 @@
 //! ```
 
 mod compiler;
+pub mod crash;
 mod fixtures;
 mod harness;
 mod places;

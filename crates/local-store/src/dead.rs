@@ -1,0 +1,211 @@
+//! What processes that have died had in hand: locks, trees that are not valid, files that were to be renamed.
+//!
+//! Whoever makes or deletes a path writes it into the file of its temporary roots first, which it keeps locked. So the
+//! next start knows from the files that nobody locks any more where to look, and need not look at anything else. What
+//! somebody alive names too is left to that one.
+#![expect(clippy::disallowed_methods, reason = "removes what is left on disk")]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use store_path::StorePath;
+
+use crate::delete::remove_tree;
+use crate::error::Error;
+use crate::failpoint;
+use crate::open_file::{open_lock_file, remove_file, try_lock};
+use crate::store::LocalStore;
+use crate::sweep::{claim_file, is_dead, list, owner_in, remove_unheld};
+
+/// The temporary roots of a process that has died. Nobody else has its lock.
+struct Dead {
+    path: PathBuf,
+    file: File,
+    process: String,
+}
+
+impl LocalStore {
+    /// Removes what processes have left that have died, and their temporary roots.
+    ///
+    /// What cannot be removed now is in the way of nobody; their file stays, so that it is tried again.
+    pub(crate) fn sweep_dead(&self) -> Result<(), Error> {
+        let dead = self.dead()?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        // Nobody begins to make a path meanwhile. Whoever collects garbage now finds all of this, too.
+        let path = self.location().state_dir.join("gc.lock");
+        let collector = open_lock_file(&path)?;
+        if !try_lock(&collector, &path, FlockOperation::NonBlockingLockExclusive)? {
+            return Ok(());
+        }
+        let living = self.named_by_the_living(&dead)?;
+        for mut dead in dead {
+            let swept = self.sweep_names_of(&dead.process).and_then(|()| self.sweep_paths(&dead, &living));
+            if swept.is_ok() && fs::remove_file(&dead.path).is_ok() {
+                // A new process with that number may be waiting for this file.
+                let _ = dead.file.write_all(b"d");
+            }
+            failpoint::reach("dead.swept")?;
+        }
+        Ok(())
+    }
+
+    fn dead(&self) -> Result<Vec<Dead>, Error> {
+        let mut dead = Vec::new();
+        for path in list(&self.location().state_dir.join("temproots"))? {
+            let Some(process) = owner_in(&path).filter(|process| is_dead(*process)) else { continue };
+            // Other containers count processes otherwise, so the lock decides.
+            if let Some(file) = claim_file(&path) {
+                dead.push(Dead { file, path, process: process.to_string() });
+            }
+        }
+        Ok(dead)
+    }
+
+    fn named_by_the_living(&self, dead: &[Dead]) -> Result<BTreeSet<StorePath>, Error> {
+        let mut living = BTreeSet::new();
+        for path in list(&self.location().state_dir.join("temproots"))? {
+            if dead.iter().all(|one| one.path != path) {
+                living.extend(self.named_in(&path));
+            }
+        }
+        Ok(living)
+    }
+
+    /// Returns the paths in a file of temporary roots. One that is gone meanwhile has none.
+    fn named_in(&self, file: &Path) -> BTreeSet<StorePath> {
+        let text = fs::read(file).unwrap_or_default();
+        text.split(|byte| *byte == 0).filter_map(|path| self.store_dir().parse(path).ok()).collect()
+    }
+
+    fn sweep_paths(&self, dead: &Dead, living: &BTreeSet<StorePath>) -> Result<(), Error> {
+        let named = self.named_in(&dead.path);
+        let valid = self.valid_among(&named)?;
+        for path in &named {
+            let lock = self.location().real_store.join(format!("{path}.lock"));
+            if lock.exists() {
+                remove_unheld(&lock);
+            }
+            let place = self.real_path(path);
+            if valid.contains(path) || living.contains(path) || fs::symlink_metadata(&place).is_err() {
+                continue;
+            }
+            // Somebody may be deleting it.
+            if let Some(_lock) = self.try_lock(std::slice::from_ref(path))? {
+                remove_tree(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a process had made aside, to rename it then.
+    fn sweep_names_of(&self, process: &str) -> Result<(), Error> {
+        let location = self.location();
+        let prefix = format!(".tmp-{process}-");
+        let suffix = aside_suffix(process);
+        let is_aside = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&prefix) || name.ends_with(&suffix)
+        };
+        let links = list(&location.gc_roots().join("auto"))?;
+        let beside = links.iter().filter_map(|link| {
+            let mut aside = fs::read_link(link).ok()?.into_os_string();
+            aside.push(&suffix);
+            fs::symlink_metadata(&aside).is_ok_and(|there| there.is_symlink()).then(|| PathBuf::from(aside))
+        });
+        let beside: Vec<PathBuf> = beside.collect();
+        let relocated = list(&location.relocated_roots())?;
+        let places = [list(&location.real_store)?, links, relocated].concat();
+        beside
+            .iter()
+            .chain(places.iter().filter(|path| is_aside(path)))
+            .try_for_each(|path| remove_file(path))
+    }
+}
+
+/// How the name of a symlink ends that a process has made to replace another one with.
+pub(crate) fn aside_suffix(process: &str) -> String {
+    format!(".tmp-{process}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::store::Options;
+    use crate::store::tests::{placed, scratch_store, some_path};
+
+    /// No process has this number: the kernel's limit is 2^22.
+    const NOBODY: &str = "2147483647";
+
+    fn dead(store: &LocalStore, name: &str, paths: &[&str]) -> PathBuf {
+        let file = store.location().state_dir.join("temproots").join(name);
+        let print = |path: &&str| format!("{}\0", store.store_dir().print(&some_path(path)));
+        fs::write(&file, paths.iter().map(print).collect::<String>()).unwrap();
+        file
+    }
+
+    fn open_again(store: &LocalStore) {
+        drop(LocalStore::open(store.location().clone(), Options::default()).unwrap());
+    }
+
+    #[test]
+    fn temporary_roots_of_the_dead_are_swept() {
+        let (_scratch, store) = scratch_store();
+        store.temp_root(&some_path("x")).unwrap();
+        let [gone, held, other] = [NOBODY, "2147483646-1", "notes"].map(|name| dead(&store, name, &["x"]));
+        let holder = File::open(&held).unwrap();
+        assert!(try_lock(&holder, &held, FlockOperation::NonBlockingLockExclusive).unwrap());
+        open_again(&store);
+        let living = store.location().state_dir.join("temproots").join(std::process::id().to_string());
+        assert!(living.exists() && held.exists() && other.exists() && !gone.exists());
+    }
+
+    #[test]
+    fn what_the_dead_had_in_hand_goes_and_nothing_else() {
+        let (_scratch, store) = scratch_store();
+        store.register(&[placed(&store, "valid", &[])]).unwrap();
+        let names = ["half", "valid", "shared", "foreign"];
+        let place = |name: &str| store.real_path(&some_path(name));
+        for name in ["half", "shared", "foreign"] {
+            fs::create_dir_all(place(name).join("inside")).unwrap();
+        }
+        let file = |name: &str| store.location().real_store.join(name);
+        let lock = file(&format!("{}.lock", some_path("half")));
+        let asides = [file(&format!(".tmp-{NOBODY}-3")), file(".tmp-2147483646-3")];
+        asides.iter().chain([&lock]).for_each(|path| fs::write(path, "").unwrap());
+        let roots = dead(&store, NOBODY, &names[..3]);
+        store.temp_root(&some_path("shared")).unwrap();
+        open_again(&store);
+        let there = names.map(|name| place(name).exists());
+        assert_eq!(there, [false, true, true, true]);
+        assert!(!roots.exists() && !lock.exists() && !asides[0].exists() && asides[1].exists());
+    }
+
+    #[test]
+    fn a_symlink_beside_the_one_it_was_to_replace_goes() {
+        let (scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        store.add_root(&scratch.join("result"), &some_path("a")).unwrap();
+        let aside = scratch.join(format!("result.tmp-{NOBODY}"));
+        let others = scratch.join("result.tmp-17");
+        [&aside, &others].into_iter().for_each(|link| symlink("x", link).unwrap());
+        dead(&store, NOBODY, &[]);
+        open_again(&store);
+        assert!(fs::symlink_metadata(&aside).is_err() && fs::symlink_metadata(&others).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_swept_while_somebody_collects() {
+        let (_scratch, store) = scratch_store();
+        let roots = dead(&store, NOBODY, &["x"]);
+        let _collector = store.lock_out_root_writers().unwrap();
+        open_again(&store);
+        assert!(roots.exists());
+    }
+}

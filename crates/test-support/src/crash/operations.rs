@@ -1,0 +1,188 @@
+//! What is tried: a command each, and what has to be there before.
+
+use std::fs;
+
+use super::world::World;
+
+/// A command at whose steps something fails.
+pub struct Operation {
+    /// By what name to speak of it.
+    pub name: &'static str,
+    /// Makes ready what the command needs.
+    pub(super) prepare: fn(&World) -> Result<(), String>,
+    /// The command.
+    pub(super) arguments: &'static [&'static str],
+    /// The exit code of the command if nothing is in its way.
+    pub(super) code: i32,
+    /// What has to hold once the command was repeated, beside that it printed what it prints at once.
+    pub(super) done: fn(&World) -> Result<(), String>,
+    /// Whether the command can be repeated once it is done: what is deleted is not there to be deleted.
+    pub(super) repeats: bool,
+    /// Whether only root can do it.
+    pub(super) root_only: bool,
+}
+
+const PLAIN: Operation = Operation {
+    name: "",
+    prepare: |_| Ok(()),
+    arguments: &[],
+    code: 0,
+    done: |_| Ok(()),
+    repeats: true,
+    root_only: false,
+};
+
+/// Every operation.
+pub const OPERATIONS: &[Operation] = &[
+    Operation { name: "add", prepare: tree, arguments: &["add", "tree"], ..PLAIN },
+    Operation {
+        name: "add-again",
+        // What somebody has left in its place.
+        prepare: |world| {
+            tree(world)?;
+            let path = world.ok(&["add", "tree"])?;
+            world.ok(&["delete", path.trim_end()])?;
+            world.write(&format!("store{}/half/file", path.trim_end()), "half")
+        },
+        arguments: &["add", "tree"],
+        ..PLAIN
+    },
+    Operation { name: "add-many", prepare: many, arguments: &["add", "--manifest", "manifest"], ..PLAIN },
+    Operation {
+        name: "import",
+        prepare: |world| world.write("x.json", chain()),
+        arguments: &["derivation", "add", "x.json"],
+        ..PLAIN
+    },
+    Operation {
+        name: "import-again",
+        prepare: |world| {
+            world.write("x.json", chain())?;
+            let top = world.ok(&["derivation", "add", "x.json"])?;
+            let all = world.ok(&["query", "--requisites", top.trim_end()])?;
+            world.ok(&[vec!["delete"], all.lines().collect()].concat())?;
+            all.lines().try_for_each(|path| world.write(&format!("store{path}"), "half"))
+        },
+        arguments: &["derivation", "add", "x.json"],
+        ..PLAIN
+    },
+    Operation {
+        name: "build",
+        prepare: |world| world.write("x.json", derivation("x", TWO, r#""out": {}, "dev": {}"#, "")),
+        arguments: &["build", "--quiet", "x.json"],
+        done: has_result,
+        ..PLAIN
+    },
+    Operation {
+        name: "build-chain",
+        prepare: |world| world.write("x.json", chain()),
+        arguments: &["build", "--quiet", "x.json"],
+        done: has_result,
+        ..PLAIN
+    },
+    Operation {
+        name: "build-floating",
+        prepare: |world| {
+            let output = r#""out": { "hashAlgo": "r:sha256" }"#;
+            let text = derivation("x", "echo $out > $out", output, "");
+            // What every builder sees as its first output, as long as nobody knows its path.
+            let placeholder = r#""env": { "out": "/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9" }"#;
+            world.write("x.json", text.replace(r#""env": {}"#, placeholder))
+        },
+        arguments: &["build", "--quiet", "x.json"],
+        done: has_result,
+        ..PLAIN
+    },
+    Operation {
+        name: "build-chroot",
+        prepare: |world| world.write("x.json", derivation("x", "echo a > $out", r#""out": {}"#, "")),
+        arguments: &["build", "--quiet", "--option", "build-isolation", "chroot", "x.json"],
+        done: has_result,
+        root_only: true,
+        ..PLAIN
+    },
+    Operation {
+        name: "build-failing",
+        prepare: |world| world.write("x.json", derivation("x", "echo no; exit 3", r#""out": {}"#, "")),
+        arguments: &["build", "--quiet", "x.json"],
+        code: 100,
+        ..PLAIN
+    },
+    Operation {
+        name: "delete",
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&["add", "tree"])?;
+            world.write("x.json", chain())?;
+            world.ok(&["build", "--quiet", "--no-link", "x.json"]).map(|_| ())
+        },
+        arguments: &["delete", LAST, TREE],
+        done: |world| match [LAST, TREE]
+            .into_iter()
+            .find(|path| fs::symlink_metadata(world.real(path)).is_ok())
+        {
+            None => Ok(()),
+            Some(path) => Err(format!("`{path}` is still there")),
+        },
+        repeats: false,
+        ..PLAIN
+    },
+];
+
+/// The store path of what [`tree`] makes.
+const TREE: &str = "/nix/store/d7jpgij3bcia45fihhsx1qz1v6kda860-tree";
+
+/// The output of the last one of [`chain`].
+const LAST: &str = "/nix/store/shycwlxcjjclrj6fihy4la7kniqbl54z-c2";
+
+const TWO: &str = "echo hi; echo a > $out; echo b > $dev";
+
+/// A directory to add.
+fn tree(world: &World) -> Result<(), String> {
+    world.write("tree/a/f", "1\n")?;
+    world.write("tree/g", "2\n")?;
+    let link = world.path("tree/l");
+    std::os::unix::fs::symlink("g", &link).map_err(|error| format!("cannot make a symlink: {error}"))
+}
+
+/// A manifest of files, whose store paths the program itself tells.
+fn many(world: &World) -> Result<(), String> {
+    let elsewhere = World::in_directory(world.program(), &world.path("elsewhere"))?;
+    let mut lines = String::new();
+    for number in 0..6 {
+        let name = format!("many-{number}");
+        world.write(&name, format!("file {number}\n"))?;
+        let file = world.path(&name);
+        let path = elsewhere.ok(&["add".as_ref(), file.as_os_str()])?;
+        let hash = elsewhere.ok(&["hash".as_ref(), "path".as_ref(), file.as_os_str()])?;
+        lines.push_str(&format!("{}\t{}\t{name}\n", path.trim_end(), hash.trim_end()));
+    }
+    world.write("manifest", lines)
+}
+
+fn has_result(world: &World) -> Result<(), String> {
+    match fs::metadata(world.path("result")) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("`result` leads nowhere: {error}")),
+    }
+}
+
+/// A derivation of a script, as JSON; `inputs` are entries of `inputDrvs`.
+fn derivation(name: &str, script: &str, outputs: &str, inputs: &str) -> String {
+    format!(
+        r#"{{ "name": "{name}", "system": "x86_64-linux", "builder": "/bin/sh", "args": ["-c", {script:?}],
+             "env": {{}}, "inputSrcs": [], "inputDrvs": {{ {inputs} }}, "outputs": {{ {outputs} }} }}"#
+    )
+}
+
+/// Three derivations, each of which needs the one before.
+fn chain() -> String {
+    let key = |number: usize| format!("/nix/store/{number:032}-c{number}.drv");
+    let one = |number: usize| {
+        let inputs = number.checked_sub(1).map(|before| format!(r#""{}": ["out"]"#, key(before)));
+        let script = format!("echo {number} > $out");
+        let text = derivation(&format!("c{number}"), &script, r#""out": {}"#, &inputs.unwrap_or_default());
+        format!(r#""{}": {text}"#, key(number))
+    };
+    format!("{{ {} }}", (0..3).map(one).collect::<Vec<_>>().join(", "))
+}

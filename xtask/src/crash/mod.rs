@@ -1,0 +1,67 @@
+//! `cargo xtask crash`: whether a store is in order, whatever has happened to whoever worked on it.
+
+mod matrix;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cargo;
+
+const USAGE: &str = "\
+usage: cargo xtask crash [--jobs N] [--operation NAME…]
+       cargo xtask crash --case 'OPERATION STEP:NTH=KIND'
+
+Has the program killed, or told that the disk fails (EIO) or is full (ENOSPC), at each of its steps by name, in each
+operation that reaches it, each on a store of its own. Afterwards the next start finds a store in order with nothing left
+in it that is not whole, and the same command does what it does undisturbed. Prints a table, and fails with the cases that
+are not so.
+
+  --jobs N          how many at a time (as many as there are processors)
+  --operation NAME  this one only; can be given several times
+  --case CASE       one case alone, as a failure names it
+
+example: cargo xtask crash --case 'add register.synced:1=kill'";
+
+/// What is asked for.
+struct Options {
+    jobs: usize,
+    operations: Vec<String>,
+    case: Option<String>,
+}
+
+/// Runs what is asked for, with the program as it is developed: a released one has no steps.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let options = parse(arguments)?;
+    let program = program()?;
+    match &options.case {
+        Some(case) => matrix::one(&program, case),
+        None => matrix::all(&program, &options.operations, options.jobs),
+    }
+}
+
+fn parse(arguments: &[String]) -> Result<Options> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut options = Options { jobs, operations: Vec::new(), case: None };
+    let mut rest = arguments.iter();
+    while let Some(option) = rest.next() {
+        let mut value = || rest.next().with_context(|| format!("`{option}` takes a value\n{USAGE}"));
+        match option.as_str() {
+            "--jobs" => options.jobs = value()?.parse()?,
+            "--operation" => options.operations.push(value()?.clone()),
+            "--case" => options.case = Some(value()?.clone()),
+            other => bail!("`crash` has no `{other}`\n{USAGE}"),
+        }
+    }
+    ensure!(options.jobs > 0, "one at a time is the least");
+    Ok(options)
+}
+
+fn program() -> Result<PathBuf> {
+    let built = cargo::build(&["build", "--package", "cli"], None)?;
+    Ok(cargo::store_program(&built)?.to_owned())
+}
