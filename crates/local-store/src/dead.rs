@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "removes what is left on disk")]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,12 @@ impl LocalStore {
             return Ok(());
         }
         let living = self.named_by_the_living(&dead)?;
+        let entries = list(&self.location().real_store)?;
         for mut dead in dead {
-            let swept = self.sweep_names_of(&dead.process).and_then(|()| self.sweep_paths(&dead, &living));
+            let named = self.named_in(&dead.path);
+            locks_on(&named, &entries).for_each(|lock| remove_unheld(lock));
+            let swept =
+                self.sweep_names_of(&dead.process, &entries).and_then(|()| self.sweep_paths(&named, &living));
             if swept.is_ok() && fs::remove_file(&dead.path).is_ok() {
                 // A new process with that number may be waiting for this file.
                 let _ = dead.file.write_all(b"d");
@@ -82,14 +87,9 @@ impl LocalStore {
         text.split(|byte| *byte == 0).filter_map(|path| self.store_dir().parse(path).ok()).collect()
     }
 
-    fn sweep_paths(&self, dead: &Dead, living: &BTreeSet<StorePath>) -> Result<(), Error> {
-        let named = self.named_in(&dead.path);
-        let valid = self.valid_among(&named)?;
-        for path in &named {
-            let lock = self.location().real_store.join(format!("{path}.lock"));
-            if lock.exists() {
-                remove_unheld(&lock);
-            }
+    fn sweep_paths(&self, named: &BTreeSet<StorePath>, living: &BTreeSet<StorePath>) -> Result<(), Error> {
+        let valid = self.valid_among(named)?;
+        for path in named {
             let place = self.real_path(path);
             if valid.contains(path) || living.contains(path) || fs::symlink_metadata(&place).is_err() {
                 continue;
@@ -103,11 +103,11 @@ impl LocalStore {
     }
 
     /// Removes what a process had made aside, to rename it then.
-    fn sweep_names_of(&self, process: &str) -> Result<(), Error> {
+    fn sweep_names_of(&self, process: &str, entries: &[PathBuf]) -> Result<(), Error> {
         let location = self.location();
         let prefix = format!(".tmp-{process}-");
         let suffix = aside_suffix(process);
-        let is_aside = |path: &PathBuf| {
+        let is_aside = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(&prefix) || name.ends_with(&suffix)
         };
@@ -119,12 +119,23 @@ impl LocalStore {
         });
         let beside: Vec<PathBuf> = beside.collect();
         let relocated = list(&location.relocated_roots())?;
-        let places = [list(&location.real_store)?, links, relocated].concat();
-        beside
-            .iter()
-            .chain(places.iter().filter(|path| is_aside(path)))
-            .try_for_each(|path| remove_file(path))
+        let places = entries.iter().chain(&links).chain(&relocated).filter(|path| is_aside(path));
+        beside.iter().chain(places).try_for_each(|path| remove_file(path))
     }
+}
+
+/// Returns the files of locks on paths that are named, or on outputs of derivations among them, whose paths nobody knew.
+fn locks_on<'a>(
+    named: &'a BTreeSet<StorePath>,
+    entries: &'a [PathBuf],
+) -> impl Iterator<Item = &'a PathBuf> + 'a {
+    let is_named = |name: &str| name.parse().is_ok_and(|path| named.contains(&path));
+    entries.iter().filter(move |entry| {
+        let locked = entry.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix(".lock"));
+        locked.is_some_and(|locked| {
+            is_named(locked) || locked.rsplit_once('.').is_some_and(|(drv, _)| is_named(drv))
+        })
+    })
 }
 
 /// How the name of a symlink ends that a process has made to replace another one with.
@@ -176,15 +187,16 @@ mod tests {
             fs::create_dir_all(place(name).join("inside")).unwrap();
         }
         let file = |name: &str| store.location().real_store.join(name);
-        let lock = file(&format!("{}.lock", some_path("half")));
+        let locks = ["", ".out"].map(|output| file(&format!("{}{output}.lock", some_path("half"))));
         let asides = [file(&format!(".tmp-{NOBODY}-3")), file(".tmp-2147483646-3")];
-        asides.iter().chain([&lock]).for_each(|path| fs::write(path, "").unwrap());
+        asides.iter().chain(&locks).for_each(|path| fs::write(path, "").unwrap());
         let roots = dead(&store, NOBODY, &names[..3]);
         store.temp_root(&some_path("shared")).unwrap();
         open_again(&store);
         let there = names.map(|name| place(name).exists());
         assert_eq!(there, [false, true, true, true]);
-        assert!(!roots.exists() && !lock.exists() && !asides[0].exists() && asides[1].exists());
+        assert!(!roots.exists() && locks.iter().all(|lock| !lock.exists()));
+        assert!(!asides[0].exists() && asides[1].exists());
     }
 
     #[test]

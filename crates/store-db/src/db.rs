@@ -242,7 +242,7 @@ pub(crate) fn configure_writes(
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     wait_for_others(connection, path, Patience::default())?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "synchronous", if options.synchronous { "normal" } else { "off" })?;
+    connection.pragma_update(None, "synchronous", if options.synchronous { "full" } else { "off" })?;
     set_journal(connection, if options.wal { "wal" } else { "truncate" })
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::world::World;
+use super::world::{World, run};
 
 /// A command at whose steps something fails.
 pub struct Operation {
@@ -117,14 +117,26 @@ pub const OPERATIONS: &[Operation] = &[
             world.ok(&["build", "--quiet", "--no-link", "x.json"]).map(|_| ())
         },
         arguments: &["delete", LAST, TREE],
-        done: |world| match [LAST, TREE]
-            .into_iter()
-            .find(|path| fs::symlink_metadata(world.real(path)).is_ok())
-        {
-            None => Ok(()),
-            Some(path) => Err(format!("`{path}` is still there")),
+        done: |world| {
+            let is_valid =
+                |path: &&&str| world.run(&["path-info", path]).is_ok_and(|run| run.code == Some(0));
+            match [LAST, TREE].iter().find(is_valid) {
+                None => Ok(()),
+                Some(path) => Err(format!("`{path}` is still valid")),
+            }
         },
         repeats: false,
+        ..PLAIN
+    },
+    Operation {
+        name: "start",
+        // What somebody has left who was killed.
+        prepare: |world| {
+            tree(world)?;
+            let mut add = world.command(&["add", "tree"]);
+            run(add.env("STORE_FAILPOINT", "register.synced=kill")).map(|_| ())
+        },
+        arguments: &["--quiet", "verify"],
         ..PLAIN
     },
 ];
