@@ -1,5 +1,7 @@
 //! Opening: older schemas, databases that cannot be written to, and others that keep them locked.
 
+use std::time::Duration;
+
 use super::*;
 use crate::Patience;
 
