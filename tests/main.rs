@@ -41,6 +41,7 @@ mod external_builders;
 mod failures;
 mod filter;
 mod gated;
+mod gc;
 mod history;
 mod hooks;
 mod hostile;

@@ -58,6 +58,7 @@ pub(crate) enum Command {
     Verify(crate::verify::Args),
     Optimise(crate::optimise::Args),
     Delete(crate::delete::Args),
+    Gc(crate::gc::Args),
     /// Shows the settings that are in force.
     #[command(subcommand, after_help = "Example:\n  store config show")]
     Config(Config),

@@ -43,6 +43,7 @@ mod explain;
 mod export;
 mod flow;
 mod gauge;
+mod gc;
 mod hash_convert;
 mod hash_path;
 mod import;
@@ -210,6 +211,7 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Verify(args) => verify::run(session, args),
         Command::Optimise(args) => optimise::run(session, args),
         Command::Delete(args) => delete::run(session, args),
+        Command::Gc(args) => gc::run(session, args),
         Command::Config(Config::Show(args)) => config_show::run(session, args),
         Command::Doctor(args) => doctor::run(session, args),
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 use store_path::StorePath;
 
@@ -99,14 +99,30 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::file("look at", path)(error)),
-        Ok(_) => walk(path, &mut Removal),
+        Ok(_) => walk(path, &mut Removal { note: &|_| {} }),
     }
 }
 
-struct Removal;
+/// Does the same, and tells of everything just before it goes.
+pub(crate) fn remove_noting(path: &Path, note: &dyn Fn(&Stat)) -> Result<(), Error> {
+    let stat = match rustix::fs::lstat(path) {
+        Err(Errno::NOENT) => return Ok(()),
+        result => result.map_err(Error::file("look at", path))?,
+    };
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        return walk(path, &mut Removal { note });
+    }
+    note(&stat);
+    remove_file(path)
+}
 
-impl Visit for Removal {
+struct Removal<'a> {
+    note: &'a dyn Fn(&Stat),
+}
+
+impl Visit for Removal<'_> {
     fn enters(&mut self, directory: &Node<'_>) -> Result<bool, Error> {
+        (self.note)(directory.stat);
         // Most directories that builds leave are empty, and need not be looked into.
         if rustix::fs::unlinkat(directory.parent, directory.name, AtFlags::REMOVEDIR).is_ok() {
             return Ok(false);
@@ -116,6 +132,7 @@ impl Visit for Removal {
     }
 
     fn leaf(&mut self, node: &Node<'_>) -> Result<(), Error> {
+        (self.note)(node.stat);
         match rustix::fs::unlinkat(node.parent, node.name, AtFlags::empty()) {
             Err(Errno::BUSY) => Err(Error::Mounted { path: node.path() }),
             other => other.map_err(node.failed("remove")),

@@ -122,6 +122,19 @@ fn sweep_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Removes a scratch directory, unless somebody has it.
+pub(crate) fn remove_scratch(path: &Path) -> Result<(), Error> {
+    match claim(path)? {
+        Some(_lock) => release_and_remove(path),
+        None => Ok(()),
+    }
+}
+
+/// Whether no process has this number.
+pub(crate) fn is_gone(process: u32) -> bool {
+    i32::try_from(process).ok().and_then(Pid::from_raw).is_none_or(is_dead)
+}
+
 fn left_in(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, Error> {
     let is_left = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str);

@@ -39,6 +39,38 @@ pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Does `work` on every item, in up to `jobs` threads, and tells of each here when it is done, with its index.
+pub(crate) fn told<T: Sync, R: Send>(
+    items: &[T],
+    jobs: usize,
+    work: impl Fn(&T) -> R + Sync,
+    mut tell: impl FnMut(usize, R),
+) {
+    let next = AtomicUsize::new(0);
+    let (sender, results) = mpsc::channel();
+    let run = |sender: mpsc::Sender<(usize, R)>| {
+        while let Some((index, item)) = take(items, &next) {
+            // The receiver lives until every sender is gone.
+            let _ = sender.send((index, work(item)));
+        }
+    };
+    thread::scope(|scope| {
+        let mut threads = 0;
+        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+            let sender = sender.clone();
+            match thread::Builder::new().spawn_scoped(scope, || run(sender)) {
+                Ok(_) => threads += 1,
+                Err(_) => break,
+            }
+        }
+        match threads {
+            0 => run(sender),
+            _ => drop(sender),
+        }
+        results.into_iter().for_each(|(index, result)| tell(index, result));
+    });
+}
+
 fn take<'items, T>(items: &'items [T], next: &AtomicUsize) -> Option<(usize, &'items T)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     items.get(index).map(|item| (index, item))

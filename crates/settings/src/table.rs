@@ -126,6 +126,10 @@ pub struct Settings {
     pub use_sqlite_wal: bool,
     /// `read-only`
     pub read_only: bool,
+    /// `keep-outputs`
+    pub keep_outputs: bool,
+    /// `keep-derivations`
+    pub keep_derivations: bool,
     /// `build-hook`
     pub build_hook: Vec<String>,
     /// `build-hook-kill-timeout`, in milliseconds
@@ -217,6 +221,8 @@ impl Default for Settings {
             auto_optimise_store: false,
             use_sqlite_wal: true,
             read_only: false,
+            keep_outputs: false,
+            keep_derivations: true,
             build_hook: Vec::new(),
             build_hook_kill_timeout: 500,
             builders: Verbatim("@/etc/nix/machines".to_owned()),
@@ -653,6 +659,18 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "write nothing into the store, not even beside its database, and refuse what would have to",
         field: |settings| &mut settings.read_only,
+    },
+    Entry {
+        key: "keep-outputs",
+        aliases: &["gc-keep-outputs"],
+        help: "let `store gc` keep what a derivation that it keeps was built to",
+        field: |settings| &mut settings.keep_outputs,
+    },
+    Entry {
+        key: "keep-derivations",
+        aliases: &["gc-keep-derivations"],
+        help: "let `store gc` keep the derivations by which what it keeps was built",
+        field: |settings| &mut settings.keep_derivations,
     },
     Entry {
         key: "build-hook",

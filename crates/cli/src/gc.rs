@@ -1,0 +1,171 @@
+//! `store gc`
+
+use anyhow::Result;
+use local_store::{Collected, Collection, CollectionNews, LocalStore, Root, Until};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::session::Session;
+use crate::size;
+
+mod gauge;
+
+use gauge::Gauge;
+
+/// Deletes everything that no root needs, and prints what it deleted.
+///
+/// Builds may go on meanwhile: what they use stays. What is ended half-way, the next one goes on with.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store gc\n  store gc --dry-run\n  store gc --max-freed 10G\n  \
+                        store gc --print-roots\n\n\
+                        The settings `keep-outputs` and `keep-derivations` say what derivations and outputs keep of \
+                        each other.")]
+pub(crate) struct Args {
+    /// Only prints what would be deleted, in the same order.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    /// Instead prints the roots: what keeps something, and what it keeps.
+    #[arg(long, group = "instead")]
+    print_roots: bool,
+
+    /// Instead prints what something needs.
+    #[arg(long, group = "instead")]
+    print_live: bool,
+
+    /// Instead prints what nothing needs.
+    #[arg(long, group = "instead")]
+    print_dead: bool,
+
+    /// Ends once that much is free that was not: a number of bytes, or with K, M, G or T.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with = "instead")]
+    max_freed: Option<u64>,
+
+    /// Ends once the store takes no more than that.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with = "instead")]
+    max_size: Option<u64>,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_existing_store()?;
+    if args.print_roots || args.print_live || args.print_dead {
+        return print(session, args, &store);
+    }
+    let interrupt = Interrupt::catch()?;
+    interrupt.is_heard();
+    interrupt.attend(|| collect(session, args, &store, &interrupt))?
+}
+
+fn print(session: &mut Session, args: &Args, store: &LocalStore) -> Result<Exit> {
+    let settings = session.settings();
+    let census = store.census(settings.keep_outputs, settings.keep_derivations)?;
+    if args.print_roots {
+        return print_roots(session, store, &census.roots);
+    }
+    let names = if args.print_live { census.live() } else { census.dead() };
+    let lines = names.into_iter().map(|name| full(store, name)).collect();
+    session.print_list(lines)?;
+    Ok(Exit::Success)
+}
+
+fn print_roots(
+    session: &mut Session,
+    store: &LocalStore,
+    roots: &[(store_path::StorePath, Root)],
+) -> Result<Exit> {
+    let rows = roots.iter().map(|(path, root)| {
+        let root = match root {
+            Root::Link(link) => link.display().to_string(),
+            other => other.to_string(),
+        };
+        (root, store.store_dir().print(path))
+    });
+    if session.json() {
+        let list = rows.map(|(root, path)| json!({ "root": root, "path": path })).collect::<Value>();
+        session.results().json(&list)?;
+        return Ok(Exit::Success);
+    }
+    for (root, path) in rows {
+        session.results().line(format_args!("{root} -> {path}"))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn collect(session: &mut Session, args: &Args, store: &LocalStore, interrupt: &Interrupt) -> Result<Exit> {
+    let wish = Collection {
+        keep_outputs: session.settings().keep_outputs,
+        keep_derivations: session.settings().keep_derivations,
+        max_freed_bytes: args.max_freed,
+        max_size_bytes: args.max_size,
+        is_rehearsal: args.dry_run,
+        until: Until::readable(Some(interrupt.descriptor())),
+    };
+    let mut names: Vec<String> = Vec::new();
+    let mut unsaid = Ok(());
+    let collected = {
+        let mut gauge = Gauge::new(session);
+        // Nothing is printed into a line that is drawn again and again.
+        let prints_later = session.json() || gauge.is_live();
+        store.collect(&wish, &mut |news| {
+            gauge.tell(news);
+            if let CollectionNews::Gone(gone) = news {
+                let paths = gone.iter().map(|name| full(store, name));
+                if prints_later {
+                    names.extend(paths);
+                } else if unsaid.is_ok() {
+                    unsaid = { paths }.try_for_each(|path| session.results().line(path));
+                }
+            }
+        })?
+    };
+    // A reader that has gone does not end it half-way, and is told of at its end.
+    unsaid?;
+    if session.json() {
+        session.results().json(&as_json(&collected, names, args.dry_run))?;
+    } else {
+        names.into_iter().try_for_each(|path| session.results().line(path))?;
+    }
+    summarise(session, &collected, args.dry_run);
+    Ok(match collected {
+        Collected { was_stopped: true, .. } => Exit::Interrupted,
+        Collected { failed, .. } if failed.is_empty() => Exit::Success,
+        _ => Exit::Failure,
+    })
+}
+
+fn as_json(collected: &Collected, paths: Vec<String>, is_rehearsal: bool) -> Value {
+    json!({
+        "dryRun": is_rehearsal,
+        "stopped": collected.was_stopped,
+        "paths": paths,
+        "bytesFreed": collected.freed_bytes,
+        "linksRemoved": collected.links,
+        "failed": collected.failed.len(),
+    })
+}
+
+fn summarise(session: &Session, collected: &Collected, is_rehearsal: bool) {
+    let messages = session.messages();
+    for error in &collected.failed {
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        messages.warn(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+    }
+    let paths = if collected.gone == 1 { "path" } else { "paths" };
+    let (gone, freed) = (collected.gone, size::show(collected.freed_bytes));
+    match is_rehearsal {
+        true => messages.note(format_args!("{gone} {paths} would be deleted, {freed} would be freed")),
+        false => messages.note(format_args!("{gone} {paths} deleted, {freed} freed")),
+    }
+    if collected.was_stopped {
+        messages.note("stopped before it was done; `store gc` goes on where this ended");
+    }
+    if !collected.failed.is_empty() {
+        messages.note("what could not be deleted is tried again by the next `store gc`");
+    }
+}
+
+fn full(store: &LocalStore, name: &str) -> String {
+    format!("{}/{name}", store.store_dir())
+}

@@ -1,0 +1,134 @@
+//! Collecting garbage: whatever in the store directory no root needs.
+//!
+//! ```text
+//! gc.lock ─► roots, names on disk, graph ─► marks ─┬─► what is not valid and nobody makes ─────► removed
+//!                                                  └─► batches: rows, on disk ─► trees, by all processors
+//! ```
+//!
+//! A path is invalid before the first of its files goes, and what it refers to goes after it. So a collection that
+//! ends at any moment, killed or not, leaves a sound store, and the next one goes on.
+
+use store_db::Keep;
+
+use crate::error::Error;
+use crate::layout;
+use crate::open_file::remove_file;
+use crate::store::LocalStore;
+use crate::until::Until;
+
+mod census;
+mod ledger;
+mod leftovers;
+mod links;
+mod plan;
+mod removal;
+mod weight;
+
+pub use census::Census;
+
+use removal::Removals;
+
+/// What to collect, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Collection<'a> {
+    /// Whether derivations keep their outputs (setting `keep-outputs`).
+    pub keep_outputs: bool,
+    /// Whether outputs keep their derivations (setting `keep-derivations`).
+    pub keep_derivations: bool,
+    /// Ends once that many bytes are free that were not.
+    pub max_freed_bytes: Option<u64>,
+    /// Ends once the store takes no more than that many bytes.
+    pub max_size_bytes: Option<u64>,
+    /// Only says what would go.
+    pub is_rehearsal: bool,
+    /// Ends when this says so, and leaves the rest to the next collection.
+    pub until: Until<'a>,
+}
+
+/// What is told while garbage is collected.
+#[derive(Clone, Copy, Debug)]
+pub enum CollectionNews<'a> {
+    /// So many paths and leftovers are going to go.
+    Found(usize),
+    /// So many are gone.
+    Progress {
+        /// How many, of those that were found.
+        gone: usize,
+        /// How much room there is now that was not.
+        freed_bytes: u64,
+    },
+    /// These are gone, by their names in the store directory; in the order in which a rehearsal tells them, too.
+    Gone(&'a [String]),
+}
+
+/// What came of a collection.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// How many paths and leftovers are gone.
+    pub gone: usize,
+    /// How much room there is now that was not, in bytes. What several hard links share counts when the last one goes.
+    pub freed_bytes: u64,
+    /// How many files in `.links` are gone that nothing shared any more.
+    pub links: usize,
+    /// What could not be removed, and is tried again by the next collection.
+    pub failed: Vec<Error>,
+    /// Whether it was ended before it was done.
+    pub was_stopped: bool,
+}
+
+impl Collection<'_> {
+    fn keep(&self) -> Keep {
+        Keep { outputs: self.keep_outputs, derivations: self.keep_derivations }
+    }
+}
+
+impl LocalStore {
+    /// Removes what no root needs, or says what that is.
+    ///
+    /// # Errors
+    /// If it cannot be found out what is needed, or the database does not forget. What cannot be removed is told in
+    /// [`Collected::failed`].
+    pub fn collect(
+        &self,
+        wish: &Collection<'_>,
+        tell: &mut dyn FnMut(CollectionNews<'_>),
+    ) -> Result<Collected, Error> {
+        if wish.is_rehearsal {
+            return self.rehearse(wish, tell);
+        }
+        let reserved = self.location().state_dir.join("db/reserved");
+        // The database needs some space to forget a path, which a full disk does not have.
+        remove_file(&reserved)?;
+        let collected = self.collect_locked(wish, tell);
+        layout::reserve(&reserved);
+        collected
+    }
+
+    fn collect_locked(
+        &self,
+        wish: &Collection<'_>,
+        tell: &mut dyn FnMut(CollectionNews<'_>),
+    ) -> Result<Collected, Error> {
+        let _collector = self.lock_out_root_writers()?;
+        let plan = self.plan(wish)?;
+        tell(CollectionNews::Found(plan.len()));
+        Removals::new(self, plan, wish.until, tell)?.run()
+    }
+
+    fn rehearse(
+        &self,
+        wish: &Collection<'_>,
+        tell: &mut dyn FnMut(CollectionNews<'_>),
+    ) -> Result<Collected, Error> {
+        let plan = self.plan(wish)?;
+        let names: Vec<String> = plan.names().collect();
+        tell(CollectionNews::Found(names.len()));
+        tell(CollectionNews::Gone(&names));
+        let weighed = self.weigh_plan(&plan, wish.until)?;
+        Ok(Collected { gone: names.len(), was_stopped: wish.until.is_over(), ..weighed })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests;

@@ -1,0 +1,116 @@
+//! What is alive, what is dead, and what is neither.
+#![expect(clippy::disallowed_methods, reason = "looks at mounts")]
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use store_db::{Graph, Keep, Marks, PathId};
+use store_path::{Digest, StorePath};
+
+use super::leftovers::{self, Leftover};
+use crate::error::Error;
+use crate::roots::Root;
+use crate::store::LocalStore;
+
+/// Everything in a store, as it was a moment ago.
+#[derive(Debug)]
+pub struct Census {
+    /// What is wanted by itself, with what wants it.
+    pub roots: Vec<(StorePath, Root)>,
+    pub(super) graph: Graph,
+    pub(super) alive: Marks,
+    /// What is in the store directory, is not valid, and is nobody's.
+    pub(super) left: Vec<Leftover>,
+}
+
+impl Census {
+    /// Returns the valid paths that something needs, by their names, sorted.
+    pub fn live(&self) -> Vec<&str> {
+        self.named(|path| self.alive.has(path))
+    }
+
+    /// Returns everything that nothing needs, by its name, sorted: valid paths and what is left over.
+    pub fn dead(&self) -> Vec<&str> {
+        let mut dead = self.named(|path| !self.alive.has(path));
+        dead.extend(self.left.iter().map(|one| one.name.as_str()));
+        dead.sort_unstable();
+        dead
+    }
+
+    fn named(&self, is_meant: impl Fn(PathId) -> bool) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.graph.paths().filter(|path| is_meant(*path)).map(|path| self.graph.name(path)).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl LocalStore {
+    /// Finds out what is alive, with what derivations and outputs keep of each other.
+    ///
+    /// Neither locks nor changes anything: whoever wants to delete what is dead holds off those who write roots.
+    pub fn census(&self, keep_outputs: bool, keep_derivations: bool) -> Result<Census, Error> {
+        self.census_of(Keep { outputs: keep_outputs, derivations: keep_derivations })
+    }
+
+    pub(super) fn census_of(&self, keep: Keep) -> Result<Census, Error> {
+        let roots = self.all_roots()?;
+        // Before the database is asked: what has become valid since is then in no list.
+        let names = leftovers::names(&self.location().real_store)?;
+        let graph = self.with_database(|database| Ok(database.graph(keep)?))?;
+        let mut alive = graph.no_marks();
+        for path in roots.iter().filter_map(|(path, _)| graph.find(path)) {
+            graph.mark(path, &mut alive);
+        }
+        // What somebody makes or is about to use: nothing whose name begins so is touched.
+        let used = roots.iter().filter(|(_, root)| !matches!(root, Root::Link(_)));
+        let mut wanted: HashSet<Digest> = used.map(|(path, _)| *path.digest()).collect();
+        wanted.extend(leftovers::locked(&self.location().real_store, &names));
+        wanted.extend(mounted(&self.location().real_store));
+        mark_all(&graph, &wanted, &mut alive);
+        let left = leftovers::left(&self.location().real_store, names, &graph, &wanted);
+        Ok(Census { roots, graph, alive, left })
+    }
+}
+
+/// Marks whatever begins with one of `digests`.
+pub(super) fn mark_all<'a>(graph: &Graph, digests: impl IntoIterator<Item = &'a Digest>, marks: &mut Marks) {
+    for path in digests.into_iter().flat_map(|digest| graph.with_digest(digest)) {
+        graph.mark(path, marks);
+    }
+}
+
+/// Returns where something is mounted, on a path or in it: that is no part of the store, and keeps what it stands on.
+fn mounted(real_store: &Path) -> Vec<Digest> {
+    let Ok(real_store) = fs::canonicalize(real_store) else { return Vec::new() };
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let store = escaped(&real_store);
+    let below =
+        table.lines().filter_map(|line| line.split(' ').nth(4)?.strip_prefix(&store)?.strip_prefix('/'));
+    below
+        .filter_map(|below| below.split('/').next()?.parse::<StorePath>().ok())
+        .map(|path| *path.digest())
+        .collect()
+}
+
+/// Prints a path as the kernel does in tables of mounts.
+fn escaped(path: &Path) -> String {
+    let escape = |byte: &u8| match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        byte => vec![*byte],
+    };
+    let bytes: Vec<u8> = path.as_os_str().as_bytes().iter().flat_map(escape).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_are_escaped_as_by_the_kernel() {
+        assert_eq!(escaped(Path::new("/a b\\c")), "/a\\040b\\134c");
+    }
+}

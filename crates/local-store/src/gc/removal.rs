@@ -1,0 +1,178 @@
+//! Taking garbage away, in batches.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store_db::PathId;
+use store_path::StorePath;
+
+use super::ledger::{Ledger, Link};
+use super::leftovers::Leftover;
+use super::links::Links;
+use super::plan::Plan;
+use super::{Collected, CollectionNews};
+use crate::delete::remove_noting;
+use crate::error::Error;
+use crate::store::LocalStore;
+use crate::threads::{processors, told};
+use crate::until::Until;
+
+/// So many paths are forgotten in one transaction: a commit waits for the disk, and others wait for it.
+const MOST_PATHS: usize = 500;
+
+/// What a batch holds at most by what the database says, so that a stop is not far.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// One collection, as it goes.
+pub(super) struct Removals<'a> {
+    store: &'a LocalStore,
+    plan: Plan,
+    until: Until<'a>,
+    tell: &'a mut dyn FnMut(CollectionNews<'_>),
+    links: Option<Links>,
+    ledger: Ledger,
+    done: Collected,
+}
+
+/// Something to be removed.
+struct Doomed {
+    name: String,
+    path: PathBuf,
+    left: Option<Leftover>,
+}
+
+impl<'a> Removals<'a> {
+    pub(super) fn new(
+        store: &'a LocalStore,
+        plan: Plan,
+        until: Until<'a>,
+        tell: &'a mut dyn FnMut(CollectionNews<'_>),
+    ) -> Result<Self, Error> {
+        let links = Links::read(&store.location().real_store)?;
+        let ledger = Ledger::new(links.inodes());
+        Ok(Self { store, plan, until, tell, links: Some(links), ledger, done: Collected::default() })
+    }
+
+    /// Takes all of it away, or as much as is wanted.
+    pub(super) fn run(mut self) -> Result<Collected, Error> {
+        if self.remove_left()?.is_continue() && self.remove_dead()?.is_continue() {
+            // All of it is gone.
+        } else {
+            self.done.was_stopped = true;
+        }
+        if let Some(links) = self.links.take() {
+            let unshared = links.unshare(&self.ledger, false)?;
+            self.done.links = unshared.links;
+            self.done.freed_bytes += unshared.freed_bytes;
+        }
+        Ok(self.done)
+    }
+
+    fn remove_left(&mut self) -> Result<ControlFlow<()>, Error> {
+        let left = std::mem::take(&mut self.plan.left);
+        for piece in left.chunks(MOST_PATHS) {
+            if self.until.is_over() {
+                return Ok(ControlFlow::Break(()));
+            }
+            // Somebody may have made one valid since.
+            let named = |one: &Leftover| one.name.parse::<StorePath>().ok();
+            let valid = self.store.valid_among(&piece.iter().filter_map(named).collect())?;
+            let is_left = |one: &&Leftover| named(one).is_none_or(|path| !valid.contains(&path));
+            let doomed = piece.iter().filter(is_left).map(|one| self.doom(&one.name, Some(one.clone())));
+            let doomed: Vec<Doomed> = doomed.collect();
+            self.remove(&doomed);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn remove_dead(&mut self) -> Result<ControlFlow<()>, Error> {
+        let dead = std::mem::take(&mut self.plan.dead);
+        let mut rest = dead.as_slice();
+        while !rest.is_empty() {
+            if self.until.is_over() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let (batch, after) = rest.split_at(self.batch(rest));
+            rest = after;
+            let doomed = self.forget(batch)?;
+            self.remove(&doomed);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Returns how many of the next paths go together.
+    fn batch(&self, rest: &[PathId]) -> usize {
+        let mut bytes = 0_u64;
+        let fits = |path: &&PathId| {
+            let had = bytes;
+            bytes = bytes.saturating_add(self.plan.census.graph.size(**path));
+            had == 0 || bytes <= MOST_BYTES
+        };
+        rest.iter().take(MOST_PATHS).take_while(fits).count().max(1)
+    }
+
+    /// Makes paths invalid that are still dead, and returns what their files are.
+    fn forget(&mut self, batch: &[PathId]) -> Result<Vec<Doomed>, Error> {
+        let census = &mut self.plan.census;
+        let dead: Vec<PathId> = batch.iter().copied().filter(|path| !census.alive.has(*path)).collect();
+        let kept = self.store.with_database(|database| {
+            database.transaction_on_disk(|transaction| Ok(transaction.forget(&census.graph, &dead)?))
+        })?;
+        for path in &kept {
+            census.graph.mark(*path, &mut census.alive);
+        }
+        let kept: BTreeSet<PathId> = kept.into_iter().collect();
+        let gone: Vec<PathId> = dead.into_iter().filter(|path| !kept.contains(path)).collect();
+        self.store.collect_records(&gone.iter().map(|path| census.graph.path(*path)).collect());
+        let graph = &self.plan.census.graph;
+        Ok(gone.into_iter().map(|path| self.doom(graph.name(path), None)).collect())
+    }
+
+    fn doom(&self, name: &str, left: Option<Leftover>) -> Doomed {
+        Doomed { name: name.to_owned(), path: self.store.location().real_store.join(name), left }
+    }
+
+    /// Removes files, by all processors.
+    fn remove(&mut self, doomed: &[Doomed]) {
+        let Self { until, tell, ledger, done, .. } = self;
+        let (until, ledger) = (*until, &*ledger);
+        let work = |one: &Doomed| (!until.is_over()).then(|| one.remove(ledger));
+        let mut removed = vec![false; doomed.len()];
+        told(doomed, processors(), work, |index, outcome| {
+            match outcome {
+                // Its row is gone: the next collection finds it left over.
+                None => return,
+                Some((freed, result)) => {
+                    done.freed_bytes += freed;
+                    removed[index] = result.is_ok();
+                    done.failed.extend(result.err());
+                }
+            }
+            done.gone += usize::from(removed[index]);
+            tell(CollectionNews::Progress { gone: done.gone, freed_bytes: done.freed_bytes });
+        });
+        let gone = doomed.iter().zip(removed).filter(|(_, removed)| *removed);
+        let gone: Vec<String> = gone.map(|(one, _)| one.name.clone()).collect();
+        tell(CollectionNews::Gone(&gone));
+    }
+}
+
+impl Doomed {
+    /// Removes it, and returns how many bytes that frees.
+    fn remove(&self, ledger: &Ledger) -> (u64, Result<(), Error>) {
+        let freed = AtomicU64::new(0);
+        let note = |stat: &rustix::fs::Stat| {
+            freed.fetch_add(ledger.note(Link::of(stat)), Ordering::Relaxed);
+        };
+        let in_its_way = self.left.as_ref().and_then(|left| {
+            let before = super::weight::weigh(&self.path);
+            let removed = left.remove_in_its_way(&self.path)?;
+            freed.fetch_add(before.note(ledger), Ordering::Relaxed);
+            Some(removed)
+        });
+        let result = in_its_way.unwrap_or_else(|| remove_noting(&self.path, &note));
+        (freed.into_inner(), result)
+    }
+}

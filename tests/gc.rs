@@ -1,0 +1,145 @@
+//! `store gc`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use crate::peer::nix_store;
+use crate::processes::{Running, within};
+use crate::scene::{Scene, derivation, has};
+
+/// Returns the names in the store directory, but for what every store has.
+fn names(scene: &Scene) -> BTreeSet<String> {
+    let entries = fs::read_dir(scene.root().join("nix/store")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != ".links").collect()
+}
+
+fn sorted(text: &str) -> BTreeSet<String> {
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn everything_goes_that_no_root_needs_as_it_was_said_before() {
+    let scene = Scene::new();
+    scene.build("diamond");
+    scene.build("two-outputs");
+    let there = names(&scene);
+    let said = scene.run(&["gc", "--dry-run"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    assert_eq!(names(&scene), there, "nothing is gone yet");
+    let done = scene.run(&["gc"]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(said.stdout, done.stdout, "in the same order, too");
+    assert_eq!(said.stderr.replace("would be deleted", "deleted").replace("would be ", ""), done.stderr);
+    assert_eq!(sorted(&done.stdout).len(), there.len());
+    assert!(done.stderr.contains(&format!("{} paths deleted", there.len())), "{}", done.stderr);
+    assert_eq!(names(&scene), BTreeSet::new());
+    assert_eq!(scene.ok(&["gc"]), "");
+    scene.ok(&["verify"]);
+}
+
+#[test]
+fn what_a_root_needs_stays() {
+    let scene = Scene::new();
+    let top = scene.ok(&["build", &derivation("diamond")]);
+    scene.build("hello");
+    let requisites = sorted(&scene.ok(&["query", "--requisites", &top]));
+    let dead = sorted(&scene.ok(&["gc", "--print-dead"]));
+    assert!(dead.iter().any(|path| path.ends_with("-hello")) && dead.is_disjoint(&requisites), "{dead:?}");
+    assert_eq!(sorted(&scene.ok(&["gc"])), dead);
+    scene.ok(&["verify", "--contents"]);
+    let live = sorted(&scene.ok(&["gc", "--print-live"]));
+    assert!(requisites.is_subset(&live) && live.iter().any(|path| path.ends_with(".drv")), "{live:?}");
+    let roots = scene.ok(&["gc", "--print-roots"]);
+    assert_eq!(roots, format!("{} -> {top}", scene.path("result").display()));
+    // Derivations go once they are kept for nothing.
+    let went = sorted(&scene.ok(&["gc", "--option", "gc-keep-derivations", "false"]));
+    assert!(!went.is_empty() && went.iter().all(|path| path.ends_with(".drv")), "{went:?}");
+    assert_eq!(sorted(&scene.ok(&["gc", "--print-live"])), requisites);
+    fs::remove_file(scene.path("result")).unwrap();
+    assert_eq!(sorted(&scene.ok(&["gc"])), requisites);
+}
+
+#[test]
+fn a_part_of_it_goes_if_that_is_enough() {
+    let scene = Scene::new();
+    let large = |name: &str| scene.ok(&["add", &scene.write(name, vec![b'x'; 3 << 20])]);
+    let all = ["one", "two", "three"].map(large);
+    assert_eq!(scene.ok(&["gc", "--max-freed", "0"]), "");
+    assert_eq!(scene.ok(&["gc", "--max-freed", "1M"]), all[0]);
+    let rehearsed = scene.ok(&["gc", "--dry-run", "--max-size", "4M"]);
+    assert_eq!(scene.ok(&["gc", "--max-size", "4M"]), all[1]);
+    assert_eq!(rehearsed, all[1]);
+    for wrong in ["", "1.5G", "many"] {
+        let said = scene.fails(2, &["gc", "--max-freed", wrong]);
+        assert!(said.contains("--max-freed"), "{said}");
+    }
+}
+
+#[test]
+fn what_went_is_told_as_json() {
+    let scene = Scene::new();
+    let path = scene.ok(&["add", &scene.write("large", vec![b'x'; 1 << 20])]);
+    let told: serde_json::Value = serde_json::from_str(&scene.ok(&["gc", "--json"])).unwrap();
+    assert_eq!(told["paths"], serde_json::json!([path]));
+    assert_eq!((&told["dryRun"], &told["stopped"]), (&false.into(), &false.into()));
+    assert!(told["bytesFreed"].as_u64().unwrap() >= 1 << 20, "{told}");
+    assert_eq!(scene.ok(&["gc", "--json", "--print-roots"]), "[]");
+}
+
+#[test]
+fn one_that_was_killed_leaves_a_sound_store_and_the_next_goes_on() {
+    let scene = Scene::new();
+    let file = scene.write("tree.json", {
+        let write = "i=0; while [ $i -lt 3000 ]; do echo $i > $out/$i; i=$((i+1)); done";
+        crate::scene::shell_derivation("tree", &format!("mkdir $out; {write}"))
+    });
+    let tree = scene.ok(&["build", "--no-link", &file]);
+    scene.build("diamond");
+    let kept = scene.ok(&["build", &derivation("hello")]);
+    let mut running = Running::start(&scene, &["gc"]);
+    let files = || fs::read_dir(scene.real(&tree)).map_or(0, Iterator::count);
+    assert!(within(Duration::from_secs(20), || files() < 3000));
+    running.kill_all(&[]);
+    scene.ok(&["verify", "--contents"]);
+    scene.ok(&["gc"]);
+    assert!(!scene.real(&tree).exists() && scene.real(&kept).exists());
+    assert!(!scene.ok(&["gc", "--print-live"]).contains("-diamond"));
+    // It can be built again.
+    assert_eq!(scene.ok(&["build", "--no-link", &file]), tree);
+}
+
+#[test]
+fn nix_finds_the_same_dead() {
+    if !has("nix-store") {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["diamond", "two-outputs", "chain", "fixed-output"] {
+        scene.build(name);
+    }
+    let top = scene.ok(&["build", &derivation("two-outputs")]);
+    scene.ok(&["derivation", "add", &derivation("hello")]);
+    let half = scene.root().join("nix/store/q790zdjk75hm2cn42nh77pqw4gbv1b88-half");
+    fs::create_dir(&half).unwrap();
+    assert!(!top.is_empty());
+    let drv = scene.ok(&["derivation", "add", &derivation("diamond")]);
+    let link = scene.root().join("nix/var/nix/gcroots/drv");
+    std::os::unix::fs::symlink(&drv, link).unwrap();
+    for outputs in ["true", "false"] {
+        for derivations in ["true", "false"] {
+            let keep = ["--option", "keep-outputs", outputs, "--option", "keep-derivations", derivations];
+            for print in ["--print-dead", "--print-live"] {
+                let ours = sorted(&scene.ok(&[&["gc", print][..], &keep].concat()));
+                let nixs = sorted(&nix_store(&scene, &[&["--gc", print][..], &keep].concat()));
+                assert_eq!(ours, nixs, "keep-outputs {outputs}, keep-derivations {derivations}, {print}");
+                assert!(!ours.is_empty());
+            }
+        }
+    }
+    let dead = sorted(&scene.ok(&["gc", "--print-dead"]));
+    assert_eq!(sorted(&scene.ok(&["gc"])), dead);
+    nix_store(&scene, &["--verify", "--check-contents"]);
+    assert_eq!(nix_store(&scene, &["--gc", "--print-dead"]), "");
+}
