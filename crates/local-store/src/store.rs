@@ -202,7 +202,7 @@ impl LocalStore {
         let (path, store_dir) = (self.location.database(), self.location.store_dir.clone());
         let opened = match self.usage {
             Use::Write => Db::open(&path, store_dir, self.database_options()),
-            Use::Read => Db::open_to_read(&path, store_dir, self.database_options()),
+            Use::Read => Db::open_to_read(&path, store_dir),
             Use::ReadUntouched => Db::open_untouched(&path, store_dir),
         };
         opened

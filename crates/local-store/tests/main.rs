@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests touch the disk and start programs")]
 #![allow(clippy::unwrap_used, reason = "a failing test panics")]
 
+mod crowd;
 mod helper;
 mod nix;
 mod processes;

@@ -69,11 +69,12 @@ impl Db {
     }
 
     /// Opens the database at `path`, which is there, for questions only; its schema may be an older one.
-    pub fn open_to_read(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
+    ///
+    /// Nothing is made, but for the index of the write-ahead log if nobody else has the database open.
+    pub fn open_to_read(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
         let failed = |source| failed_to_open(path, source);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        configure(&mut connection, path, options).map_err(failed)?;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         Self::reading(connection, path, store_dir, Access::Read)
     }
 
@@ -99,6 +100,7 @@ impl Db {
         let failed = |source| failed_to_open(path, source);
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         wait_for_others(&mut connection, path, Patience::default()).map_err(failed)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB).map_err(failed)?;
         connection.pragma_update(None, "temp_store", "memory").map_err(failed)?;
         older::stand_in(&connection).map_err(failed)?;
         connection.pragma_update(None, "query_only", true).map_err(failed)?;
