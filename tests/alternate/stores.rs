@@ -1,0 +1,187 @@
+//! The stores of a program, and how each of its steps is taken on them.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::program::{Act, By, Step};
+use super::universe::Universe;
+use crate::scene::{Run, Scene, text};
+
+/// What builds of both may use besides their inputs.
+const PROGRAMS: &str = "/bin/sh=/bin/busybox /bin/busybox";
+
+/// The stores of one program.
+pub(super) struct Stores {
+    pub(super) scene: Scene,
+    pub(super) universe: Universe,
+}
+
+/// A store of the scene.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    scene: &'a Scene,
+    name: &'static str,
+}
+
+impl Stores {
+    pub(super) fn new(seed: u64) -> Result<Self, String> {
+        let scene = Scene::new();
+        let universe = Universe::new(&scene, seed)?;
+        let stores = Self { scene, universe };
+        // Both are there before one of the programs is asked about what is in them.
+        for place in [stores.shared(), stores.twin()] {
+            place.nix("nix-store", &["--init"])?;
+        }
+        Ok(stores)
+    }
+
+    /// Returns the one that both use.
+    pub(super) fn shared(&self) -> Place<'_> {
+        Place::new(&self.scene, "store")
+    }
+
+    /// Returns the one that only Nix uses.
+    pub(super) fn twin(&self) -> Place<'_> {
+        Place::new(&self.scene, "twin")
+    }
+
+    /// Takes a step on both.
+    pub(super) fn take(&self, step: &Step) -> Result<(), String> {
+        let (shared, twin) =
+            both(|| self.act(self.shared(), step), || self.act(self.twin(), &Step { by: By::Nix, ..*step }));
+        match (&shared, &twin) {
+            (Ok(ours), Ok(nixs)) if ours != nixs => {
+                Err(format!("it printed {ours:?}, and Nix alone {nixs:?}"))
+            }
+            (Ok(_), Ok(_)) | (Err(_), Err(_)) => Ok(()),
+            (Err(problem), Ok(_)) => Err(format!("only Nix can do that; here: {problem}")),
+            (Ok(_), Err(problem)) => Err(format!("Nix alone cannot do that: {problem}")),
+        }
+    }
+
+    /// Takes a step on one of them; returns what it printed, as far as both print the same.
+    fn act(&self, place: Place<'_>, step: &Step) -> Result<String, String> {
+        let universe = &self.universe;
+        let any = |number: usize| universe.paths[number % universe.paths.len()].as_str();
+        let silently = |result: Result<String, String>| result.map(|_| String::new());
+        match (step.act, step.by) {
+            (Act::Add(number), By::Nix) => place.nix("nix-store", &["--add", &universe.sources[number].file]),
+            (Act::Add(number), By::Store) => place.store(&["add", &universe.sources[number].file]),
+            (Act::Instantiate(number), by) => self.instantiate(place, by, number),
+            (Act::Build(number), by) => {
+                self.instantiate(place, by, number)?;
+                self.build(place, by, &universe.derivations[number].path)
+            }
+            (Act::Root(link, number), _) => {
+                place.unlink(link);
+                silently(place.nix(
+                    "nix-store",
+                    &["--realise", any(number), "--add-root", &place.link(link), "--indirect"],
+                ))
+            }
+            (Act::Unroot(link), _) => {
+                place.unlink(link);
+                Ok(String::new())
+            }
+            // Where there is nothing, Nix deletes that without a word, and we say so.
+            (Act::Delete(number), _) if !place.has(any(number)) => Ok(String::new()),
+            (Act::Delete(number), By::Nix) => silently(place.nix("nix-store", &["--delete", any(number)])),
+            (Act::Delete(number), By::Store) => silently(place.store(&["delete", any(number)])),
+            (Act::Verify, By::Nix) => place.nix("nix-store", &["--verify", "--check-contents"]),
+            (Act::Verify, By::Store) => place.store(&["verify", "--contents"]),
+        }
+    }
+
+    fn instantiate(&self, place: Place<'_>, by: By, number: usize) -> Result<String, String> {
+        let derivation = &self.universe.derivations[number];
+        if by == By::Nix {
+            return place.nix("nix-instantiate", &[&self.universe.expression, "-A", &format!("d{number}")]);
+        }
+        for source in &derivation.sources {
+            place.store(&["add", &self.universe.sources[*source].file])?;
+        }
+        place.store(&["derivation", "add", &derivation.json])
+    }
+
+    fn build(&self, place: Place<'_>, by: By, drv: &str) -> Result<String, String> {
+        let printed = match by {
+            By::Nix => place.nix("nix-store", &["--realise", drv])?,
+            By::Store => {
+                place.store(&["build", "--no-link", "--quiet", drv, "--option", "sandbox-paths", PROGRAMS])?
+            }
+        };
+        // In which order outputs are printed is each one's own business.
+        let mut lines: Vec<&str> = printed.lines().collect();
+        lines.sort_unstable();
+        Ok(lines.join("\n"))
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn new(scene: &'a Scene, name: &'static str) -> Self {
+        Self { scene, name }
+    }
+
+    /// Runs a program of Nix on this store; without users to build as, a network, or the host's settings.
+    pub(super) fn nix(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(program);
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let home = self.scene.path("home");
+        command.env("USER", "nobody").env("HOME", &home).env("NIX_CONF_DIR", &home).env(
+            "NIX_CONFIG",
+            format!(
+                "experimental-features = nix-command\nbuild-users-group =\nsubstitute = false\nsubstituters =\n\
+                 sandbox = true\nsandbox-paths = {PROGRAMS}\n"
+            ),
+        );
+        command.arg("--store").arg(self.scene.path(self.name)).args(arguments);
+        finish(&format!("{program} {}", arguments.join(" ")), command)
+    }
+
+    /// Runs our program on this store.
+    pub(super) fn store(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.scene.elsewhere();
+        command.arg("--store").arg(self.scene.path(self.name)).args(arguments);
+        finish(&format!("store {}", arguments.join(" ")), command)
+    }
+
+    /// Returns what is in the directory of the store, in order.
+    pub(super) fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.scene.path(self.name).join("nix/store")).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn has(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.scene.path(self.name).join(&path[1..])).is_ok()
+    }
+
+    fn link(&self, number: usize) -> String {
+        text(self.scene.path(format!("{}-link-{number}", self.name)))
+    }
+
+    fn unlink(&self, number: usize) {
+        let _ = fs::remove_file(self.link(number));
+    }
+}
+
+/// Runs a command and returns what it printed, or else what it said.
+fn finish(shown: &str, mut command: Command) -> Result<String, String> {
+    let run: Run = command.stdin(Stdio::null()).output().unwrap().into();
+    match run.code {
+        Some(0) => Ok(run.stdout.trim_end().to_owned()),
+        code => Err(format!("`{shown}` ended with {code:?}: {}{}", run.stdout, run.stderr)),
+    }
+}
+
+/// Does two things at once.
+pub(super) fn both<T: Send>(one: impl FnOnce() -> T + Send, other: impl FnOnce() -> T) -> (T, T) {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap(), other)
+    })
+}
