@@ -1,6 +1,8 @@
 //! `store delete`.
 
-use crate::scene::{Scene, derivation};
+use serde_json::Value;
+
+use crate::scene::{Scene, derivation, text};
 
 #[test]
 fn what_nothing_needs_goes() {
@@ -30,4 +32,65 @@ fn what_a_root_keeps_stays_with_all_it_needs() {
     let said = scene.fails(1, &["delete", &top]);
     assert!(said.contains("result"), "{said}");
     assert!(scene.real(&top).exists());
+}
+
+#[test]
+fn the_chain_from_a_root_is_told() {
+    let scene = Scene::new();
+    let top = scene.ok(&["build", &derivation("diamond")]);
+    let requisites = scene.ok(&["query", "--requisites", &top]);
+    let bottom = requisites.lines().find(|line| line.ends_with("-bottom")).unwrap();
+    let said = scene.fails(1, &["delete", bottom]);
+    assert!(
+        said.contains(&format!("    {top}\n    → ")) && said.contains(&format!("      → {bottom}\n")),
+        "{said}"
+    );
+    assert!(said.contains("store root remove"), "{said}");
+    let refused: Value = serde_json::from_str(&scene.run(&["delete", "--json", bottom]).stdout).unwrap();
+    assert_eq!(refused["deleted"], serde_json::json!([]));
+    let root = &refused["kept"][0]["roots"][0];
+    assert_eq!(
+        (&root["root"]["kind"], &root["root"]["link"]),
+        (&"link".into(), &text(scene.path("result")).into())
+    );
+    assert_eq!((root["chain"].as_array().unwrap().len(), &root["chain"][2]), (3, &bottom.into()));
+}
+
+#[test]
+fn closures_are_deleted_as_far_as_they_may() {
+    let scene = Scene::new();
+    let top = scene.build("diamond").remove(0);
+    let requisites = scene.ok(&["query", "--requisites", &top]);
+    let bottom = requisites.lines().find(|line| line.ends_with("-bottom")).unwrap();
+    scene.ok(&["root", "add", "keep", bottom]);
+    scene.fails(1, &["delete", "--recursive", &top]);
+    assert!(scene.real(&top).exists(), "all or none");
+    let run = scene.run(&["delete", "--recursive", "--skip-alive", &top, "--json"]);
+    let done: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(done["deleted"].as_array().unwrap().len(), requisites.lines().count() - 1, "{done}");
+    assert_eq!(done["kept"][0]["path"], bottom);
+    assert_eq!((run.code, run.stderr.contains("1 path is still needed")), (Some(0), true), "{}", run.stderr);
+    assert!(scene.real(bottom).exists() && !scene.real(&top).exists());
+}
+
+#[test]
+fn what_refers_to_a_path_goes_with_it_on_request() {
+    let scene = Scene::new();
+    let top = scene.build("diamond").remove(0);
+    let requisites = scene.ok(&["query", "--requisites", &top]);
+    let bottom = requisites.lines().find(|line| line.ends_with("-bottom")).unwrap();
+    assert!(scene.fails(1, &["delete", bottom]).contains("--also-referrers"));
+    assert_eq!(scene.ok(&["delete", "--also-referrers", bottom]).lines().count(), requisites.lines().count());
+}
+
+#[test]
+fn roots_are_ignored_on_request_and_references_never() {
+    let scene = Scene::new();
+    let top = scene.ok(&["build", &derivation("diamond")]);
+    let requisites = scene.ok(&["query", "--requisites", &top]);
+    let bottom = requisites.lines().find(|line| line.ends_with("-bottom")).unwrap();
+    scene.fails(1, &["delete", "--ignore-liveness", bottom]);
+    assert_eq!(scene.ok(&["delete", "--ignore-liveness", &top]), top);
+    scene.fails(2, &["delete", "--ignore-liveness", "--skip-alive", bottom]);
+    assert!(!scene.real(&top).exists() && scene.real(bottom).exists());
 }

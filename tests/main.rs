@@ -79,6 +79,7 @@ mod query_peer;
 mod read_only;
 mod recipes;
 mod records;
+mod root;
 mod root_causes;
 mod running;
 mod scene;

@@ -19,7 +19,7 @@ fn files(scene: &Scene) -> Vec<PathBuf> {
 }
 
 /// Starts a build that goes on until somebody writes to `gate`, and returns what its file tells.
-fn start(scene: &Scene) -> (Running<'_>, Value) {
+pub(crate) fn start(scene: &Scene) -> (Running<'_>, Value) {
     let script = "echo here; echo '@nix {\"action\":\"setPhase\",\"phase\":\"makePhase\"}'; read line < /gate; echo made > $out";
     let file = scene.write("gated.json", shell_derivation("gated", script));
     let gate = scene.path("gate");

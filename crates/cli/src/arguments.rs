@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Optimise(crate::optimise::Args),
     Delete(crate::delete::Args),
     Gc(crate::gc::Args),
+    /// Shows, adds and removes roots: what keeps store paths from being collected.
+    #[command(subcommand, after_help = "Example:\n  store root add ./keep /nix/store/…-hello-2.10")]
+    Root(Root),
     /// Shows the settings that are in force.
     #[command(subcommand, after_help = "Example:\n  store config show")]
     Config(Config),
@@ -103,6 +106,14 @@ pub(crate) enum Sandbox {
 pub(crate) enum Hash {
     Path(crate::hash_path::Args),
     Convert(crate::hash_convert::Args),
+}
+
+/// The verbs of `store root`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Root {
+    Add(crate::root_add::Args),
+    List(crate::root_list::Args),
+    Remove(crate::root_remove::Args),
 }
 
 /// The verbs of `store config`.

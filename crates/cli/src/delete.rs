@@ -1,38 +1,111 @@
 //! `store delete`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use local_store::Root;
+use local_store::{Error, Kept, LocalStore};
+use store_path::StorePath;
 
 use crate::exit::Exit;
 use crate::session::Session;
 
-/// Deletes store paths that nothing needs; prints what it deleted.
+mod kept;
+
+/// Deletes store paths that nothing needs, all or none; prints what it deleted.
+///
+/// What keeps a path is said: each root (a link, a profile, a running process) with the paths by way of which it needs it.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  store delete /nix/store/…-hello-2.10\n\n\
-                        What a root (such as ./result) or another path refers to is refused; \
-                        `store query --referrers` shows the latter.")]
+#[command(after_help = "Examples:\n  store delete /nix/store/…-hello-2.10\n  \
+                        store delete --recursive --skip-alive /nix/store/…-hello-2.10    (with what only it needs)\n  \
+                        store delete --json ./result | jq '.kept[].roots[].root'\n\n\
+                        What a root (such as ./result) or another path refers to is refused. `store root list` shows all \
+                        roots, `store query --referrers` what refers to a path.")]
 pub(crate) struct Args {
     /// Store paths.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+
+    /// Deletes what the paths refer to as well, directly or not.
+    #[arg(short, long)]
+    recursive: bool,
+
+    /// Deletes what refers to the paths as well, directly or not; with `--recursive` also what refers to what they need.
+    #[arg(long)]
+    also_referrers: bool,
+
+    /// Leaves out what is still needed, and deletes the rest, instead of nothing.
+    #[arg(long)]
+    skip_alive: bool,
+
+    /// Deletes also what roots need; what other paths refer to stays. Whatever uses it then is broken.
+    #[arg(long, conflicts_with = "skip_alive")]
+    ignore_liveness: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_existing_store()?;
     let paths = session.store_paths(&store, &args.paths)?;
-    store.delete(&paths).map_err(advise)?;
-    session.print_list(paths.iter().map(|path| store.store_dir().print(path)).collect())?;
-    Ok(Exit::Success)
+    let selected = store.selection(&paths, args.recursive, args.also_referrers)?;
+    if args.skip_alive {
+        let (deleted, kept) = store.delete_unwanted(&selected)?;
+        if !kept.is_empty() {
+            session.messages().note(skipped(kept.len()));
+        }
+        for kept in &kept {
+            session.messages().detail(kept::text(session, &store, kept, "kept"));
+        }
+        return print(session, &store, &deleted, &kept, Exit::Success);
+    }
+    let done = match args.ignore_liveness {
+        true => store.delete_regardless(&selected),
+        false => store.delete(&selected.iter().cloned().collect::<Vec<_>>()),
+    };
+    match done {
+        Ok(()) => print(session, &store, &selected, &[], Exit::Success),
+        Err(Error::Rooted { kept }) => {
+            session.messages().error(kept::refusal(session, &store, &kept));
+            let none = BTreeSet::new();
+            if session.json() {
+                print(session, &store, &none, &kept, Exit::Failure)
+            } else {
+                Ok(Exit::Failure)
+            }
+        }
+        Err(error) => Err(advise(error)),
+    }
+}
+
+fn print(
+    session: &mut Session,
+    store: &LocalStore,
+    deleted: &BTreeSet<StorePath>,
+    kept: &[Kept],
+    exit: Exit,
+) -> Result<Exit> {
+    if session.json() {
+        let value = kept::json(store, deleted, kept);
+        session.results().json(&value)?;
+        return Ok(exit);
+    }
+    session.print_list(deleted.iter().map(|path| store.store_dir().print(path)).collect())?;
+    Ok(exit)
+}
+
+fn skipped(count: usize) -> String {
+    match count {
+        1 => "1 path is still needed and stays; `--verbose` says why".to_owned(),
+        count => format!("{count} paths are still needed and stay; `--verbose` says why"),
+    }
 }
 
 /// Adds what to do about a refusal.
-fn advise(error: local_store::Error) -> anyhow::Error {
+fn advise(error: Error) -> anyhow::Error {
     match &error {
-        local_store::Error::Rooted { root: Root::Link(_), .. } => anyhow!("{error}; remove that link first"),
-        local_store::Error::Referred { .. } => anyhow!("{error}; delete that first, or both at once"),
+        Error::Referred { .. } => {
+            anyhow!("{error}; delete that first, or both at once (`--also-referrers` takes all that does)")
+        }
         _ => error.into(),
     }
 }

@@ -72,6 +72,10 @@ mod recipe_check;
 mod recipe_schema;
 mod restore;
 mod results;
+mod root_add;
+mod root_list;
+mod root_remove;
+mod root_text;
 mod sandbox_enter;
 mod sandbox_run;
 mod sandbox_show;
@@ -96,7 +100,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Command, Config, Derivation, Hash, Realisation, Recipe, Sandbox};
+use crate::arguments::{Command, Config, Derivation, Hash, Realisation, Recipe, Root, Sandbox};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
@@ -212,6 +216,9 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Optimise(args) => optimise::run(session, args),
         Command::Delete(args) => delete::run(session, args),
         Command::Gc(args) => gc::run(session, args),
+        Command::Root(Root::Add(args)) => root_add::run(session, args),
+        Command::Root(Root::List(args)) => root_list::run(session, args),
+        Command::Root(Root::Remove(args)) => root_remove::run(session, args),
         Command::Config(Config::Show(args)) => config_show::run(session, args),
         Command::Doctor(args) => doctor::run(session, args),
     }

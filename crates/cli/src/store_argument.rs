@@ -63,7 +63,7 @@ pub(crate) fn split(location: &Location, argument: &Path) -> Result<(StorePath, 
 }
 
 /// Reads `path` as the logical or the real path of something in the store.
-fn by_name(location: &Location, path: &Path) -> Result<Option<StorePath>> {
+pub(crate) fn by_name(location: &Location, path: &Path) -> Result<Option<StorePath>> {
     if let Ok(below) = path.strip_prefix(location.store_dir.as_str()) {
         return first_component(below, path).map(Some);
     }

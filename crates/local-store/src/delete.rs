@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
+use store_db::Reach;
 use store_path::StorePath;
 
 use crate::canonical::make_readable;
@@ -14,29 +15,90 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::layout;
 use crate::open_file::remove_file;
-use crate::roots::Root;
 use crate::store::LocalStore;
 use crate::tree::{Node, Visit, walk};
 
+mod keepers;
+
+pub use keepers::{Keeper, Kept};
+use keepers::{Verdict, judge};
+
 impl LocalStore {
+    /// Returns `paths`, with all they refer to if `references`, and then with all that refers to any of those if
+    /// `referrers`, directly or not.
+    pub fn selection(
+        &self,
+        paths: &[StorePath],
+        references: bool,
+        referrers: bool,
+    ) -> Result<BTreeSet<StorePath>, Error> {
+        let mut selected: BTreeSet<StorePath> = paths.iter().cloned().collect();
+        if references {
+            selected.extend(self.with_database(|database| Ok(database.closure(&selected)?))?);
+        }
+        if referrers {
+            selected.extend(self.with_database(|database| Ok(database.referrers_closure(&selected)?))?);
+        }
+        Ok(selected)
+    }
+
     /// Deletes `paths`, all or none.
     ///
-    /// Refused when a root needs one of them, or a valid path that is not among them refers to one. A path
-    /// that is not valid but has files, as a killed build leaves them, is deleted too.
+    /// A path that is not valid but has files, as a killed build leaves them, is deleted too.
+    ///
+    /// # Errors
+    /// [`Error::Rooted`] when a root needs some of them, [`Error::Referred`] when a valid path that is not among them
+    /// refers to one.
     pub fn delete(&self, paths: &[StorePath]) -> Result<(), Error> {
         let paths: BTreeSet<StorePath> = paths.iter().cloned().collect();
         let _collector = self.lock_out_root_writers()?;
+        let mut kept = self.judge(&paths)?.kept;
+        kept.retain(|kept| kept.referrer.is_none());
+        if !kept.is_empty() {
+            return Err(Error::Rooted { kept });
+        }
+        self.delete_now(&paths)
+    }
+
+    /// Deletes those of `paths` that nothing wants, and to which nothing refers that stays.
+    ///
+    /// Returns what is deleted, and what is not and why.
+    pub fn delete_unwanted(
+        &self,
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<(BTreeSet<StorePath>, Vec<Kept>), Error> {
+        let _collector = self.lock_out_root_writers()?;
+        let Verdict { kept, unwanted } = self.judge(paths)?;
+        self.delete_now(&unwanted)?;
+        Ok((unwanted, kept))
+    }
+
+    /// Deletes `paths`, all or none, also if roots need them.
+    ///
+    /// # Errors
+    /// [`Error::Referred`] when a valid path that is not among them refers to one.
+    pub fn delete_regardless(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
+        let _collector = self.lock_out_root_writers()?;
+        self.delete_now(paths)
+    }
+
+    fn judge(&self, paths: &BTreeSet<StorePath>) -> Result<Verdict, Error> {
         let roots = self.all_roots()?;
-        self.refuse_rooted(&paths, &roots)?;
+        let graph = self.with_database(|database| Ok(database.reference_graph(paths, Reach::Referrers)?))?;
+        Ok(judge(&graph, paths, &roots))
+    }
+
+    /// Deletes `paths`, of which nobody makes roots meanwhile.
+    fn delete_now(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
         // Whoever makes one of these now holds its lock; afterwards it is deleted, not half of it.
         let in_order: Vec<StorePath> = paths.iter().cloned().collect();
         let _noted = self.note_deleted(&in_order)?;
         let _lock = self.lock(&in_order)?;
         failpoint::reach("delete.locked")?;
-        self.refuse_absent(&paths)?;
-        self.invalidate(&paths)?;
+        self.refuse_absent(paths)?;
+        self.invalidate(paths)?;
         failpoint::reach("delete.committed")?;
-        self.collect_records(&paths);
+        self.collect_records(paths);
         failpoint::reach("delete.forgotten")?;
         // One that cannot be removed keeps none of the others.
         let remove = |path| {
@@ -44,21 +106,6 @@ impl LocalStore {
             failpoint::reach("delete.removed")
         };
         paths.iter().map(remove).fold(Ok(()), Result::and)
-    }
-
-    fn refuse_rooted(&self, paths: &BTreeSet<StorePath>, roots: &[(StorePath, Root)]) -> Result<(), Error> {
-        let needs = |root: &StorePath| -> Result<Option<StorePath>, Error> {
-            let needed =
-                self.with_database(|database| Ok(database.closure(&BTreeSet::from([root.clone()]))?))?;
-            // A path that is being made is not valid yet, and still rooted.
-            Ok(paths.iter().find(|path| *path == root || needed.contains(*path)).cloned())
-        };
-        for (target, root) in roots {
-            if let Some(path) = needs(target)? {
-                return Err(Error::Rooted { path, root: root.clone() });
-            }
-        }
-        Ok(())
     }
 
     fn refuse_absent(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
@@ -151,6 +198,7 @@ impl Visit for Removal<'_> {
 #[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 mod tests {
     use super::*;
+    use crate::roots::Root;
     use crate::store::tests::{placed, scratch_store, some_path};
     use crate::store::{LocalStore, Options};
 
@@ -206,8 +254,57 @@ mod tests {
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         other.temp_root(&some_path("a")).unwrap();
         let error = other.delete(std::slice::from_ref(&c)).unwrap_err();
-        assert!(matches!(error, Error::Rooted { root: Root::Temporary(_), .. }), "{error}");
+        let Error::Rooted { kept } = error else { panic!("{error}") };
+        assert!(matches!(kept[0].keepers[0].root, Root::Temporary(_)), "{kept:?}");
         drop(store);
         other.delete(&[c]).unwrap();
+    }
+
+    #[test]
+    fn the_shortest_chain_from_each_root_is_told() {
+        let (scratch, store) = scratch_store();
+        chain(&store);
+        store.register(&[placed(&store, "d", &["c", "b"]), placed(&store, "e", &["a"])]).unwrap();
+        for name in ["d", "e"] {
+            store.add_root(&scratch.join(name), &some_path(name)).unwrap();
+        }
+        let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        drop(store);
+        let Error::Rooted { kept } = other.delete(&[some_path("a")]).unwrap_err() else { panic!() };
+        let keeper = |root: &str, chain: &[&str]| Keeper {
+            root: Root::Link(scratch.join(root)),
+            chain: chain.iter().copied().map(some_path).collect(),
+        };
+        assert_eq!(kept[0].keepers, [keeper("e", &["e", "a"]), keeper("d", &["d", "b", "a"])]);
+    }
+
+    #[test]
+    fn what_may_go_goes_and_the_rest_is_explained() {
+        let (scratch, store) = scratch_store();
+        chain(&store);
+        let infos = [placed(&store, "d", &["c"]), placed(&store, "e", &[]), placed(&store, "f", &["e"])];
+        store.register(&infos).unwrap();
+        store.add_root(&scratch.join("result"), &some_path("b")).unwrap();
+        let store = {
+            let location = store.location().clone();
+            drop(store);
+            LocalStore::open(location, Options::default()).unwrap()
+        };
+        let paths = store.selection(&[some_path("d"), some_path("e")], true, false).unwrap();
+        let (gone, kept) = store.delete_unwanted(&paths).unwrap();
+        assert_eq!(gone, ["c", "d"].map(some_path).into());
+        let mut names: Vec<_> = kept.iter().map(|kept| kept.path.name().as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["a", "b", "e"]);
+        let e = kept.iter().find(|kept| kept.path == some_path("e")).unwrap();
+        assert_eq!(e.referrer, Some(some_path("f")));
+        let all = store.selection(&[some_path("e")], false, true).unwrap();
+        store.delete_regardless(&all).unwrap();
+        assert!(matches!(
+            store.delete_regardless(&[some_path("a")].into()).unwrap_err(),
+            Error::Referred { .. }
+        ));
+        store.delete_regardless(&["a", "b"].map(some_path).into()).unwrap();
+        assert!(store.all_valid().unwrap().is_empty());
     }
 }

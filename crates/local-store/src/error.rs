@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use store_path::{Hash, HashAlgorithm, StorePath};
 
+use crate::delete::Kept;
 use crate::locker::Locker;
-use crate::roots::Root;
 use crate::writable::Obstacle;
 
 /// Why the store could not do what it was asked.
@@ -243,13 +243,11 @@ pub enum Error {
     #[error("`{}` and `{}` refer to each other", .0.0, .0.1)]
     Cycle(Box<(StorePath, StorePath)>),
 
-    /// A path is still in use.
-    #[error("cannot delete `{path}`: it is wanted by {root}")]
+    /// Paths are still wanted.
+    #[error("cannot delete {}", wanted(kept))]
     Rooted {
-        /// The path to be deleted, or one it is needed by.
-        path: StorePath,
-        /// What keeps it.
-        root: Root,
+        /// Those of the paths to be deleted that roots need: one at least.
+        kept: Vec<Kept>,
     },
 
     /// A valid path refers to one that was to be deleted.
@@ -282,6 +280,37 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A permanent root cannot have that name.
+    #[error(
+        "a permanent root cannot be called `{}`: its name is a relative path, and neither `auto`, `profiles` nor \
+         `relocated`",
+        name.display()
+    )]
+    RootName {
+        /// The name.
+        name: PathBuf,
+    },
+
+    /// What was to be given up as a root keeps nothing.
+    #[error("`{}` is no root of this store", path.display())]
+    NoRoot {
+        /// The path in question.
+        path: PathBuf,
+    },
+
+    /// A profile would lose the generation that is in use.
+    #[error(
+        "`{}` is the current generation of `{}`; switch that to another one first",
+        link.display(),
+        profile.display()
+    )]
+    CurrentGeneration {
+        /// The link of the generation.
+        link: PathBuf,
+        /// The link of the profile.
+        profile: PathBuf,
+    },
+
     /// Where a link was to be made stands something else.
     #[error("`{}` is in the way: it is not a symlink into the store", path.display())]
     InTheWay {
@@ -299,4 +328,16 @@ impl Error {
 
 fn by(holder: Option<&Locker>) -> String {
     holder.map_or(String::new(), |holder| format!(" by {holder}"))
+}
+
+/// Tells of the first path and its nearest root; how the root needs it is for whoever has room.
+fn wanted(kept: &[Kept]) -> String {
+    let Some(first) = kept.first() else { return "what is wanted".to_owned() };
+    let root = first.keepers.first().map_or("a root".to_owned(), |keeper| keeper.root.to_string());
+    let more = if kept.len() > 1 {
+        format!(" ({} more paths are wanted, too)", kept.len() - 1)
+    } else {
+        String::new()
+    };
+    format!("`{}`: it is wanted by {root}{more}", first.path)
 }

@@ -68,7 +68,7 @@ pub use build_dir::BuildDir;
 pub use canonical::{Inodes, canonicalise};
 pub use content::hash_content;
 pub use copy::{copy_tree, rewrite_tree};
-pub use delete::remove_tree;
+pub use delete::{Keeper, Kept, remove_tree};
 pub use error::Error;
 pub use exchange::{Arrival, Arrivals, Place, ReceiveError, Start};
 pub use gc::{Census, Collected, Collection, CollectionNews};
@@ -80,7 +80,7 @@ pub use locker::{Locker, locker};
 pub use manifest::{ManifestRow, Problem};
 pub use meter::Progress;
 pub use optimise::{Optimisation, Savings, Sharing};
-pub use roots::{Process, Root, Usage};
+pub use roots::{LastingRoots, Process, Root, Usage};
 pub use running::{
     Announcement, BuildId, CancelAnswer, CancelCaller, CancelRequest, CancelSocket, End, Holder, Owner,
     RunningBuild, Stage, Vigil, Wait, cancel, running_builds,

@@ -74,6 +74,11 @@ impl Location {
         self.state_dir.join("gcroots")
     }
 
+    /// Returns where the permanent root `name` is.
+    pub fn permanent_root(&self, name: &Path) -> PathBuf {
+        self.gc_roots().join(name)
+    }
+
     pub(crate) fn relocated_roots(&self) -> PathBuf {
         self.gc_roots().join("relocated")
     }

@@ -27,6 +27,7 @@ use crate::store::LocalStore;
 
 mod kind;
 mod links;
+mod manage;
 mod names;
 mod processes;
 mod temporary;
@@ -34,6 +35,15 @@ mod temporary;
 pub use kind::{Process, Root, Usage};
 use links::{Links, Walk};
 use names::Names;
+
+/// The roots that last until somebody gives them up.
+#[derive(Debug)]
+pub struct LastingRoots {
+    /// What is kept, each with what keeps it, in order.
+    pub roots: Vec<(StorePath, Root)>,
+    /// Links of which nobody can tell what they keep, each as an [`Error::UnknownRoot`].
+    pub unreadable: Vec<Error>,
+}
 
 /// Keeps root writers out while it lives; those who come wait for the socket to be closed.
 pub(crate) struct Collector {
@@ -66,31 +76,36 @@ impl LocalStore {
     }
 
     /// Returns the lasting roots: links and files, each with what it keeps, which is valid or at least there.
-    ///
-    /// # Errors
-    /// [`Error::UnknownRoot`] if there is a link of which nobody can tell what it keeps.
-    pub fn roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
+    pub fn lasting_roots(&self) -> Result<LastingRoots, Error> {
         let Links { roots, unreadable } = Walk::new(self.location()).all()?;
-        if let Some((link, entry)) = unreadable.into_iter().next() {
-            return Err(Error::UnknownRoot { link, entry });
-        }
-        self.in_order(roots)
+        let unreadable = unreadable.into_iter().map(|(link, entry)| Error::UnknownRoot { link, entry });
+        Ok(LastingRoots { roots: self.in_order(roots)?, unreadable: unreadable.collect() })
     }
 
-    /// Returns everything that is wanted by itself, with what wants it: lasting roots, running processes and builds. Only
-    /// what processes are about to use (temporary roots) and what is built may be neither valid nor there yet.
-    ///
-    /// # Errors
-    /// [`Error::UnknownRoot`] as [`LocalStore::roots`] does: what may be wanted must not be deleted.
-    pub fn all_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
-        // What a process hands on meanwhile, to another or to a link, is seen at one of both: links last.
+    /// Returns the roots that end by themselves: running processes, and builds. Only what processes are about to use
+    /// (temporary roots) and what is built may be neither valid nor there yet.
+    pub fn passing_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
         let mut roots = self.temporary_roots()?;
         roots.extend(self.building()?);
         roots.extend(self.in_order(processes::find(self.location())?)?);
-        roots.extend(self.roots()?);
         roots.sort();
         roots.dedup();
         Ok(roots)
+    }
+
+    /// Returns everything that is wanted by itself, with what wants it: lasting roots and passing ones.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRoot`] if there is a link of which nobody can tell what it keeps: that must not be deleted.
+    pub fn all_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
+        // What a process hands on to a link meanwhile is seen at one of both.
+        let mut roots = self.passing_roots()?;
+        let LastingRoots { roots: lasting, unreadable } = self.lasting_roots()?;
+        roots.extend(lasting);
+        match unreadable.into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(roots),
+        }
     }
 
     /// Leaves out what is neither valid nor there.
@@ -202,8 +217,9 @@ mod tests {
         assert_eq!(fs::read_link(&link).unwrap(), store.real_path(&a));
         let has_link = |wanted: &StorePath| {
             store
-                .roots()
+                .lasting_roots()
                 .unwrap()
+                .roots
                 .iter()
                 .any(|(path, root)| path == wanted && *root == Root::Link(link.clone()))
         };
@@ -211,7 +227,7 @@ mod tests {
         store.add_root(&link, &b).unwrap();
         assert!(has_link(&b) && !has_link(&a));
         fs::remove_file(&link).unwrap();
-        assert!(store.roots().unwrap().is_empty());
+        assert!(store.lasting_roots().unwrap().roots.is_empty());
         drop(store.lock_out_root_writers().unwrap());
         assert_eq!(list(&store.location().gc_roots().join("relocated")).unwrap(), Vec::<PathBuf>::new());
     }
@@ -275,7 +291,7 @@ mod tests {
         ];
         let mut expected = expected.to_vec();
         expected.sort();
-        assert_eq!(store.roots().unwrap(), expected);
+        assert_eq!(store.lasting_roots().unwrap().roots, expected);
     }
 
     #[test]
@@ -299,7 +315,7 @@ mod tests {
         fs::write(store.real_path(&half), "").unwrap();
         let link = store.location().gc_roots().join("half");
         symlink(store.real_path(&half), &link).unwrap();
-        assert_eq!(store.roots().unwrap(), [(half, Root::Permanent(link))]);
+        assert_eq!(store.lasting_roots().unwrap().roots, [(half, Root::Permanent(link))]);
     }
 
     #[test]

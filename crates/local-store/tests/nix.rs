@@ -61,7 +61,9 @@ fn nix_accepts_our_store() {
     let root = scratch.path();
     let store = open(root);
     helper::make_all(&store, root, 0);
-    let (output, Root::Link(link)) = store.roots().unwrap().remove(0) else { panic!("a link is the root") };
+    let (output, Root::Link(link)) = store.lasting_roots().unwrap().roots.remove(0) else {
+        panic!("a link is the root")
+    };
     assert_eq!(link, root.join("result-0"));
     // While ours is open: Nix takes the same locks.
     let verified = nix_store(root, &["--verify", "--check-contents"]);

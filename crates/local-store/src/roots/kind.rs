@@ -92,15 +92,6 @@ impl Root {
             Self::Temporary(_) | Self::Build { .. } | Self::Process { .. } | Self::Kernel(_) => None,
         }
     }
-
-    /// Returns the number of the process that keeps the path while it runs, if that is one.
-    pub fn process(&self) -> Option<u32> {
-        match self {
-            Self::Temporary(process) | Self::Process { process, .. } => Some(process.number),
-            Self::Build { process, .. } => Some(*process),
-            Self::Link(_) | Self::Permanent(_) | Self::Generation { .. } | Self::Kernel(_) => None,
-        }
-    }
 }
 
 /// Reads `<profile>-<number>-link` beside a symlink `<profile>` that leads to one of that form.

@@ -1,0 +1,67 @@
+//! `store root list`
+
+use anyhow::Result;
+use local_store::{LocalStore, Root};
+use serde_json::{Value, json};
+use store_path::StorePath;
+
+use crate::exit::Exit;
+use crate::root_text;
+use crate::session::Session;
+
+/// Shows what keeps store paths from being collected: links, profiles, running processes and builds.
+///
+/// Each line has a root, `->`, and the path that it keeps. What a root keeps stays with all it needs. As an ordinary user,
+/// processes of others cannot be looked at.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  store root list\n  store root list --links\n  \
+                        store root list --json | jq -r '.[] | select(.root.kind == \"process\") | .path'\n\n\
+                        `store root remove LINK` gives a link up; a process is one until it ends.")]
+pub(crate) struct Args {
+    /// Shows links only: those of people, permanent ones and generations of profiles.
+    #[arg(long, conflicts_with = "processes")]
+    links: bool,
+
+    /// Shows only what lasts as long as a process: what processes use or are about to use, builds, the kernel.
+    #[arg(long)]
+    processes: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
+    let store = session.open_existing_store()?;
+    let mut roots = Vec::new();
+    if !args.processes {
+        let lasting = store.lasting_roots()?;
+        lasting.unreadable.iter().for_each(|error| session.messages().warn(error));
+        roots.extend(lasting.roots);
+    }
+    if !args.links {
+        roots.extend(store.passing_roots()?);
+    }
+    if session.json() {
+        let list: Value = roots.iter().map(|(path, root)| to_json(&store, path, root)).collect();
+        session.results().json(&list)?;
+        return Ok(Exit::Success);
+    }
+    let mut lines: Vec<String> = roots.iter().map(|(path, root)| line(&store, path, root)).collect();
+    lines.sort();
+    session.print_list(lines)?;
+    Ok(Exit::Success)
+}
+
+fn to_json(store: &LocalStore, path: &StorePath, root: &Root) -> Value {
+    json!({ "path": store.store_dir().print(path), "root": root_text::json(store.store_dir(), root) })
+}
+
+/// As `nix-store --gc --print-roots` prints a link.
+fn line(store: &LocalStore, path: &StorePath, root: &Root) -> String {
+    let path = store.store_dir().print(path);
+    match root {
+        Root::Generation { link, is_current: true, .. } => format!("{} -> {path} (current)", link.display()),
+        root => match root.link() {
+            Some(link) => format!("{} -> {path}", link.display()),
+            None => format!("{root} -> {path}"),
+        },
+    }
+}

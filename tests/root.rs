@@ -1,0 +1,236 @@
+//! `store root`, and what counts as a root.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::peer::nix_store;
+use crate::running;
+use crate::scene::{Scene, derivation, has, text};
+
+/// Has something in the way that its first argument says, until it is killed.
+const HOLDER: &str = r#"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+int main(int count, char **words) {
+    const char *how = count > 2 ? words[1] : "";
+    if (!strcmp(how, "open")) open(words[2], O_RDONLY);
+    if (!strcmp(how, "cwd") && chdir(words[2])) return 1;
+    if (!strcmp(how, "map")) {
+        int file = open(words[2], O_RDONLY);
+        if (mmap(0, 1, PROT_READ, MAP_PRIVATE, file, 0) == MAP_FAILED) return 1;
+        close(file);
+    }
+    puts("ready");
+    fflush(stdout);
+    for (;;) pause();
+}"#;
+
+/// A process that has something. Dropping it ends it.
+struct Holder(Child);
+
+impl Holder {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut word = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut word).unwrap();
+        assert_eq!(word, "ready\n");
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Adds a directory with a file, and returns its path.
+fn add_tree(scene: &Scene) -> String {
+    let _ = fs::create_dir(scene.path("tree"));
+    scene.write("tree/file", "text");
+    scene.ok(&["add", &text(scene.path("tree"))])
+}
+
+fn json(scene: &Scene, arguments: &[&str]) -> Value {
+    serde_json::from_str(&scene.run(&[arguments, &["--json"]].concat()).stdout).unwrap()
+}
+
+/// Starts a process, and expects the path to be kept by it, in that way, for as long as it runs.
+#[track_caller]
+fn check_process(scene: &Scene, path: &str, command: &mut Command, usage: &str, words: &str) {
+    let holder = Holder::start(command);
+    let id = holder.0.id();
+    let said = scene.fails(1, &["delete", path]);
+    assert!(said.contains(&format!("by process {id} (")) && said.contains(words), "{usage}: {said}");
+    assert!(said.contains(&format!("`kill {id}`")), "{said}");
+    let refused = json(scene, &["delete", path]);
+    let is_it = |root: &Value| root["process"] == id && root["usage"] == usage;
+    let roots = refused["kept"][0]["roots"].as_array().unwrap();
+    assert!(roots.iter().any(|one| is_it(&one["root"]) && one["chain"][0] == path), "{usage}: {refused}");
+    let listed = json(scene, &["root", "list", "--processes"]);
+    assert!(
+        listed.as_array().unwrap().iter().any(|one| one["path"] == path && is_it(&one["root"])),
+        "{listed}"
+    );
+    assert!(scene.ok(&["root", "list"]).contains(&format!("process {id} (")));
+    drop(holder);
+    assert_eq!(json(scene, &["root", "list", "--processes"]).as_array().unwrap().len(), 0, "{usage}");
+    assert!(scene.real(path).exists());
+}
+
+#[test]
+fn whatever_a_process_has_is_kept_while_it_runs() {
+    let scene = Scene::new();
+    let holder = scene.c_program("holder", HOLDER);
+    let path = add_tree(&scene);
+    let (real, file) = (scene.real(&path), text(scene.real(&path).join("file")));
+    let with = |words: &[&str]| {
+        let mut command = Command::new(&holder);
+        command.args(words);
+        command
+    };
+    check_process(
+        &scene,
+        &path,
+        &mut with(&["open", &file]),
+        "open-file",
+        &format!("the open file `{file}`"),
+    );
+    check_process(
+        &scene,
+        &path,
+        &mut with(&["map", &file]),
+        "mapped-file",
+        &format!("the mapped file `{file}`"),
+    );
+    check_process(
+        &scene,
+        &path,
+        &mut with(&["cwd", &text(&real)]),
+        "working-directory",
+        "its working directory",
+    );
+    for name in [text(&real), path.clone()] {
+        let mut command = Command::new("env");
+        command.arg(format!("PATH=/bin:{name}/bin")).args([&holder]);
+        check_process(&scene, &path, &mut command, "environment", "its environment (`PATH`)");
+    }
+    let program = scene.ok(&["add", &holder]);
+    let mut command = Command::new(scene.real(&program));
+    check_process(&scene, &program, &mut command, "executable", "its executable");
+    assert_eq!(scene.ok(&["delete", &path, &program]).lines().count(), 2);
+}
+
+#[test]
+fn a_path_of_the_same_name_in_another_store_is_not_meant() {
+    let (one, two) = (Scene::new(), Scene::new());
+    let (mut built, told) = running::start(&one);
+    let path =
+        format!("/nix/store/{}", told["outputs"]["out"].as_str().unwrap().trim_start_matches("/nix/store/"));
+    fs::write(one.path("gate"), "\n").unwrap();
+    assert_eq!(built.wait().code, Some(0));
+    // Its builder has the path in its environment, and sees nothing of the first store.
+    let (mut builds, told) = running::start(&two);
+    assert_eq!(one.ok(&["delete", &path]), path);
+    let said = two.fails(1, &["delete", &path]);
+    assert!(said.contains(&format!("by the build {} of", told["id"].as_str().unwrap())), "{said}");
+    assert!(said.contains("store cancel"), "{said}");
+    fs::write(two.path("gate"), "\n").unwrap();
+    assert_eq!(builds.wait().code, Some(0));
+}
+
+#[test]
+fn a_root_is_added_listed_and_removed() {
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    let keep = text(scene.path("keep"));
+    assert_eq!(scene.ok(&["root", "add", "./keep", &path, &path]), format!("{keep}\n{keep}-2"));
+    assert_eq!(fs::read_link(scene.path("keep")).unwrap(), scene.real(&path));
+    let permanent = scene.ok(&["root", "add", "--permanent", "tools/tree", "keep"]);
+    assert!(permanent.ends_with("/nix/var/nix/gcroots/tools/tree"), "{permanent}");
+    let listed = scene.ok(&["root", "list", "--links"]);
+    for link in [&keep, &format!("{keep}-2"), &permanent] {
+        assert!(listed.lines().any(|line| line == format!("{link} -> {path}")), "{listed}");
+    }
+    assert_eq!(scene.ok(&["root", "list", "--processes"]), "");
+    let refused = scene.fails(1, &["delete", &path]);
+    let remove = format!("`store root remove --store {} {keep}`", text(scene.root()));
+    assert!(refused.contains(&remove), "{refused}");
+    assert_eq!(scene.ok(&["root", "remove", "keep", "./keep-2"]), format!("{keep}\n{keep}-2"));
+    assert_eq!(scene.ok(&["root", "remove", "--permanent", "tools/tree"]), permanent);
+    assert_eq!(scene.ok(&["root", "list", "--links", "--json"]), "[]");
+    assert_eq!(scene.ok(&["delete", &path]), path);
+}
+
+#[test]
+fn what_is_no_root_is_not_removed() {
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    let file = scene.write("file", "precious");
+    let said = scene.fails(1, &["root", "remove", &file]);
+    assert!(said.contains("is no root"), "{said}");
+    assert!(Path::new(&file).exists());
+    scene.fails(1, &["root", "add", &file, &path]);
+    scene.fails(1, &["root", "add", "--permanent", "../out", &path]);
+    scene.fails(1, &["root", "add", "keep", "/nix/store/00000000000000000000000000000000-absent"]);
+    assert!(scene.fails(1, &["root", "remove", &path]).contains("nothing keeps that path by itself"));
+    scene.ok(&["root", "add", "keep", &path]);
+    let holder = scene.c_program("holder", HOLDER);
+    let _holder = Holder::start(Command::new(&holder).arg("cwd").arg(scene.real(&path)));
+    let said = scene.fails(1, &["root", "remove", &path]);
+    assert!(said.contains("store root remove") && said.contains("its working directory"), "{said}");
+}
+
+#[test]
+fn every_output_that_is_linked_is_a_root_until_its_link_is_replaced() {
+    let scene = Scene::new();
+    let outputs = scene.ok(&["build", "-o", "r", &derivation("two-outputs")]);
+    let listed = scene.ok(&["root", "list", "--links"]);
+    assert_eq!(listed.lines().count(), outputs.lines().count(), "{listed}");
+    let links: Vec<&str> = listed.lines().filter_map(|line| Some(line.split_once(" -> ")?.0)).collect();
+    let others: Vec<&str> = links.iter().copied().filter(|link| !link.ends_with("/r")).collect();
+    scene.ok(&["root", "remove", others[0]]);
+    let hello = scene.ok(&["build", "-o", "r", &derivation("hello")]);
+    assert_eq!(scene.ok(&["root", "list", "--links"]), format!("{} -> {hello}", text(scene.path("r"))));
+    scene.ok(&[&["delete"], &outputs.lines().collect::<Vec<_>>()[..]].concat());
+    let linked = fs::read_dir(scene.root().join("nix/var/nix/gcroots/auto")).unwrap().count();
+    assert_eq!(linked, 1);
+}
+
+#[test]
+fn nix_and_store_see_each_others_roots() {
+    if !has("nix-store") {
+        return;
+    }
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    scene.ok(&["root", "add", "ours", &path]);
+    let permanent = scene.ok(&["root", "add", "--permanent", "permanent", &path]);
+    let nixs = text(scene.path("nixs"));
+    nix_store(&scene, &["--realise", &path, "--add-root", &nixs, "--indirect"]);
+    let printed = nix_store(&scene, &["--gc", "--print-roots"]);
+    let links: Vec<&str> = printed
+        .lines()
+        .filter(|line| line.ends_with(&path))
+        .filter_map(|line| Some(line.split_once(" -> ")?.0))
+        .collect();
+    assert!(links.contains(&&*permanent) && links.contains(&&*nixs), "{printed}");
+    assert!(links.iter().any(|link| link.contains("/gcroots/relocated/")), "{printed}");
+    let listed = scene.ok(&["root", "list", "--links"]);
+    for link in [&nixs, &permanent, &text(scene.path("ours"))] {
+        assert!(listed.contains(&format!("{link} -> {path}")), "{listed}");
+    }
+    scene.ok(&["root", "remove", "ours", "nixs"]);
+    scene.ok(&["root", "remove", "--permanent", "permanent"]);
+    assert!(!nix_store(&scene, &["--gc", "--print-roots"]).contains(&path));
+    nix_store(&scene, &["--gc"]);
+    assert!(!scene.real(&path).exists());
+}
