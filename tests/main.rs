@@ -84,6 +84,7 @@ mod root_causes;
 mod running;
 mod scene;
 mod schema;
+mod sign;
 mod stopping;
 mod stopping_stages;
 mod strangers;

@@ -22,6 +22,12 @@ pub enum KeyError {
         /// How many bytes such a key has.
         expected: usize,
     },
+    /// In the text of a signature the name ends with the first colon, and signatures are words.
+    #[error("`{}` cannot be the name of a key: it is empty, or has a `:` or a blank in it", name.escape_debug())]
+    Name {
+        /// The name refused.
+        name: String,
+    },
     /// The bytes are no point of the curve, or the two halves of a secret key do not belong together.
     #[error("the key `{name}` is not a valid one")]
     Invalid {
@@ -37,7 +43,7 @@ pub struct PublicKey {
     key: VerifyingKey,
 }
 
-/// What signatures are made with. Its memory is wiped when it is dropped, and nothing prints it.
+/// What signatures are made with. Its memory is wiped when it is dropped, and only [`SecretKey::reveal`] prints it.
 pub struct SecretKey {
     name: String,
     key: SigningKey,
@@ -62,6 +68,22 @@ impl PublicKey {
 }
 
 impl SecretKey {
+    /// Makes a key of 32 bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// [`KeyError::Name`] if no signature could begin with the name.
+    pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        if name.is_empty() || name.contains([':', '\0']) || name.contains(char::is_whitespace) {
+            return Err(KeyError::Name { name: name.to_owned() });
+        }
+        Ok(Self { name: name.to_owned(), key: SigningKey::from_bytes(seed) })
+    }
+
+    /// Returns the text of a file with this key: whoever reads it can sign.
+    pub fn reveal(&self) -> String {
+        format!("{}:{}", self.name, BASE64.encode(&self.key.to_keypair_bytes()))
+    }
+
     /// Returns the key that checks what this one signs.
     pub fn public(&self) -> PublicKey {
         PublicKey { name: self.name.clone(), key: self.key.verifying_key() }
@@ -70,6 +92,13 @@ impl SecretKey {
     /// Signs a text; the same text always gets the same signature.
     pub fn sign(&self, text: &str) -> String {
         format!("{}:{}", self.name, BASE64.encode(&self.key.sign(text.as_bytes()).to_bytes()))
+    }
+}
+
+/// Tells the name only.
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SecretKey").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

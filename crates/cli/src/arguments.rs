@@ -46,6 +46,10 @@ pub(crate) enum Command {
     Restore(crate::restore::Args),
     Export(crate::export::Args),
     Import(crate::import::Args),
+    Sign(crate::sign::Args),
+    /// Makes keys for signing store paths.
+    #[command(subcommand, after_help = "Example:\n  store key generate cache.example.org-1 --out secret.key")]
+    Key(Key),
     /// Computes hashes as the store does, and spells them otherwise.
     #[command(subcommand, after_help = "Example:\n  store hash path ./source")]
     Hash(Hash),
@@ -79,6 +83,13 @@ pub(crate) enum Derivation {
     Options(crate::derivation_options::Args),
     Check(crate::derivation_check::Args),
     Convert(crate::derivation_convert::Args),
+}
+
+/// The verbs of `store key`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Key {
+    Generate(crate::key::GenerateArgs),
+    Public(crate::key::PublicArgs),
 }
 
 /// The verbs of `store recipe`.

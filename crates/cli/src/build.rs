@@ -18,6 +18,7 @@ use crate::config::Flag;
 use crate::duration;
 use crate::exit::{BuildFailures, Exit};
 use crate::interrupt::{Interrupt, Resizes};
+use crate::keys;
 use crate::on_fail::{self, Shells};
 use crate::out_link::link_path;
 use crate::outcome;
@@ -185,7 +186,8 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     if !args.no_link && !args.dry_run {
         refuse_link(&link_base)?;
     }
-    let store = session.open_store()?;
+    let mut store = session.open_store()?;
+    store.sign_builds_with(keys::read_all(&session.settings().secret_key_files)?);
     if args.dry_run {
         let asked = asked(session, &store, args)?;
         return dry_run(session, &store, &asked.wanted);

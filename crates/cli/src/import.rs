@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, stdin};
 
 use anyhow::{Result, bail};
+use binary_cache::{PublicKey, fingerprint};
 use engine::Newcomers;
 use local_store::{Arrival, Arrivals, LocalStore, ReceiveError, Start};
 use serde_json::json;
@@ -13,6 +14,7 @@ use store_path::{PathInfo, StorePath};
 use crate::advice;
 use crate::build_failure::harmless;
 use crate::exit::Exit;
+use crate::keys::trusted_keys;
 use crate::messages::Messages;
 use crate::results::Results;
 use crate::session::Session;
@@ -32,6 +34,11 @@ pub(crate) struct Args {
     /// Goes on in a stream of format 2: what is read begins at that byte of it, where a path begins.
     #[arg(long, value_name = "BYTES")]
     from_byte: Option<u64>,
+
+    /// Takes only what one of the keys in the setting `trusted-public-keys` has signed, or whose path follows from its
+    /// contents: with format 2, as there are no signatures in the first.
+    #[arg(long)]
+    check_signatures: bool,
 }
 
 /// Runs the command.
@@ -42,8 +49,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let store = session.open_store()?;
     let start = args.from_byte.map_or(Start::Beginning, Start::At);
+    let trusted = args.check_signatures.then(|| trusted_keys(session)).transpose()?;
     let (messages, json) = (session.messages(), session.json());
-    let mut incoming = Incoming::new(&store, session.results(), messages, json);
+    let mut incoming = Incoming::new(&store, trusted, session.results(), messages, json);
     let outcome = store.import_stream(input, start, &mut incoming);
     let (count, end, failed) = incoming.finish(args.from_byte.unwrap_or(0));
     failed?;
@@ -87,6 +95,8 @@ fn next_step(error: &ReceiveError, count: usize, end: u64) -> String {
 /// Prints what comes in, and has derivations checked.
 struct Incoming<'a> {
     newcomers: Newcomers<'a>,
+    /// Whose signatures count, if they are wanted.
+    trusted: Option<Vec<PublicKey>>,
     store: &'a LocalStore,
     results: &'a mut Results,
     messages: Messages,
@@ -99,9 +109,16 @@ struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    fn new(store: &'a LocalStore, results: &'a mut Results, messages: Messages, json: bool) -> Self {
+    fn new(
+        store: &'a LocalStore,
+        trusted: Option<Vec<PublicKey>>,
+        results: &'a mut Results,
+        messages: Messages,
+        json: bool,
+    ) -> Self {
         Self {
             newcomers: Newcomers::new(store),
+            trusted,
             store,
             results,
             messages,
@@ -130,8 +147,14 @@ impl Arrivals for Incoming<'_> {
         Ok(self.newcomers.outputs(drv, text)?)
     }
 
-    fn trust(&mut self, _info: &PathInfo) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(())
+    fn trust(&mut self, info: &PathInfo) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let Some(keys) = &self.trusted else { return Ok(()) };
+        let text = fingerprint(info, self.store.store_dir());
+        let is_good = |signature: &String| keys.iter().any(|key| key.has_signed(&text, signature));
+        match info.signatures.iter().any(is_good) {
+            true => Ok(()),
+            false => Err("no key in `trusted-public-keys` has signed it".into()),
+        }
     }
 
     fn arrived(&mut self, arrival: Arrival<'_>) {

@@ -48,6 +48,8 @@ mod hash_convert;
 mod hash_path;
 mod import;
 mod interrupt;
+mod key;
+mod keys;
 mod location;
 mod log;
 mod log_line;
@@ -81,6 +83,7 @@ mod sandbox_run;
 mod sandbox_show;
 mod session;
 mod shell;
+mod sign;
 mod size;
 mod store_argument;
 mod style;
@@ -101,6 +104,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::arguments::{Command, Config, Derivation, Hash, Realisation, Recipe, Root, Sandbox};
+use crate::arguments::{Command, Config, Derivation, Hash, Key, Realisation, Recipe, Sandbox};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
@@ -206,6 +210,9 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Restore(args) => restore::run(session, args),
         Command::Export(args) => export::run(session, args),
         Command::Import(args) => import::run(session, args),
+        Command::Sign(args) => sign::run(session, args),
+        Command::Key(Key::Generate(args)) => key::generate(session, args),
+        Command::Key(Key::Public(args)) => key::public(session, args),
         Command::Hash(Hash::Convert(args)) => hash_convert::run(session, args),
         Command::Hash(Hash::Path(args)) => hash_path::run(session, args),
         Command::Sandbox(Sandbox::Show(args)) => sandbox_show::run(session, args),

@@ -12,6 +12,7 @@ use store_path::StoreDir;
 
 use crate::build_failure::harmless;
 use crate::exit::Exit;
+use crate::keys;
 use crate::path_info::JsonFormat;
 use crate::session::Session;
 
@@ -63,7 +64,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         }
     }
     if let Some(file) = &args.sign_with {
-        let key = secret_key(&session.absolute(file))?;
+        let key = keys::read(&session.absolute(file))?;
         all.iter_mut().for_each(|nar_info| sign(nar_info, &key, &store_dir));
     }
     print(session, args, &all, &store_dir)?;
@@ -111,11 +112,6 @@ fn doubt(nar_info: &NarInfo, keys: &[PublicKey], store_dir: &StoreDir) -> Option
             format!("has no good signature by `{wanted}`, only what `{}` may have signed", names(signers))
         }
     })
-}
-
-fn secret_key(file: &Path) -> Result<SecretKey> {
-    let read = || Ok::<_, anyhow::Error>(fs::read_to_string(file)?.parse()?);
-    read().with_context(|| format!("cannot read the secret key in `{}`", file.display()))
 }
 
 fn sign(nar_info: &mut NarInfo, key: &SecretKey, store_dir: &StoreDir) {

@@ -54,6 +54,7 @@ mod roots;
 mod running;
 mod schema;
 mod scratch;
+mod sign;
 mod store;
 mod sweep;
 mod temp_roots;

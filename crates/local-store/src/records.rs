@@ -16,15 +16,18 @@ impl LocalStore {
     /// Makes `infos` valid, all or none, which were built as `record` says; see [`LocalStore::register`].
     ///
     /// The record is committed first: what could not be recorded does not become valid. With the paths, what
-    /// `realisations` say is entered in the build trace; their paths are among `infos` or valid.
+    /// `realisations` say is entered in the build trace; their paths are among `infos` or valid. Both are signed, see
+    /// [`LocalStore::sign_builds_with`].
     pub fn register_built(
         &self,
         infos: &[PathInfo],
-        realisations: Vec<Realisation>,
+        mut realisations: Vec<Realisation>,
         record: BuildRecord,
     ) -> Result<(), Error> {
+        let mut signed = infos.to_vec();
+        self.sign_built(&mut signed, &mut realisations);
         self.commit_request(Request {
-            infos: infos.to_vec(),
+            infos: signed,
             outputs: Vec::new(),
             realisations,
             // What made nothing new is no build of anything.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use binary_cache::SecretKey;
 use store_db::{Db, Patience, Records};
 use store_path::{StoreDir, StorePath};
 
@@ -76,6 +77,8 @@ pub struct LocalStore {
     pub(crate) owner: OnceLock<Owner>,
     /// Numbers the names of what this process makes aside.
     pub(crate) next_number: AtomicU64,
+    /// What signs that which is built.
+    pub(crate) signers: Vec<SecretKey>,
     /// What could not be swept.
     left_over: Vec<Error>,
     usage: Use,
@@ -142,6 +145,7 @@ impl LocalStore {
             scratches: Scratches::default(),
             owner: OnceLock::new(),
             next_number: AtomicU64::new(0),
+            signers: Vec::new(),
             left_over: Vec::new(),
             usage,
             schema_before: None,

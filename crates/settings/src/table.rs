@@ -15,6 +15,9 @@ use crate::on_fail::OnFail;
 use crate::value::Value;
 use crate::variation::Variations;
 
+/// The key of the cache of the NixOS project.
+const CACHE_KEY: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
+
 /// The value of every setting. The table in this file says what each is for and how it is spelled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -148,6 +151,10 @@ pub struct Settings {
     pub fallback: bool,
     /// `always-allow-substitutes`
     pub always_allow_substitutes: bool,
+    /// `secret-key-files`
+    pub secret_key_files: Vec<PathBuf>,
+    /// `trusted-public-keys`
+    pub trusted_public_keys: Vec<String>,
     /// `pre-build-hook`
     pub pre_build_hook: Option<PathBuf>,
     /// `post-build-hook`
@@ -232,6 +239,8 @@ impl Default for Settings {
             max_substitution_jobs: 16,
             fallback: false,
             always_allow_substitutes: false,
+            secret_key_files: Vec::new(),
+            trusted_public_keys: vec![CACHE_KEY.to_owned()],
             pre_build_hook: None,
             post_build_hook: None,
             external_builders: ExternalBuilders::default(),
@@ -725,6 +734,18 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "fetch outputs of derivations with `allowSubstitutes = false`, too",
         field: |settings| &mut settings.always_allow_substitutes,
+    },
+    Entry {
+        key: "secret-key-files",
+        aliases: &[],
+        help: "files with keys that sign what is built here; `store key generate` makes one",
+        field: |settings| &mut settings.secret_key_files,
+    },
+    Entry {
+        key: "trusted-public-keys",
+        aliases: &["binary-cache-public-keys"],
+        help: "keys whose signatures count for `store import --check-signatures`",
+        field: |settings| &mut settings.trusted_public_keys,
     },
     Entry {
         key: "pre-build-hook",

@@ -9,7 +9,7 @@ use store_path::{PathInfo, StoreDir, StorePath};
 use crate::db::statement;
 use crate::error::Error;
 use crate::graph::{Graph, PathId};
-use crate::rows::Reader;
+use crate::rows::{Reader, words};
 
 /// A transaction that holds the write lock; see [`Db::transaction`](crate::Db::transaction).
 pub struct Transaction<'db> {
@@ -77,6 +77,24 @@ impl<'db> Transaction<'db> {
                 .map_err(self.failed("record outputs"))?;
         }
         Ok(())
+    }
+
+    /// Adds signatures to those of the valid path `path`.
+    pub fn add_signatures(&mut self, path: &StorePath, signatures: &[String]) -> Result<(), Error> {
+        let row = self.existing_row(path, path)?;
+        let present: Option<String> = self
+            .inner
+            .prepare_cached("select sigs from ValidPaths where id = ?1")
+            .and_then(|mut query| query.query_row([row], |row| row.get(0)))
+            .map_err(self.failed("look up signatures"))?;
+        let mut all: BTreeSet<String> = words(present.as_deref().unwrap_or_default()).into_iter().collect();
+        all.extend(signatures.iter().cloned());
+        let all: Vec<String> = all.into_iter().collect();
+        self.inner
+            .prepare_cached("update ValidPaths set sigs = ?2 where id = ?1")
+            .and_then(|mut update| update.execute(params![row, all.join(" ")]))
+            .map(|_| ())
+            .map_err(self.failed("add signatures"))
     }
 
     /// Makes all of `paths` invalid; refused while any other valid path refers to one of them.

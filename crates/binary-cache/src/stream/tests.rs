@@ -91,7 +91,10 @@ fn a_path_comes_back_with_all_that_the_format_holds() {
         }),
         ..info("x", &["x", "y"])
     };
-    assert_eq!(read(&write(Format::Nario, std::slice::from_ref(&full))).unwrap(), [full.clone()]);
+    assert_eq!(
+        read(&write(Format::Nario, std::slice::from_ref(&full))).unwrap(),
+        std::slice::from_ref(&full)
+    );
     let nixs = PathInfo { deriver: full.deriver.clone(), ..info("x", &["x", "y"]) };
     assert_eq!(read(&write(Format::Nix, &[full])).unwrap(), [nixs]);
 }

@@ -25,6 +25,18 @@ fn secret() -> SecretKey {
 }
 
 #[test]
+fn a_key_that_is_made_is_read_again() {
+    let key = SecretKey::from_seed("k-1", &[7; 32]).unwrap();
+    let again: SecretKey = key.reveal().parse().unwrap();
+    assert_eq!(again.sign("text"), key.sign("text"));
+    assert!(key.public().has_signed("text", &again.sign("text")));
+    assert_eq!(format!("{key:?}"), "SecretKey { name: \"k-1\", .. }");
+    for name in ["", "a:b", "a b", "a\n"] {
+        assert!(matches!(SecretKey::from_seed(name, &[7; 32]), Err(KeyError::Name { .. })), "{name:?}");
+    }
+}
+
+#[test]
 fn signs_as_the_standard_says() {
     let expected = concat!(
         "rfc-1:5VZDAMNgrHKQhuLMgG6CioSHfx645dl02HPgZSJJAVVf",

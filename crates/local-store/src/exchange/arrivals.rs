@@ -17,7 +17,7 @@ pub trait Arrivals {
     /// If it is not right; then it does not become valid, nor what comes after it.
     fn outputs(&mut self, drv: &StorePath, text: &[u8]) -> Result<BTreeMap<String, StorePath>, Cause>;
 
-    /// Says whether to believe what is stated of a path; what follows from its contents alone is believed by all.
+    /// Says whether to believe what is stated of a path. Of those whose paths follow from their contents it is not asked.
     ///
     /// # Errors
     /// If not, and why.

@@ -206,15 +206,14 @@ impl<'store> Batch<'store> {
         if let Some(reference) = info.references.iter().find(|path| !is_there(path)) {
             return Err(ReceiveError::Reference { place, reference: reference.clone() });
         }
-        // One with a content address has been held against that.
-        if info.content_address.is_none() {
-            arrivals
-                .trust(info)
-                .map_err(|source| ReceiveError::Untrusted { place: place.clone(), source })?;
-        }
         if !info.path.is_derivation() {
+            // One with a content address has been held against that.
+            if info.content_address.is_none() {
+                arrivals.trust(info).map_err(|source| ReceiveError::Untrusted { place, source })?;
+            }
             return Ok(None);
         }
+        // Its path follows from its text, too.
         let wrong = |source| ReceiveError::Derivation { place: place.clone(), source };
         let text = read_derivation(&one.tree).map_err(|error| wrong(error.into()))?;
         let outputs: BTreeMap<_, _> = arrivals.outputs(&info.path, &text).map_err(wrong)?;
