@@ -16,10 +16,10 @@ const FIRST: usize = 3;
 const NIX: usize = 8;
 
 /// An operation, what it prints, and how often it reaches each step.
-struct Traced {
-    operation: &'static Operation,
-    printed: String,
-    steps: BTreeMap<String, usize>,
+pub(super) struct Traced {
+    pub(super) operation: &'static Operation,
+    pub(super) printed: String,
+    pub(super) steps: BTreeMap<String, usize>,
 }
 
 /// Tries all cases of these operations, or of all without any.
@@ -64,6 +64,11 @@ pub(super) fn one(program: &Path, case: &str) -> Result<()> {
     case.try_out(program, &printed, true).map_err(anyhow::Error::msg)?;
     println!("{case}: ok");
     Ok(())
+}
+
+/// Runs every operation undisturbed.
+pub(super) fn trace_all(program: &Path) -> Result<Vec<Traced>> {
+    trace(program, OPERATIONS.iter())
 }
 
 fn trace(program: &Path, operations: impl Iterator<Item = &'static Operation>) -> Result<Vec<Traced>> {

@@ -1,6 +1,8 @@
 //! `cargo xtask crash`: whether a store is in order, whatever has happened to whoever worked on it.
 
+mod disk;
 mod matrix;
+mod power;
 
 use std::path::PathBuf;
 
@@ -11,15 +13,21 @@ use crate::cargo;
 const USAGE: &str = "\
 usage: cargo xtask crash [--jobs N] [--operation NAME…]
        cargo xtask crash --case 'OPERATION STEP:NTH=KIND'
+       cargo xtask crash --power-cuts N [--file-system ext4|xfs] [--seed S]
 
 Has the program killed, or told that the disk fails (EIO) or is full (ENOSPC), at each of its steps by name, in each
 operation that reaches it, each on a store of its own. Afterwards the next start finds a store in order with nothing left
 in it that is not whole, and the same command does what it does undisturbed. Prints a table, and fails with the cases that
 are not so.
 
+With `--power-cuts`, the power of a file system is cut N times (as root, on an image), while several add, build, register
+and delete, or right after the program has died at a step. What was told to be valid before is valid then, and whole.
+
   --jobs N          how many at a time (as many as there are processors)
   --operation NAME  this one only; can be given several times
   --case CASE       one case alone, as a failure names it
+  --file-system FS  ext4 or xfs (both)
+  --seed S          what chance decides (1)
 
 example: cargo xtask crash --case 'add register.synced:1=kill'";
 
@@ -28,6 +36,9 @@ struct Options {
     jobs: usize,
     operations: Vec<String>,
     case: Option<String>,
+    power_cuts: Option<usize>,
+    file_systems: Vec<String>,
+    seed: u64,
 }
 
 /// Runs what is asked for, with the program as it is developed: a released one has no steps.
@@ -37,16 +48,25 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     let options = parse(arguments)?;
+    let kinds = options.power_cuts.map(|_| power::kinds(&options.file_systems)).transpose()?;
     let program = program()?;
-    match &options.case {
-        Some(case) => matrix::one(&program, case),
-        None => matrix::all(&program, &options.operations, options.jobs),
+    match (&options.case, options.power_cuts) {
+        (Some(case), _) => matrix::one(&program, case),
+        (None, Some(cuts)) => power::run(&program, cuts, &kinds.unwrap_or_default(), options.seed),
+        (None, None) => matrix::all(&program, &options.operations, options.jobs),
     }
 }
 
 fn parse(arguments: &[String]) -> Result<Options> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { jobs, operations: Vec::new(), case: None };
+    let mut options = Options {
+        jobs,
+        operations: Vec::new(),
+        case: None,
+        power_cuts: None,
+        file_systems: Vec::new(),
+        seed: 1,
+    };
     let mut rest = arguments.iter();
     while let Some(option) = rest.next() {
         let mut value = || rest.next().with_context(|| format!("`{option}` takes a value\n{USAGE}"));
@@ -54,6 +74,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--jobs" => options.jobs = value()?.parse()?,
             "--operation" => options.operations.push(value()?.clone()),
             "--case" => options.case = Some(value()?.clone()),
+            "--power-cuts" => options.power_cuts = Some(value()?.parse()?),
+            "--file-system" => options.file_systems.push(value()?.clone()),
+            "--seed" => options.seed = value()?.parse()?,
             other => bail!("`crash` has no `{other}`\n{USAGE}"),
         }
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::operations::{OPERATIONS, Operation};
+use super::state::After;
 use super::world::{Run, World, run};
 
 /// What happens at a step.
@@ -108,26 +109,48 @@ impl Case {
     /// # Errors
     /// What is not as it should be.
     pub fn try_out(&self, program: &Path, printed: &str, ask_nix: bool) -> Result<(), String> {
-        let operation = OPERATIONS.iter().find(|one| one.name == self.operation);
-        let operation = operation.ok_or_else(|| format!("there is no operation `{}`", self.operation))?;
         let world = World::new(program)?;
-        (operation.prepare)(&world)?;
-        let disturbed = self.disturbed(operation, &world)?;
-        world.inspect().map_err(|wrong| format!("at the next start: {wrong}"))?;
+        self.begin(&world)?;
+        self.finish(&world, printed, After::End)?;
+        if ask_nix {
+            world.ask_nix()?;
+        }
+        Ok(())
+    }
+
+    /// Prepares a store, and runs the operation in it, which fails at the step.
+    ///
+    /// # Errors
+    /// If it ends otherwise.
+    pub fn begin(&self, world: &World) -> Result<(), String> {
+        let operation = self.operation()?;
+        (operation.prepare)(world)?;
+        let disturbed = self.disturbed(operation, world)?;
+        match disturbed.stderr.contains("mistake in `store` itself") {
+            true => Err(format!("it panics: {}", disturbed.stderr)),
+            false => Ok(()),
+        }
+    }
+
+    /// Looks at what is left, repeats the operation, which prints `printed` now, and looks once more.
+    ///
+    /// # Errors
+    /// What is not as it should be.
+    pub fn finish(&self, world: &World, printed: &str, after: After) -> Result<(), String> {
+        let operation = self.operation()?;
+        world.inspect(after).map_err(|wrong| format!("at the next start: {wrong}"))?;
         let again = world.run(operation.arguments)?;
         let is_done = again.code == Some(operation.code) && again.stdout == printed;
         if !is_done && (operation.repeats || !again.stderr.contains("is not valid")) {
             return Err(format!("repeated, it ends with {:?}: {}{}", again.code, again.stdout, again.stderr));
         }
-        (operation.done)(&world)?;
-        world.inspect().map_err(|wrong| format!("after the repetition: {wrong}"))?;
-        if ask_nix {
-            world.ask_nix()?;
-        }
-        match disturbed.stderr.contains("mistake in `store` itself") {
-            true => Err(format!("it panics: {}", disturbed.stderr)),
-            false => Ok(()),
-        }
+        (operation.done)(world)?;
+        world.inspect(after).map_err(|wrong| format!("after the repetition: {wrong}"))
+    }
+
+    fn operation(&self) -> Result<&'static Operation, String> {
+        let found = OPERATIONS.iter().find(|one| one.name == self.operation);
+        found.ok_or_else(|| format!("there is no operation `{}`", self.operation))
     }
 
     fn disturbed(&self, operation: &Operation, world: &World) -> Result<Run, String> {

@@ -15,4 +15,5 @@ mod world;
 
 pub use case::{Case, Kind, steps};
 pub use operations::{OPERATIONS, Operation};
+pub use state::After;
 pub use world::{Run, World};

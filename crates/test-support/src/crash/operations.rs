@@ -42,7 +42,7 @@ pub const OPERATIONS: &[Operation] = &[
             tree(world)?;
             let path = world.ok(&["add", "tree"])?;
             world.ok(&["delete", path.trim_end()])?;
-            world.write(&format!("store{}/half/file", path.trim_end()), "half")
+            world.leave(&format!("{}/half/file", path.trim_end()))
         },
         arguments: &["add", "tree"],
         ..PLAIN
@@ -61,7 +61,7 @@ pub const OPERATIONS: &[Operation] = &[
             let top = world.ok(&["derivation", "add", "x.json"])?;
             let all = world.ok(&["query", "--requisites", top.trim_end()])?;
             world.ok(&[vec!["delete"], all.lines().collect()].concat())?;
-            all.lines().try_for_each(|path| world.write(&format!("store{path}"), "half"))
+            all.lines().try_for_each(|path| world.leave(path))
         },
         arguments: &["derivation", "add", "x.json"],
         ..PLAIN

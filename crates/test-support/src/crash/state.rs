@@ -8,23 +8,38 @@ use std::process::Command;
 
 use super::world::{World, run};
 
+/// What has happened to whoever worked on a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// They have died, or given up. What they had in hand is known.
+    End,
+    /// The power was cut. What they had in hand may be forgotten: files of locks stay, which hold up nobody, until
+    /// garbage is collected.
+    Cut,
+}
+
 impl World {
     /// Looks whether the store is in order after a start of the program: what is valid is whole, and nothing is left of
     /// processes that have ended.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn inspect(&self) -> Result<(), String> {
+    pub fn inspect(&self, after: After) -> Result<(), String> {
+        let state = self.root().join("nix/var/nix");
+        if !state.exists() {
+            // It had not come to be.
+            return Ok(());
+        }
         let run = self.run(&["--quiet", "verify", "--contents"])?;
         if run.code != Some(0) || !run.stderr.is_empty() {
             return Err(format!("`verify --contents` ({:?}): {}{}", run.code, run.stdout, run.stderr));
         }
-        let state = self.root().join("nix/var/nix");
         for directory in ["builds", "temproots", "running-builds"] {
             refuse_any(&state.join(directory), |_| true)?;
         }
         let is_left = |name: &str| {
-            [".lock", ".chroot"].iter().any(|end| name.ends_with(end)) || name.starts_with(".tmp-")
+            let is_forgotten = name.ends_with(".lock") || name.starts_with(".tmp-");
+            name.ends_with(".chroot") || after == After::End && is_forgotten
         };
         refuse_any(&self.root().join("nix/store"), is_left)?;
         for directory in ["gcroots/auto", "gcroots/relocated", "db"] {
@@ -36,7 +51,7 @@ impl World {
 
     fn refuse_mounts(&self) -> Result<(), String> {
         let table = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
-        let root = self.root().to_string_lossy().into_owned();
+        let root = self.root().to_string_lossy().into_owned() + "/";
         let mut targets = table.lines().filter_map(|line| line.split(' ').nth(1));
         match targets.find(|target| target.starts_with(&root)) {
             Some(target) => Err(format!("`{target}` is still mounted")),
@@ -49,6 +64,9 @@ impl World {
     /// # Errors
     /// What Nix says is wrong.
     pub fn ask_nix(&self) -> Result<bool, String> {
+        if !self.root().join("nix/var/nix").exists() {
+            return Ok(false);
+        }
         let mut nix = Command::new("nix-store");
         nix.arg("--store").arg(self.root()).args(["--verify", "--check-contents"]);
         nix.env("HOME", self.path("home"));

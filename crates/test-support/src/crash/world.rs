@@ -15,6 +15,7 @@ use crate::Scratch;
 pub struct World {
     program: PathBuf,
     place: Place,
+    root: PathBuf,
 }
 
 #[derive(Debug)]
@@ -52,15 +53,24 @@ impl World {
     /// # Errors
     /// What the system has refused.
     pub fn new(program: &Path) -> Result<Self, String> {
-        Self { program: program.to_owned(), place: Place::Scratch(Scratch::new()) }.furnished()
+        let scratch = Scratch::new();
+        let root = scratch.join("store");
+        Self { program: program.to_owned(), place: Place::Scratch(scratch), root }.furnished()
     }
 
-    /// Takes a directory, which may have a store in it.
+    /// Makes an empty directory for all but the store, which is at `root`.
     ///
     /// # Errors
     /// What the system has refused.
-    pub fn in_directory(program: &Path, directory: &Path) -> Result<Self, String> {
-        Self { program: program.to_owned(), place: Place::Given(directory.to_owned()) }.furnished()
+    pub fn with_store(program: &Path, root: &Path) -> Result<Self, String> {
+        let (place, root) = (Place::Scratch(Scratch::new()), root.to_owned());
+        Self { program: program.to_owned(), place, root }.furnished()
+    }
+
+    /// Takes a directory, which may have a store in it.
+    pub(super) fn in_directory(program: &Path, directory: &Path) -> Result<Self, String> {
+        let (place, root) = (Place::Given(directory.to_owned()), directory.join("store"));
+        Self { program: program.to_owned(), place, root }.furnished()
     }
 
     fn furnished(self) -> Result<Self, String> {
@@ -82,13 +92,18 @@ impl World {
     }
 
     /// Returns the directory given as `--store`.
-    pub fn root(&self) -> PathBuf {
-        self.path("store")
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Returns where the files of a store path are.
     pub fn real(&self, store_path: &str) -> PathBuf {
-        self.root().join(store_path.trim_start_matches('/'))
+        self.root.join(store_path.trim_start_matches('/'))
+    }
+
+    /// Puts something into the store that does not belong there.
+    pub(super) fn leave(&self, name: &str) -> Result<(), String> {
+        write(&self.real(name), b"half")
     }
 
     /// Writes a file beside the store.
@@ -96,10 +111,7 @@ impl World {
     /// # Errors
     /// What the system has refused.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<(), String> {
-        let path = self.path(name);
-        let written =
-            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, contents));
-        written.map_err(|error| format!("cannot write `{}`: {error}", path.display()))
+        write(&self.path(name), contents.as_ref())
     }
 
     /// Returns the program on this store, started beside it, with nothing of the caller's environment but `PATH`.
@@ -133,6 +145,11 @@ impl World {
             }
         }
     }
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<(), String> {
+    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, contents));
+    written.map_err(|error| format!("cannot write `{}`: {error}", path.display()))
 }
 
 /// Runs a command to its end.
