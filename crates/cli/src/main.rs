@@ -103,8 +103,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Command, Config, Derivation, Hash, Realisation, Recipe, Root, Sandbox};
-use crate::arguments::{Command, Config, Derivation, Hash, Key, Realisation, Recipe, Sandbox};
+use crate::arguments::{Command, Config, Derivation, Hash, Key, Realisation, Recipe, Root, Sandbox};
 use crate::config::Flag;
 use crate::exit::Exit;
 use crate::session::Session;
