@@ -43,6 +43,7 @@ mod failures;
 mod filter;
 mod gated;
 mod gc;
+mod gc_beside_builds;
 mod history;
 mod hooks;
 mod hostile;

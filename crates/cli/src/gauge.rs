@@ -60,6 +60,11 @@ impl Gauge {
         line
     }
 
+    /// Whether there is a terminal for it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.bottom.is_some()
+    }
+
     /// Leaves nothing at the bottom while results are printed.
     pub(crate) fn clear(&self) {
         drop(self.changed.lock().unwrap_or_else(PoisonError::into_inner));

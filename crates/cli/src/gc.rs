@@ -1,17 +1,14 @@
 //! `store gc`
 
 use anyhow::Result;
-use local_store::{Collected, Collection, CollectionNews, LocalStore, Root, Until};
+use local_store::{Collected, Collection, CollectionNews, LocalStore, Progress, Root, Until};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
+use crate::gauge::Gauge;
 use crate::interrupt::Interrupt;
 use crate::session::Session;
 use crate::size;
-
-mod gauge;
-
-use gauge::Gauge;
 
 /// Deletes everything that no root needs, and prints what it deleted.
 ///
@@ -76,10 +73,7 @@ fn print_roots(
     roots: &[(store_path::StorePath, Root)],
 ) -> Result<Exit> {
     let rows = roots.iter().map(|(path, root)| {
-        let root = match root {
-            Root::Link(link) => link.display().to_string(),
-            other => other.to_string(),
-        };
+        let root = root.link().map_or_else(|| root.to_string(), |link| link.display().to_string());
         (root, store.store_dir().print(path))
     });
     if session.json() {
@@ -105,18 +99,23 @@ fn collect(session: &mut Session, args: &Args, store: &LocalStore, interrupt: &I
     let mut names: Vec<String> = Vec::new();
     let mut unsaid = Ok(());
     let collected = {
-        let mut gauge = Gauge::new(session);
+        let gauge = Gauge::new(session, if args.dry_run { "weighing" } else { "deleting" });
+        let mut of = 0;
         // Nothing is printed into a line that is drawn again and again.
         let prints_later = session.json() || gauge.is_live();
         store.collect(&wish, &mut |news| {
-            gauge.tell(news);
-            if let CollectionNews::Gone(gone) = news {
-                let paths = gone.iter().map(|name| full(store, name));
-                if prints_later {
-                    names.extend(paths);
-                } else if unsaid.is_ok() {
-                    unsaid = { paths }.try_for_each(|path| session.results().line(path));
+            let gone = match news {
+                CollectionNews::Found(found) => return of = found,
+                CollectionNews::Progress { gone, freed_bytes } => {
+                    return gauge.show(Progress { of, paths: gone, bytes: freed_bytes });
                 }
+                CollectionNews::Gone(gone) => gone,
+            };
+            let mut paths = gone.iter().map(|name| full(store, name));
+            if prints_later {
+                names.extend(paths);
+            } else if unsaid.is_ok() {
+                unsaid = paths.try_for_each(|path| session.results().line(path));
             }
         })?
     };

@@ -14,18 +14,23 @@ use crate::error::Error;
 use crate::layout;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
+use crate::threads;
 use crate::until::Until;
 
 mod census;
+mod collector;
 mod ledger;
 mod leftovers;
 mod links;
+mod newcomers;
 mod plan;
 mod removal;
+mod server;
 mod weight;
 
 pub use census::Census;
 
+use newcomers::{Newcomers, Over};
 use removal::Removals;
 
 /// What to collect, and how much of it.
@@ -109,10 +114,20 @@ impl LocalStore {
         wish: &Collection<'_>,
         tell: &mut dyn FnMut(CollectionNews<'_>),
     ) -> Result<Collected, Error> {
-        let _collector = self.lock_out_root_writers()?;
-        let plan = self.plan(wish)?;
-        tell(CollectionNews::Found(plan.len()));
-        Removals::new(self, plan, wish.until, tell)?.run()
+        let Some(collector) = self.lock_out_until(wish.until)? else {
+            return Ok(Collected { was_stopped: true, ..Collected::default() });
+        };
+        let socket = self.location().collector_socket();
+        let failed = || Error::file("listen at", &socket);
+        let (newcomers, bell) = Newcomers::new().map_err(failed())?;
+        let answer = || server::serve(&collector.socket, bell, &newcomers, self.store_dir());
+        let work = || {
+            let _over = Over(&newcomers);
+            let plan = self.plan(wish)?;
+            tell(CollectionNews::Found(plan.len()));
+            Removals::new(self, plan, &newcomers, wish.until, tell)?.run()
+        };
+        threads::beside(answer, work).map_err(failed())?
     }
 
     fn rehearse(

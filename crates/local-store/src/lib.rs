@@ -55,6 +55,7 @@ mod running;
 mod schema;
 mod scratch;
 mod sign;
+mod short_name;
 mod store;
 mod sweep;
 mod temp_roots;

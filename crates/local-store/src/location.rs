@@ -70,6 +70,11 @@ impl Location {
         self.databases().join("store.sqlite")
     }
 
+    /// Where collectors hear what is wanted.
+    pub(crate) fn collector_socket(&self) -> PathBuf {
+        self.state_dir.join("gc-socket/socket")
+    }
+
     pub(crate) fn gc_roots(&self) -> PathBuf {
         self.state_dir.join("gcroots")
     }

@@ -8,11 +8,10 @@
 #![expect(clippy::disallowed_methods, reason = "roots are symlinks")]
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -43,12 +42,6 @@ pub struct LastingRoots {
     pub roots: Vec<(StorePath, Root)>,
     /// Links of which nobody can tell what they keep, each as an [`Error::UnknownRoot`].
     pub unreadable: Vec<Error>,
-}
-
-/// Keeps root writers out while it lives; those who come wait for the socket to be closed.
-pub(crate) struct Collector {
-    _lock: File,
-    _socket: Option<UnixListener>,
 }
 
 impl LocalStore {
@@ -130,21 +123,8 @@ impl LocalStore {
         Ok(roots)
     }
 
-    /// Waits for those who are writing roots, and keeps others from it. Drops what belongs to no link any more.
-    pub(crate) fn lock_out_root_writers(&self) -> Result<Collector, Error> {
-        let path = self.location().state_dir.join("gc.lock");
-        let file = open_lock_file(&path)?;
-        lock(&file, &path, FlockOperation::LockExclusive)?;
-        // Nobody answers here. Who connects waits until it is closed, and tries again: soon enough.
-        let socket = self.location().state_dir.join("gc-socket/socket");
-        remove_file(&socket)?;
-        let collector = Collector { _lock: file, _socket: UnixListener::bind(socket).ok() };
-        self.drop_stale_roots()?;
-        Ok(collector)
-    }
-
     /// Drops what belongs to no link any more. The caller keeps root writers out.
-    fn drop_stale_roots(&self) -> Result<(), Error> {
+    pub(crate) fn drop_stale_roots(&self) -> Result<(), Error> {
         Walk::new(self.location()).drop_stale()
     }
 

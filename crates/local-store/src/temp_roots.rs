@@ -8,13 +8,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use store_path::StorePath;
 
 use crate::error::Error;
 use crate::failpoint;
 use crate::location::Location;
 use crate::open_file::{lock, open_lock_file, try_lock};
+use crate::short_name::by_short_name;
 use crate::store::{LocalStore, guard};
+use crate::until::Until;
 
 /// The file with this store's temporary roots. It is locked while they hold.
 #[derive(Debug)]
@@ -62,11 +65,11 @@ impl LocalStore {
 impl TempRoots {
     fn add(&mut self, location: &Location, paths: &[StorePath]) -> Result<(), Error> {
         let printed: Vec<String> = paths.iter().map(|path| location.store_dir.print(path)).collect();
-        // Held until the roots are written, so that no collector starts between.
-        let _held = hold_off_collector(location, &printed)?;
         let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
         self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
-        failpoint::reach("temproot.written")
+        failpoint::reach("temproot.written")?;
+        // Whoever begins to collect from now on reads the file; whoever has begun is told.
+        tell_of(location, &printed)
     }
 
     fn create(location: &Location) -> Result<Self, Error> {
@@ -109,21 +112,32 @@ fn claim(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// Keeps collectors from starting; when one runs already, tells it about `paths` and waits for its word.
-fn hold_off_collector(location: &Location, paths: &[String]) -> Result<File, Error> {
+/// So often it is tried to tell a collector that runs and does not listen: it has just begun, or is about to end.
+const TRIES: u32 = 200;
+
+/// After so many milliseconds it is tried again.
+const AGAIN_MILLIS: u32 = 5;
+
+/// When a collector runs already, tells it about `paths` and waits for its word.
+fn tell_of(location: &Location, paths: &[String]) -> Result<(), Error> {
     let path = location.state_dir.join("gc.lock");
     let file = open_lock_file(&path)?;
-    if !try_lock(&file, &path, FlockOperation::NonBlockingLockShared)? {
-        // Whatever goes wrong with the running one, the next one cannot start before we are done.
-        if tell_collector(&location.state_dir.join("gc-socket/socket"), paths).is_err() {
-            lock(&file, &path, FlockOperation::LockShared)?;
+    for _ in 0..TRIES {
+        if try_lock(&file, &path, FlockOperation::NonBlockingLockShared)?
+            || tell_collector(&location.collector_socket(), paths).is_ok()
+        {
+            return Ok(());
         }
+        Until::DONE.is_over_within(AGAIN_MILLIS);
     }
-    Ok(file)
+    // It deletes without listening: what it leaves is safe once it has ended.
+    lock(&file, &path, FlockOperation::LockShared)
 }
 
 fn tell_collector(socket: &Path, paths: &[String]) -> io::Result<()> {
-    let mut collector = UnixStream::connect(socket)?;
+    let connected = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    by_short_name(socket, |address| connect(&connected, address))?;
+    let mut collector = UnixStream::from(connected);
     for path in paths {
         collector.write_all(format!("{path}\n").as_bytes())?;
         collector.read_exact(&mut [0])?;

@@ -71,6 +71,17 @@ pub(crate) fn told<T: Sync, R: Send>(
     });
 }
 
+/// Does `work` here, and `aside` in a thread of its own meanwhile. `work` sees to it that `aside` ends, also when it panics.
+///
+/// # Errors
+/// If there is no thread to be had; then nothing was done.
+pub(crate) fn beside<R>(aside: impl FnOnce() + Send, work: impl FnOnce() -> R) -> io::Result<R> {
+    thread::scope(|scope| {
+        thread::Builder::new().spawn_scoped(scope, aside)?;
+        Ok(work())
+    })
+}
+
 fn take<'items, T>(items: &'items [T], next: &AtomicUsize) -> Option<(usize, &'items T)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     items.get(index).map(|item| (index, item))

@@ -31,6 +31,15 @@ impl<'a> Until<'a> {
         poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
+    /// Waits for so many milliseconds, or until it is not wanted any more. Returns whether it is not.
+    pub(crate) fn is_over_within(self, millis: u32) -> bool {
+        let timeout =
+            Timespec { tv_sec: i64::from(millis / 1000), tv_nsec: i64::from(millis % 1000) * 1_000_000 };
+        let mut polled: Vec<PollFd<'_>> =
+            self.0.iter().map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN)).collect();
+        poll(&mut polled, Some(&timeout)).is_ok_and(|ready| ready > 0)
+    }
+
     /// Passes on what is read or written while it is wanted, and fails after that.
     pub fn pass<T>(self, through: T) -> Passing<'a, T> {
         Passing { through, until: self, passed: 0 }

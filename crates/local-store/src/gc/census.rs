@@ -65,7 +65,7 @@ impl LocalStore {
             graph.mark(path, &mut alive);
         }
         // What somebody makes or is about to use: nothing whose name begins so is touched.
-        let used = roots.iter().filter(|(_, root)| !matches!(root, Root::Link(_)));
+        let used = roots.iter().filter(|(_, root)| root.link().is_none());
         let mut wanted: HashSet<Digest> = used.map(|(path, _)| *path.digest()).collect();
         wanted.extend(leftovers::locked(&self.location().real_store, &names));
         wanted.extend(mounted(&self.location().real_store));

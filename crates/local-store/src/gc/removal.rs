@@ -1,16 +1,18 @@
 //! Taking garbage away, in batches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use store_db::PathId;
-use store_path::StorePath;
+use store_path::{Digest, StorePath};
 
+use super::census::{Census, mark_all};
 use super::ledger::{Ledger, Link};
 use super::leftovers::Leftover;
 use super::links::Links;
+use super::newcomers::Newcomers;
 use super::plan::Plan;
 use super::{Collected, CollectionNews};
 use crate::delete::remove_noting;
@@ -29,6 +31,9 @@ const MOST_BYTES: u64 = 1 << 30;
 pub(super) struct Removals<'a> {
     store: &'a LocalStore,
     plan: Plan,
+    newcomers: &'a Newcomers,
+    /// What was said to be wanted since the roots were read.
+    wanted: HashSet<Digest>,
     until: Until<'a>,
     tell: &'a mut dyn FnMut(CollectionNews<'_>),
     links: Option<Links>,
@@ -40,6 +45,7 @@ pub(super) struct Removals<'a> {
 struct Doomed {
     name: String,
     path: PathBuf,
+    digest: Option<Digest>,
     left: Option<Leftover>,
 }
 
@@ -47,12 +53,14 @@ impl<'a> Removals<'a> {
     pub(super) fn new(
         store: &'a LocalStore,
         plan: Plan,
+        newcomers: &'a Newcomers,
         until: Until<'a>,
         tell: &'a mut dyn FnMut(CollectionNews<'_>),
     ) -> Result<Self, Error> {
         let links = Links::read(&store.location().real_store)?;
         let ledger = Ledger::new(links.inodes());
-        Ok(Self { store, plan, until, tell, links: Some(links), ledger, done: Collected::default() })
+        let (wanted, done) = (HashSet::new(), Collected::default());
+        Ok(Self { store, plan, newcomers, wanted, until, tell, links: Some(links), ledger, done })
     }
 
     /// Takes all of it away, or as much as is wanted.
@@ -80,8 +88,16 @@ impl<'a> Removals<'a> {
             let named = |one: &Leftover| one.name.parse::<StorePath>().ok();
             let valid = self.store.valid_among(&piece.iter().filter_map(named).collect())?;
             let is_left = |one: &&Leftover| named(one).is_none_or(|path| !valid.contains(&path));
-            let doomed = piece.iter().filter(is_left).map(|one| self.doom(&one.name, Some(one.clone())));
-            let doomed: Vec<Doomed> = doomed.collect();
+            let Self { newcomers, wanted, plan, .. } = self;
+            let choose = |fresh: &[Digest]| {
+                wanted.extend(fresh);
+                // The collector's own marks have to know of them, too.
+                mark_all(&plan.census.graph, fresh, &mut plan.census.alive);
+                let is_wanted = |one: &&Leftover| one.digest.is_some_and(|digest| wanted.contains(&digest));
+                piece.iter().filter(is_left).filter(|one| !is_wanted(one)).collect()
+            };
+            let left = newcomers.doom(choose, |one| one.digest);
+            let doomed: Vec<Doomed> = left.into_iter().map(|one| self.left_over(one)).collect();
             self.remove(&doomed);
         }
         Ok(ControlFlow::Continue(()))
@@ -115,30 +131,47 @@ impl<'a> Removals<'a> {
 
     /// Makes paths invalid that are still dead, and returns what their files are.
     fn forget(&mut self, batch: &[PathId]) -> Result<Vec<Doomed>, Error> {
-        let census = &mut self.plan.census;
-        let dead: Vec<PathId> = batch.iter().copied().filter(|path| !census.alive.has(*path)).collect();
+        let Self { newcomers, plan: Plan { census, .. }, wanted, .. } = self;
+        let Census { graph, alive, .. } = census;
+        let choose = |fresh: &[Digest]| {
+            wanted.extend(fresh);
+            mark_all(graph, fresh, alive);
+            batch.iter().copied().filter(|path| !alive.has(*path)).collect()
+        };
+        let dead = newcomers.doom(choose, |path| Some(*graph.path(*path).digest()));
         let kept = self.store.with_database(|database| {
             database.transaction_on_disk(|transaction| Ok(transaction.forget(&census.graph, &dead)?))
         })?;
         for path in &kept {
             census.graph.mark(*path, &mut census.alive);
+            self.newcomers.is_gone(census.graph.path(*path).digest());
         }
         let kept: BTreeSet<PathId> = kept.into_iter().collect();
         let gone: Vec<PathId> = dead.into_iter().filter(|path| !kept.contains(path)).collect();
         self.store.collect_records(&gone.iter().map(|path| census.graph.path(*path)).collect());
         let graph = &self.plan.census.graph;
-        Ok(gone.into_iter().map(|path| self.doom(graph.name(path), None)).collect())
+        Ok(gone.into_iter().map(|path| self.dead(&graph.path(path))).collect())
     }
 
-    fn doom(&self, name: &str, left: Option<Leftover>) -> Doomed {
-        Doomed { name: name.to_owned(), path: self.store.location().real_store.join(name), left }
+    fn dead(&self, path: &StorePath) -> Doomed {
+        let (digest, place) = (Some(*path.digest()), self.store.real_path(path));
+        Doomed { name: path.to_string(), path: place, digest, left: None }
+    }
+
+    fn left_over(&self, left: &Leftover) -> Doomed {
+        let path = self.store.location().real_store.join(&left.name);
+        Doomed { name: left.name.clone(), path, digest: left.digest, left: Some(left.clone()) }
     }
 
     /// Removes files, by all processors.
     fn remove(&mut self, doomed: &[Doomed]) {
-        let Self { until, tell, ledger, done, .. } = self;
-        let (until, ledger) = (*until, &*ledger);
-        let work = |one: &Doomed| (!until.is_over()).then(|| one.remove(ledger));
+        let Self { newcomers, until, tell, ledger, done, .. } = self;
+        let (newcomers, until, ledger) = (*newcomers, *until, &*ledger);
+        let work = |one: &Doomed| {
+            let removed = (!until.is_over()).then(|| one.remove(ledger));
+            one.digest.iter().for_each(|digest| newcomers.is_gone(digest));
+            removed
+        };
         let mut removed = vec![false; doomed.len()];
         told(doomed, processors(), work, |index, outcome| {
             match outcome {
@@ -153,6 +186,7 @@ impl<'a> Removals<'a> {
             done.gone += usize::from(removed[index]);
             tell(CollectionNews::Progress { gone: done.gone, freed_bytes: done.freed_bytes });
         });
+        newcomers.none_is_going();
         let gone = doomed.iter().zip(removed).filter(|(_, removed)| *removed);
         let gone: Vec<String> = gone.map(|(one, _)| one.name.clone()).collect();
         tell(CollectionNews::Gone(&gone));

@@ -12,19 +12,20 @@
 #![expect(clippy::disallowed_methods, reason = "running builds are files in the state directory")]
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
-    listen, recv, send, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, bind, connect, listen, recv,
+    send, socket_with, sockopt,
 };
 
 use super::{BuildId, Owner, RunningBuild};
 use crate::error::Error;
 use crate::location::Location;
+use crate::short_name::by_short_name;
 use crate::store::LocalStore;
 
 /// So many may wait to be heard.
@@ -193,17 +194,6 @@ fn connected(path: &Path) -> rustix::io::Result<OwnedFd> {
 /// Messages keep their bounds.
 fn socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-}
-
-/// The address of a socket has room for a hundred bytes, and a state directory may be anywhere.
-fn by_short_name(
-    path: &Path,
-    act: impl FnOnce(&SocketAddrUnix) -> rustix::io::Result<()>,
-) -> rustix::io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-    let directory = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let short = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
-    act(&SocketAddrUnix::new(short)?)
 }
 
 #[cfg(test)]
