@@ -55,6 +55,8 @@ fn add_path(session: &mut Session, path: &Path, name: Option<&Name>) -> Result<E
     };
     let store = session.open_store()?;
     let info = store.add_path(&name, &source).with_context(|| format!("cannot add `{}`", path.display()))?;
+    // It may have been there for long.
+    store.note_uses();
     if session.json() {
         session.results().json(&path_info::to_json(&store, &info))?;
     } else {

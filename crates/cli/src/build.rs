@@ -202,12 +202,14 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
         Ok::<_, anyhow::Error>((asked.wanted, report))
     })??;
     if let Some(exit) = exit_of(&report) {
+        store.note_uses();
         build_results::print_failed(session, &store, &wanted, &report)?;
         return Ok(exit);
     }
     if !args.no_link {
         add_links(&store, &link_base, &report.realised)?;
     }
+    store.note_uses();
     build_results::print(session, &store, &report.realised, args.real_path)?;
     Ok(Exit::Success)
 }

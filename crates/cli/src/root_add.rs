@@ -45,6 +45,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
             links.push(link);
         }
     }
+    store.note_uses();
     session.print_list(links.iter().map(|link| link.display().to_string()).collect())?;
     Ok(Exit::Success)
 }

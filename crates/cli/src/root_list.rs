@@ -1,7 +1,7 @@
 //! `store root list`
 
 use anyhow::Result;
-use local_store::{LocalStore, Root};
+use local_store::{FoundRoots, LocalStore, Root};
 use serde_json::{Value, json};
 use store_path::StorePath;
 
@@ -29,16 +29,18 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
-    let mut roots = Vec::new();
+    let store = session.read_store()?;
+    let mut found = FoundRoots::default();
     if !args.processes {
-        let lasting = store.lasting_roots()?;
-        lasting.unreadable.iter().for_each(|error| session.messages().warn(error));
-        roots.extend(lasting.roots);
+        found = store.lasting_roots()?;
     }
     if !args.links {
-        roots.extend(store.passing_roots()?);
+        let passing = store.passing_roots()?;
+        found.roots.extend(passing.roots);
+        found.unreadable.extend(passing.unreadable);
     }
+    found.unreadable.iter().for_each(|error| session.messages().warn(error));
+    let roots = found.roots;
     if session.json() {
         let list: Value = roots.iter().map(|(path, root)| to_json(&store, path, root)).collect();
         session.results().json(&list)?;

@@ -52,6 +52,7 @@ pub(crate) fn visit(session: &Session, word: &str, runs: &Runs, tells_where: boo
             terminal::attend(inside, runs, controls)
         })
     })?;
+    store.note_uses();
     let fail = |drv: &StorePath, error: &BuildFailure| {
         let log_command = LogCommand::of(session, &store);
         let circumstances = Circumstances::default();

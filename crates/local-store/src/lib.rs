@@ -62,6 +62,7 @@ mod temp_roots;
 mod threads;
 mod tree;
 mod until;
+mod uses;
 mod verify;
 mod writable;
 
@@ -82,7 +83,7 @@ pub use locker::{Locker, locker};
 pub use manifest::{ManifestRow, Problem};
 pub use meter::Progress;
 pub use optimise::{Optimisation, Savings, Sharing};
-pub use roots::{LastingRoots, Process, Root, Usage};
+pub use roots::{FoundRoots, Process, Root, Usage};
 pub use running::{
     Announcement, BuildId, CancelAnswer, CancelCaller, CancelRequest, CancelSocket, End, Holder, Owner,
     RunningBuild, Stage, Vigil, Wait, cancel, running_builds,

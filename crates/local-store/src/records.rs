@@ -108,12 +108,20 @@ impl LocalStore {
         }
     }
 
+    /// Returns the days on which those of `paths` were used last of which one is noted, in days since 1970.
+    pub(crate) fn noted_uses(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, i64>, Error> {
+        if !self.has_records() {
+            return Ok(BTreeMap::new());
+        }
+        self.with_records(|records| records.uses(paths))
+    }
+
     /// A store in which nothing was built has none, and reading makes none.
     fn has_records(&self) -> bool {
         self.location().records().exists()
     }
 
-    fn with_records<T>(
+    pub(crate) fn with_records<T>(
         &self,
         work: impl FnOnce(&mut Records) -> Result<T, store_db::Error>,
     ) -> Result<T, Error> {

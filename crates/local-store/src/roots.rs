@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
 use crate::running::running_builds;
-use crate::store::LocalStore;
+use crate::store::{LocalStore, guard};
 
 mod kind;
 mod links;
@@ -35,12 +35,12 @@ pub use kind::{Process, Root, Usage};
 use links::{Links, Walk};
 use names::Names;
 
-/// The roots that last until somebody gives them up.
-#[derive(Debug)]
-pub struct LastingRoots {
+/// Roots, as far as they can be seen.
+#[derive(Debug, Default)]
+pub struct FoundRoots {
     /// What is kept, each with what keeps it, in order.
     pub roots: Vec<(StorePath, Root)>,
-    /// Links of which nobody can tell what they keep, each as an [`Error::UnknownRoot`].
+    /// Why it cannot be seen what others keep: links as [`Error::UnknownRoot`], temporary roots of somebody else.
     pub unreadable: Vec<Error>,
 }
 
@@ -62,6 +62,10 @@ impl LocalStore {
             self.replace_symlink(Path::new(&self.store_dir().print(target)), &directory.join(&key))?;
             failpoint::reach("root.relocated")?;
         }
+        // What it has kept so far was used until now.
+        let old = fs::read_link(link).ok();
+        let old = old.and_then(|old| Names::of(self.location()).path_at(old.as_os_str().as_bytes()));
+        guard(&self.temp_roots).iter_mut().for_each(|roots| roots.kept.extend(old.clone()));
         self.replace_symlink(&self.real_path(target), link)?;
         failpoint::reach("root.link")?;
         self.replace_symlink(link, &self.location().gc_roots().join("auto").join(key))?;
@@ -69,32 +73,34 @@ impl LocalStore {
     }
 
     /// Returns the lasting roots: links and files, each with what it keeps, which is valid or at least there.
-    pub fn lasting_roots(&self) -> Result<LastingRoots, Error> {
+    pub fn lasting_roots(&self) -> Result<FoundRoots, Error> {
         let Links { roots, unreadable } = Walk::new(self.location()).all()?;
         let unreadable = unreadable.into_iter().map(|(link, entry)| Error::UnknownRoot { link, entry });
-        Ok(LastingRoots { roots: self.in_order(roots)?, unreadable: unreadable.collect() })
+        Ok(FoundRoots { roots: self.in_order(roots)?, unreadable: unreadable.collect() })
     }
 
     /// Returns the roots that end by themselves: running processes, and builds. Only what processes are about to use
     /// (temporary roots) and what is built may be neither valid nor there yet.
-    pub fn passing_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
-        let mut roots = self.temporary_roots()?;
-        roots.extend(self.building()?);
-        roots.extend(self.in_order(processes::find(self.location())?)?);
-        roots.sort();
-        roots.dedup();
-        Ok(roots)
+    pub fn passing_roots(&self) -> Result<FoundRoots, Error> {
+        let mut found = FoundRoots::default();
+        self.temporary_roots(&mut found)?;
+        found.roots.extend(self.building()?);
+        found.roots.extend(self.in_order(processes::find(self.location())?)?);
+        found.roots.sort();
+        found.roots.dedup();
+        Ok(found)
     }
 
     /// Returns everything that is wanted by itself, with what wants it: lasting roots and passing ones.
     ///
     /// # Errors
-    /// [`Error::UnknownRoot`] if there is a link of which nobody can tell what it keeps: that must not be deleted.
+    /// If there is a root of which nobody can tell what it keeps: that must not be deleted.
     pub fn all_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
         // What a process hands on to a link meanwhile is seen at one of both.
-        let mut roots = self.passing_roots()?;
-        let LastingRoots { roots: lasting, unreadable } = self.lasting_roots()?;
-        roots.extend(lasting);
+        let FoundRoots { mut roots, mut unreadable } = self.passing_roots()?;
+        let lasting = self.lasting_roots()?;
+        roots.extend(lasting.roots);
+        unreadable.extend(lasting.unreadable);
         match unreadable.into_iter().next() {
             Some(error) => Err(error),
             None => Ok(roots),

@@ -1,6 +1,7 @@
 //! Roots that last as long as this process: what it is about to use must not be collected meanwhile.
 #![expect(clippy::disallowed_methods, reason = "temporary roots are a file")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +25,8 @@ use crate::until::Until;
 pub(crate) struct TempRoots {
     path: PathBuf,
     file: File,
+    /// What they keep.
+    pub(crate) kept: BTreeSet<StorePath>,
 }
 
 impl LocalStore {
@@ -67,6 +70,7 @@ impl TempRoots {
         let printed: Vec<String> = paths.iter().map(|path| location.store_dir.print(path)).collect();
         let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
         self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
+        self.kept.extend(paths.iter().cloned());
         failpoint::reach("temproot.written")?;
         // Whoever begins to collect from now on reads the file; whoever has begun is told.
         tell_of(location, &printed)
@@ -80,7 +84,7 @@ impl TempRoots {
         for path in names.map(|name| directory.join(name)) {
             if let Some(file) = claim(&path)? {
                 failpoint::reach("temproot.claimed")?;
-                return Ok(Self { path, file });
+                return Ok(Self { path, file, kept: BTreeSet::new() });
             }
         }
         unreachable!("names do not run out before memory does")

@@ -37,6 +37,7 @@ mod schema;
 mod tests;
 mod trace;
 mod untouched;
+mod uses;
 mod waiting;
 mod write;
 

@@ -107,6 +107,16 @@ impl Db {
         Ok(rows.into_iter().collect())
     }
 
+    /// Returns when those of `paths` that are valid became so, in seconds since 1970.
+    pub fn registration_times(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, i64>, Error> {
+        let sql = format!("select v.path, v.registrationTime from {ASKED}");
+        let parameters = params![self.store_dir.as_str(), json_list(paths)];
+        let rows: Vec<(String, i64)> =
+            self.collect(&sql, parameters, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let reader = self.reader();
+        rows.into_iter().map(|(path, time)| Ok((reader.path(&path)?, time))).collect()
+    }
+
     /// Returns every valid path.
     pub fn all_valid(&self) -> Result<BTreeSet<StorePath>, Error> {
         self.paths("select path from ValidPaths", [])

@@ -85,9 +85,15 @@ impl Records {
         })
     }
 
-    /// Forgets how those of `paths`, and of some others, were built that are not valid in `valid` any more.
+    /// Forgets when `paths` were used, and how those of them, and of some others, were built that are not valid in `valid`
+    /// any more.
     pub fn collect(&mut self, paths: &BTreeSet<StorePath>, valid: &Transaction<'_>) -> Result<(), Error> {
-        self.change(|change| paths.iter().try_for_each(|path| change.sweep(path, valid)))
+        self.change(|change| {
+            paths.iter().try_for_each(|path| {
+                change.sweep(path, valid)?;
+                change.forget_use(path)
+            })
+        })
     }
 
     /// Returns how those of `paths` were built that are valid in `db` and were built here.

@@ -72,4 +72,10 @@ create table Failures (
     kind     text not null, -- a word for programs
     why      text not null -- a sentence for people
 );
+", "\
+-- When paths were last used, as far as that was noted.
+create table Uses (
+    path text primary key not null, -- its base name
+    day  integer not null -- days since 1970
+) without rowid;
 "];

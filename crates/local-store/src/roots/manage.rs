@@ -1,5 +1,6 @@
 //! Roots that people make and give up by name.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -45,11 +46,12 @@ impl LocalStore {
     pub fn remove_root(&self, link: &Path) -> Result<(), Error> {
         let roots = Walk::new(self.location()).all()?.roots;
         let is_meant = |root: &Root| root.link().is_some_and(|own| is_same(own, link));
-        match roots.into_iter().map(|(_, root)| root).find(is_meant) {
-            Some(Root::Generation { link, profile, is_current: true, .. }) => {
+        match roots.into_iter().find(|(_, root)| is_meant(root)) {
+            Some((_, Root::Generation { link, profile, is_current: true, .. })) => {
                 Err(Error::CurrentGeneration { link, profile })
             }
-            Some(root) => {
+            Some((path, root)) => {
+                self.note_used(&BTreeSet::from([path]));
                 let link = root.link().unwrap_or(link);
                 remove_file(link)?;
                 self.remove_entries(link)
