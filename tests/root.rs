@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -233,4 +234,47 @@ fn nix_and_store_see_each_others_roots() {
     assert!(!nix_store(&scene, &["--gc", "--print-roots"]).contains(&path));
     nix_store(&scene, &["--gc"]);
     assert!(!scene.real(&path).exists());
+}
+
+#[test]
+fn what_was_used_lately_is_not_collected() {
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    assert_eq!(scene.ok(&["gc", "--older-than", "1d"]), "");
+    assert_eq!(scene.ok(&["gc", "--older-than", "2026-01-01", "--dry-run"]), "");
+    assert!(scene.fails(2, &["gc", "--older-than", "yesterday"]).contains("`30d`"));
+    assert_eq!(scene.ok(&["gc", "--older-than", "2100-01-01", "--dry-run"]), path);
+    assert_eq!(scene.ok(&["gc", "--older-than", "2100-01-01"]), path);
+}
+
+#[test]
+fn old_generations_are_removed_on_request() {
+    let scene = Scene::new();
+    let old = add_tree(&scene);
+    scene.write("tree/file", "other");
+    let new = scene.ok(&["add", &text(scene.path("tree"))]);
+    let profiles = scene.root().join("nix/var/nix/profiles/per-user/somebody");
+    fs::create_dir_all(&profiles).unwrap();
+    for (number, path) in [(1, &old), (2, &new)] {
+        symlink(path, profiles.join(format!("tools-{number}-link"))).unwrap();
+    }
+    symlink("tools-2-link", profiles.join("tools")).unwrap();
+    let listed = scene.ok(&["root", "list", "--links"]);
+    assert!(listed.contains(&format!("tools-1-link -> {old}\n")), "{listed}");
+    assert!(listed.ends_with(&format!("tools-2-link -> {new} (current)")), "{listed}");
+    let said = scene.fails(1, &["delete", &new]);
+    assert!(
+        said.contains("generation 2 (the current one) of the profile") && said.contains("switched"),
+        "{said}"
+    );
+    let said = scene.fails(1, &["root", "remove", &text(profiles.join("tools-2-link"))]);
+    assert!(said.contains("is the current generation"), "{said}");
+    assert_eq!(scene.ok(&["gc"]), "");
+    assert_eq!(scene.ok(&["gc", "--delete-older-than", "1d"]), "");
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let run = scene.run(&[&["gc", "-d"], dry_run].concat());
+        assert_eq!((run.code, run.stdout.trim_end()), (Some(0), &*old), "{}", run.stderr);
+        assert!(run.stderr.contains("tools-1-link"), "{}", run.stderr);
+    }
+    assert!(!profiles.join("tools-1-link").is_symlink() && scene.real(&new).exists());
 }

@@ -1,12 +1,16 @@
 //! `store gc`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use local_store::{Collected, Collection, CollectionNews, LocalStore, Progress, Root, Until};
 use serde_json::{Value, json};
 
+use crate::age;
 use crate::exit::Exit;
 use crate::gauge::Gauge;
 use crate::interrupt::Interrupt;
+use crate::root_text;
 use crate::session::Session;
 use crate::size;
 
@@ -14,10 +18,12 @@ use crate::size;
 ///
 /// Builds may go on meanwhile: what they use stays. What is ended half-way, the next one goes on with.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  store gc\n  store gc --dry-run\n  store gc --max-freed 10G\n  \
+#[command(
+    after_help = "Examples:\n  store gc\n  store gc --dry-run\n  store gc --max-freed 10G\n  store gc --older-than 30d --delete-older-than 30d\n  \
                         store gc --print-roots\n\n\
                         The settings `keep-outputs` and `keep-derivations` say what derivations and outputs keep of \
-                        each other.")]
+                        each other."
+)]
 pub(crate) struct Args {
     /// Only prints what would be deleted, in the same order.
     #[arg(short = 'n', long)]
@@ -42,6 +48,19 @@ pub(crate) struct Args {
     /// Ends once the store takes no more than that.
     #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with = "instead")]
     max_size: Option<u64>,
+
+    /// Leaves what was used since then: an age (`30d`, `12h`, `2w`) or a date (`2026-03-01`). A path is used when it becomes
+    /// valid, by builds and roots, and by what refers to it; to the day.
+    #[arg(long, value_name = "AGE|DATE", value_parser = age::parse, conflicts_with = "instead")]
+    older_than: Option<i64>,
+
+    /// First removes all generations of profiles that are not in use.
+    #[arg(short = 'd', long, conflicts_with = "instead")]
+    delete_old: bool,
+
+    /// First removes the generations of profiles that were not in use any more then.
+    #[arg(long, value_name = "AGE|DATE", value_parser = age::parse, conflicts_with_all = ["instead", "delete_old"])]
+    delete_older_than: Option<i64>,
 }
 
 /// Runs the command.
@@ -50,9 +69,25 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     if args.print_roots || args.print_live || args.print_dead {
         return print(session, args, &store);
     }
+    let given_up = give_up(session, args, &store)?;
     let interrupt = Interrupt::catch()?;
     interrupt.is_heard();
-    interrupt.attend(|| collect(session, args, &store, &interrupt))?
+    interrupt.attend(|| collect(session, args, &given_up, &store, &interrupt))?
+}
+
+/// Removes the generations of profiles that are not wanted any more, or says so and returns them.
+fn give_up(session: &Session, args: &Args, store: &LocalStore) -> Result<Vec<PathBuf>> {
+    if !args.delete_old && args.delete_older_than.is_none() {
+        return Ok(Vec::new());
+    }
+    let (links, word) = match args.dry_run {
+        true => (store.old_generations(args.delete_older_than)?, "would be removed"),
+        false => (store.remove_old_generations(args.delete_older_than)?, "is removed"),
+    };
+    for link in &links {
+        session.messages().note(format_args!("generation `{}` {word}", link.display()));
+    }
+    Ok(links)
 }
 
 fn print(session: &mut Session, args: &Args, store: &LocalStore) -> Result<Exit> {
@@ -72,28 +107,25 @@ fn print_roots(
     store: &LocalStore,
     roots: &[(store_path::StorePath, Root)],
 ) -> Result<Exit> {
-    let rows = roots.iter().map(|(path, root)| {
-        let root = root.link().map_or_else(|| root.to_string(), |link| link.display().to_string());
-        (root, store.store_dir().print(path))
-    });
-    if session.json() {
-        let list = rows.map(|(root, path)| json!({ "root": root, "path": path })).collect::<Value>();
-        session.results().json(&list)?;
-        return Ok(Exit::Success);
-    }
-    for (root, path) in rows {
-        session.results().line(format_args!("{root} -> {path}"))?;
-    }
+    root_text::print(session, store, roots)?;
     Ok(Exit::Success)
 }
 
-fn collect(session: &mut Session, args: &Args, store: &LocalStore, interrupt: &Interrupt) -> Result<Exit> {
+fn collect(
+    session: &mut Session,
+    args: &Args,
+    given_up: &[PathBuf],
+    store: &LocalStore,
+    interrupt: &Interrupt,
+) -> Result<Exit> {
     let wish = Collection {
         keep_outputs: session.settings().keep_outputs,
         keep_derivations: session.settings().keep_derivations,
         max_freed_bytes: args.max_freed,
         max_size_bytes: args.max_size,
         is_rehearsal: args.dry_run,
+        unused_since: args.older_than,
+        given_up,
         until: Until::readable(Some(interrupt.descriptor())),
     };
     let mut names: Vec<String> = Vec::new();

@@ -8,6 +8,7 @@
 mod absolute;
 mod add;
 mod advice;
+mod age;
 mod arguments;
 mod bounded;
 mod build;

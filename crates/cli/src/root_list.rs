@@ -1,9 +1,7 @@
 //! `store root list`
 
 use anyhow::Result;
-use local_store::{FoundRoots, LocalStore, Root};
-use serde_json::{Value, json};
-use store_path::StorePath;
+use local_store::FoundRoots;
 
 use crate::exit::Exit;
 use crate::root_text;
@@ -40,30 +38,6 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         found.unreadable.extend(passing.unreadable);
     }
     found.unreadable.iter().for_each(|error| session.messages().warn(error));
-    let roots = found.roots;
-    if session.json() {
-        let list: Value = roots.iter().map(|(path, root)| to_json(&store, path, root)).collect();
-        session.results().json(&list)?;
-        return Ok(Exit::Success);
-    }
-    let mut lines: Vec<String> = roots.iter().map(|(path, root)| line(&store, path, root)).collect();
-    lines.sort();
-    session.print_list(lines)?;
+    root_text::print(session, &store, &found.roots)?;
     Ok(Exit::Success)
-}
-
-fn to_json(store: &LocalStore, path: &StorePath, root: &Root) -> Value {
-    json!({ "path": store.store_dir().print(path), "root": root_text::json(store.store_dir(), root) })
-}
-
-/// As `nix-store --gc --print-roots` prints a link.
-fn line(store: &LocalStore, path: &StorePath, root: &Root) -> String {
-    let path = store.store_dir().print(path);
-    match root {
-        Root::Generation { link, is_current: true, .. } => format!("{} -> {path} (current)", link.display()),
-        root => match root.link() {
-            Some(link) => format!("{} -> {path}", link.display()),
-            None => format!("{root} -> {path}"),
-        },
-    }
 }

@@ -2,12 +2,36 @@
 
 use std::path::Path;
 
-use local_store::{Process, Root, Usage};
+use anyhow::Result;
+use local_store::{LocalStore, Process, Root, Usage};
 use serde_json::{Value, json};
-use store_path::StoreDir;
+use store_path::{StoreDir, StorePath};
 
 use crate::session::Session;
 use crate::shell;
+
+/// Prints roots and what they keep, a line each as `nix-store --gc --print-roots` prints links.
+pub(crate) fn print(session: &mut Session, store: &LocalStore, roots: &[(StorePath, Root)]) -> Result<()> {
+    if session.json() {
+        let value = |(path, root): &(StorePath, Root)| json!({ "path": store.store_dir().print(path), "root": json(store.store_dir(), root) });
+        let list: Value = roots.iter().map(value).collect();
+        return Ok(session.results().json(&list)?);
+    }
+    let mut lines: Vec<String> = roots.iter().map(|(path, root)| line(store, path, root)).collect();
+    lines.sort();
+    session.print_list(lines)
+}
+
+fn line(store: &LocalStore, path: &StorePath, root: &Root) -> String {
+    let path = store.store_dir().print(path);
+    match root {
+        Root::Generation { link, is_current: true, .. } => format!("{} -> {path} (current)", link.display()),
+        root => match root.link() {
+            Some(link) => format!("{} -> {path}", link.display()),
+            None => format!("{root} -> {path}"),
+        },
+    }
+}
 
 /// Returns what a root is; `kind` says which of the other fields there are.
 pub(crate) fn json(store_dir: &StoreDir, root: &Root) -> Value {

@@ -8,6 +8,8 @@
 //! A path is invalid before the first of its files goes, and what it refers to goes after it. So a collection that
 //! ends at any moment, killed or not, leaves a sound store, and the next one goes on.
 
+use std::path::PathBuf;
+
 use store_db::Keep;
 
 use crate::error::Error;
@@ -46,6 +48,10 @@ pub struct Collection<'a> {
     pub max_size_bytes: Option<u64>,
     /// Only says what would go.
     pub is_rehearsal: bool,
+    /// Spares what was used at that time, in seconds since 1970, or later, and all that it refers to.
+    pub unused_since: Option<i64>,
+    /// Links that keep nothing, as if they were gone already.
+    pub given_up: &'a [PathBuf],
     /// Ends when this says so, and leaves the rest to the next collection.
     pub until: Until<'a>,
 }

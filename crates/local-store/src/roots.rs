@@ -24,6 +24,7 @@ use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
 use crate::running::running_builds;
 use crate::store::{LocalStore, guard};
 
+mod generations;
 mod kind;
 mod links;
 mod manage;

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use store_db::{Reach, References};
 use store_path::StorePath;
 
 use crate::error::Error;
+use crate::roots::Root;
 use crate::store::{LocalStore, guard};
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
@@ -35,38 +35,26 @@ impl LocalStore {
         });
     }
 
-    /// Returns when each of those of `paths` that are valid was used last, in seconds since 1970: when it became valid,
-    /// to the end of the day on which a use of it was noted, or when something was used that refers to it.
-    pub fn last_used(&self, paths: &[StorePath]) -> Result<BTreeMap<StorePath, i64>, Error> {
-        let asked: BTreeSet<StorePath> = paths.iter().cloned().collect();
-        let graph = self.with_database(|database| Ok(database.reference_graph(&asked, Reach::Referrers)?))?;
-        let all: BTreeSet<StorePath> = graph.paths().iter().cloned().collect();
-        let mut own = self.with_database(|database| Ok(database.registration_times(&all)?))?;
-        for (path, day) in self.noted_uses(&all)? {
-            let end_of_day = now().min((day + 1) * SECONDS_A_DAY - 1);
-            own.entry(path).and_modify(|time| *time = end_of_day.max(*time));
-        }
-        let own: Vec<i64> = graph.paths().iter().map(|path| own.get(path).copied().unwrap_or(0)).collect();
-        let times = hand_down(&graph, own);
-        Ok(graph.paths().iter().cloned().zip(times).filter(|(path, _)| asked.contains(path)).collect())
+    /// Notes that what `roots` keep by themselves is used today, save generations of profiles that are not in use.
+    pub(crate) fn note_rooted(&self, roots: &[(StorePath, Root)]) {
+        let is_old = |root: &Root| matches!(root, Root::Generation { is_current: false, .. });
+        self.note_used(
+            &roots.iter().filter(|(_, root)| !is_old(root)).map(|(path, _)| path.clone()).collect(),
+        );
     }
-}
 
-/// Gives each path the latest time of all that needs it.
-fn hand_down(graph: &References, own: Vec<i64>) -> Vec<i64> {
-    let mut latest_first: Vec<usize> = (0..own.len()).collect();
-    latest_first.sort_by_key(|place| std::cmp::Reverse(own[*place]));
-    let mut times = vec![None; own.len()];
-    for start in latest_first {
-        let mut ahead = vec![start];
-        while let Some(place) = ahead.pop() {
-            if times[place].is_none() {
-                times[place] = Some(own[start]);
-                ahead.extend(graph.of(place));
-            }
+    /// Returns when each of those of `paths` that are valid was used last, in seconds since 1970: when it became valid, or
+    /// to the end of the day on which a use of it was noted.
+    ///
+    /// What has been used otherwise, by something that refers to it, is used as late as that: that is for the caller.
+    pub(crate) fn last_used(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, i64>, Error> {
+        let mut times = self.with_database(|database| Ok(database.registration_times(paths)?))?;
+        for (path, day) in self.noted_uses(paths)? {
+            let end_of_day = now().min((day + 1) * SECONDS_A_DAY - 1);
+            times.entry(path).and_modify(|time| *time = end_of_day.max(*time));
         }
+        Ok(times)
     }
-    times.into_iter().zip(own).map(|(time, own)| time.unwrap_or(own)).collect()
 }
 
 fn now() -> i64 {
@@ -85,26 +73,44 @@ mod tests {
 
     fn times(store: &LocalStore) -> Vec<i64> {
         let paths = ["a", "b", "c", "d"].map(some_path);
-        let times = store.last_used(&paths).unwrap();
+        let times = store.last_used(&paths.clone().into()).unwrap();
         paths.iter().map(|path| times[path]).collect()
     }
 
     #[test]
-    fn what_needs_a_path_uses_it() {
+    fn what_was_about_to_be_used_was() {
         let (_scratch, store) = scratch_store();
         let infos = [placed(&store, "a", &[]), placed(&store, "b", &["a", "b"]), placed(&store, "c", &["b"])];
         store.register(&infos).unwrap();
         let mut young = placed(&store, "d", &["a"]);
         young.registration_time = REGISTERED + 7;
         store.register(&[young]).unwrap();
-        assert_eq!(times(&store), [REGISTERED + 7, REGISTERED, REGISTERED, REGISTERED + 7]);
         store.temp_root(&some_path("b")).unwrap();
         store.temp_root(&some_path("invalid")).unwrap();
         let before = now();
         store.note_uses();
         let found = times(&store);
-        assert!(found[0] >= before && found[1] >= before, "{found:?}");
-        assert_eq!(found[2..], [REGISTERED, REGISTERED + 7]);
+        assert!(found[1] >= before, "{found:?}");
+        assert_eq!([found[0], found[2], found[3]], [REGISTERED, REGISTERED, REGISTERED + 7]);
+    }
+
+    #[test]
+    fn what_a_root_has_kept_was_used_until_it_was_given_up() {
+        let (scratch, store) = scratch_store();
+        store.register(&["a", "b", "c", "d"].map(|name| placed(&store, name, &[]))).unwrap();
+        let link = |name: &str| scratch.join(name);
+        let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        for (name, path) in [("one", "a"), ("two", "b")] {
+            other.add_root(&link(name), &some_path(path)).unwrap();
+        }
+        drop(other);
+        let before = now();
+        store.add_root(&link("one"), &some_path("d")).unwrap();
+        store.note_uses();
+        store.remove_root(&link("two")).unwrap();
+        let found = times(&store);
+        assert!([0, 1, 3].into_iter().all(|index| found[index] >= before), "{found:?}");
+        assert_eq!(found[2], REGISTERED);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use store_db::{Graph, Keep, Marks, PathId};
 use store_path::{Digest, StorePath};
@@ -52,11 +52,13 @@ impl LocalStore {
     ///
     /// Neither locks nor changes anything: whoever wants to delete what is dead holds off those who write roots.
     pub fn census(&self, keep_outputs: bool, keep_derivations: bool) -> Result<Census, Error> {
-        self.census_of(Keep { outputs: keep_outputs, derivations: keep_derivations })
+        self.census_of(Keep { outputs: keep_outputs, derivations: keep_derivations }, &[])
     }
 
-    pub(super) fn census_of(&self, keep: Keep) -> Result<Census, Error> {
-        let roots = self.all_roots()?;
+    /// Does so as if the links `given_up` were gone.
+    pub(super) fn census_of(&self, keep: Keep, given_up: &[PathBuf]) -> Result<Census, Error> {
+        let mut roots = self.all_roots()?;
+        roots.retain(|(_, root)| !root.link().is_some_and(|link| given_up.iter().any(|gone| gone == link)));
         // Before the database is asked: what has become valid since is then in no list.
         let names = leftovers::names(&self.location().real_store)?;
         let graph = self.with_database(|database| Ok(database.graph(keep)?))?;

@@ -1,8 +1,10 @@
 //! Which garbage goes, in which order: the same for a rehearsal and in earnest.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use store_db::PathId;
+use store_path::StorePath;
 
 use super::census::Census;
 use super::ledger::Ledger;
@@ -45,7 +47,13 @@ impl Plan {
 impl LocalStore {
     /// Decides what goes.
     pub(super) fn plan(&self, wish: &Collection<'_>) -> Result<Plan, Error> {
-        let mut census = self.census_of(wish.keep())?;
+        let mut census = self.census_of(wish.keep(), wish.given_up)?;
+        if !wish.is_rehearsal {
+            self.note_rooted(&census.roots);
+        }
+        if let Some(since) = wish.unused_since {
+            self.spare_used(since, &mut census)?;
+        }
         let left = std::mem::take(&mut census.left);
         let dead = census.graph.unmarked(&census.alive);
         let mut plan = Plan { census, left, dead };
@@ -54,6 +62,18 @@ impl LocalStore {
             plan.truncate(enough);
         }
         Ok(plan)
+    }
+
+    /// Marks what is dead and was used since then, with all that it needs.
+    fn spare_used(&self, since: i64, census: &mut Census) -> Result<(), Error> {
+        let dead = census.graph.paths().filter(|path| !census.alive.has(*path));
+        let dead: BTreeSet<StorePath> = dead.map(|path| census.graph.path(path)).collect();
+        for (path, _) in self.last_used(&dead)?.into_iter().filter(|(_, used)| *used >= since) {
+            if let Some(path) = census.graph.find(&path) {
+                census.graph.mark(path, &mut census.alive);
+            }
+        }
+        Ok(())
     }
 
     /// Returns how many bytes are to be freed, if not all that can be.

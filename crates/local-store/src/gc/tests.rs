@@ -15,6 +15,8 @@ const ALL: Collection<'static> = Collection {
     max_freed_bytes: None,
     max_size_bytes: None,
     is_rehearsal: false,
+    unused_since: None,
+    given_up: &[],
     until: Until::DONE,
 };
 
@@ -189,4 +191,21 @@ fn a_census_changes_nothing() {
     assert_eq!((census.live().len(), census.dead().len(), census.roots.len()), (0, 4, 0));
     let valid: BTreeSet<StorePath> = store.all_valid().unwrap();
     assert_eq!(valid.len(), 4);
+}
+
+#[test]
+fn what_was_used_since_stays_with_all_it_needs() {
+    let (_scratch, store) = scratch_store();
+    chain(&store);
+    // When paths that are placed became valid.
+    let registered = 1_700_000_000;
+    let since = |time: i64| Collection { unused_since: Some(time), ..ALL };
+    assert!(both(&store, &since(registered)).0.is_empty());
+    {
+        let user = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        user.temp_root(&some_path("b")).unwrap();
+        user.note_uses();
+    }
+    assert_eq!(both(&store, &since(registered + 1)).0.len(), 2);
+    assert_eq!(store.all_valid().unwrap(), ["a", "b"].map(some_path).into());
 }

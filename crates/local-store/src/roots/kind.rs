@@ -95,7 +95,7 @@ impl Root {
 }
 
 /// Reads `<profile>-<number>-link` beside a symlink `<profile>` that leads to one of that form.
-fn generation(link: &Path) -> Option<Root> {
+pub(super) fn generation(link: &Path) -> Option<Root> {
     let name = link.file_name()?.to_str()?;
     let (profile, number) = generation_name(name)?;
     let current = fs::read_link(link.with_file_name(profile)).ok()?;

@@ -52,13 +52,17 @@ impl LocalStore {
             }
             Some((path, root)) => {
                 self.note_used(&BTreeSet::from([path]));
-                let link = root.link().unwrap_or(link);
-                remove_file(link)?;
-                self.remove_entries(link)
+                self.remove_link(root.link().unwrap_or(link))
             }
             None if self.has_entry(link) => self.remove_entries(link),
             None => Err(Error::NoRoot { path: link.to_owned() }),
         }
+    }
+
+    /// Removes a link, and what stands for it below `gcroots`.
+    pub(super) fn remove_link(&self, link: &Path) -> Result<(), Error> {
+        remove_file(link)?;
+        self.remove_entries(link)
     }
 
     fn has_entry(&self, link: &Path) -> bool {
