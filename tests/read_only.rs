@@ -43,6 +43,13 @@ fn ask(scene: &Scene, drv: &str, built: &str, run: impl Fn(&[&str]) -> Run) {
         &["verify"],
         &["verify", "--contents"],
         &["verify", "--isolated"],
+        &["query", "--roots", built],
+        &["query", "--tree", built],
+        &["ls", built],
+        &["cat", built],
+        &["export", built],
+        &["gc", "--print-dead"],
+        &["root", "list"],
         &["ps"],
         &["dump", built],
     ];

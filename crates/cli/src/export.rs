@@ -64,7 +64,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         args.from_byte == 0 || args.format == Version::Two,
         "`--from-byte` needs `--format 2`: in the first format there is no hash to tell that two halves fit together"
     );
-    let store = session.open_existing_store()?;
+    let store = session.read_store()?;
     let mut paths: BTreeSet<StorePath> = session.valid_paths(&store, &args.paths)?.into_iter().collect();
     if args.recursive {
         paths = store.closure(&paths)?;

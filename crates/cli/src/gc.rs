@@ -65,10 +65,11 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
     if args.print_roots || args.print_live || args.print_dead {
+        let store = session.read_store()?;
         return print(session, args, &store);
     }
+    let store = session.open_existing_store()?;
     let given_up = give_up(session, args, &store)?;
     let interrupt = Interrupt::catch()?;
     interrupt.is_heard();

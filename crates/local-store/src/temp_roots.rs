@@ -37,6 +37,10 @@ impl LocalStore {
 
     /// Keeps all of `paths` as [`LocalStore::temp_root`] does, in one step.
     pub fn temp_roots(&self, paths: &[StorePath]) -> Result<(), Error> {
+        if self.is_untouched() {
+            // Nothing can be told to collectors from here; where one can write, what is read may go.
+            return Ok(());
+        }
         let mut own = guard(&self.temp_roots);
         let roots = match &mut *own {
             Some(roots) => roots,

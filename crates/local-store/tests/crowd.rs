@@ -96,7 +96,7 @@ fn crowd(members: usize, rounds: usize, seconds: u64) -> (Duration, Duration) {
 
 #[test]
 fn many_register_while_one_holds_the_lock() {
-    crowd(16, 30, 2);
+    crowd(16, 10, 2);
 }
 
 /// The whole: `cargo test --package local-store -- --ignored sixty_four --nocapture`.
