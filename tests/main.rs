@@ -80,6 +80,7 @@ mod query_peer;
 mod read_only;
 mod recipes;
 mod records;
+mod repair;
 mod root;
 mod root_causes;
 mod running;

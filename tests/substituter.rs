@@ -105,6 +105,30 @@ fn events(scene: &Scene, kind: &str, field: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_is_damaged_is_fetched_again() {
+    let (publisher, scene) = (Publisher::new(), Scene::new());
+    publisher.publish(&derivation("labelled"));
+    // One that nothing here makes, and one that could be built.
+    let added = scene.ok(&["add", &scene.write("added", "added")]);
+    assert_eq!(publisher.scene.ok(&["add", &publisher.scene.write("added", "added")]), added);
+    publisher.publish_path(&added);
+    let built = scene.ok(&["build", "--no-link", &derivation("labelled")]);
+    let greeting = scene.ok(&["query", "--requisites", built.lines().next().unwrap()]);
+    let greeting = greeting.lines().find(|path| path.ends_with("-greeting")).unwrap();
+    crate::verify::damage(&scene.real(&added));
+    fs::remove_file(scene.real(greeting)).unwrap();
+    let mut command = scene.command(&["verify", "--contents", "--repair"]);
+    command.args(["--option", "external-substituters", &example()]);
+    command.env("SUBSTITUTES", publisher.scene.path("archives"));
+    command.env("STORE", test_support::store_binary(env!("CARGO_BIN_EXE_store")));
+    let run: Run = command.output().unwrap().into();
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    assert_eq!(run.stdout.matches("repaired: fetched by").count(), 2, "{}", run.stdout);
+    assert_eq!(fs::read_to_string(scene.real(&added)).unwrap(), "added");
+    scene.ok(&["verify", "--contents"]);
+}
+
+#[test]
 fn what_a_substituter_has_is_fetched_and_nothing_is_built() {
     let (publisher, scene) = (Publisher::new(), Scene::new());
     let paths = publisher.publish(&derivation("labelled"));

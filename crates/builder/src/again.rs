@@ -128,7 +128,7 @@ pub(crate) fn repeated(
 }
 
 /// What is made without isolation is made where what is valid lies.
-fn refuse_open(request: &Request<'_>) -> Result<(), BuildFailure> {
+pub(crate) fn refuse_open(request: &Request<'_>) -> Result<(), BuildFailure> {
     match request.is_isolated {
         true => Ok(()),
         false => Err(BuildFailure::NotComparable { drv: request.drv.clone() }),

@@ -420,6 +420,21 @@ pub enum BuildFailure {
         /// What differs, and how.
         divergence: Box<Divergence>,
     },
+    /// Built once more, it did not give what was to be repaired.
+    #[error(
+        "cannot repair `{path}` by building `{drv}`: that gave something with the hash `{got}`, not `{valid}` (`store build \
+         --check` says what differs from build to build)"
+    )]
+    Unrepaired {
+        /// The derivation.
+        drv: StorePath,
+        /// What is damaged.
+        path: StorePath,
+        /// The hash that it should have.
+        valid: Box<Hash>,
+        /// The hash of what came out.
+        got: Box<Hash>,
+    },
     /// There is nothing to compare another build with.
     #[error(
         "cannot check `{drv}`: none of its outputs is valid, so that there is nothing to compare with; build it first"

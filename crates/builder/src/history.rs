@@ -73,7 +73,7 @@ impl BuildFailure {
             Self::OutOfMemory { .. } => "out-of-memory",
             Self::NetworkLost { .. } => "network-lost",
             Self::Hash { .. } => "hash-mismatch",
-            Self::NotDeterministic { .. } => "not-deterministic",
+            Self::NotDeterministic { .. } | Self::Unrepaired { .. } => "not-deterministic",
             Self::Rejected { .. } => "rejected",
             Self::Writable { .. }
             | Self::NotFlat { .. }

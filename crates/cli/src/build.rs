@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use builder::{BuildFailure, Inside, OnFailure};
 use engine::{Context, Realised, Report, Wanted};
-use local_store::LocalStore;
+use local_store::{LocalStore, Until, Verification};
 use nix::unistd::{AccessFlags, access};
 use sandbox::Launcher;
 use settings::{OnFail, Settings};
@@ -17,6 +17,7 @@ use crate::build_results;
 use crate::config::Flag;
 use crate::duration;
 use crate::exit::{BuildFailures, Exit};
+use crate::gauge::Gauge;
 use crate::interrupt::{Interrupt, Resizes};
 use crate::keys;
 use crate::on_fail::{self, Shells};
@@ -125,6 +126,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
 
+    /// First looks whether what is wanted, and all that building it takes, is what it should be, and repairs what is not: it
+    /// is fetched or built again, and replaced in one step if that gives what was registered.
+    #[arg(long, conflicts_with_all = ["dry_run", "check"])]
+    repair: bool,
+
     /// Builds N times in all and compares; with `--check`, builds once more N times. If something else comes out, nothing
     /// is kept.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -196,11 +202,17 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     let launcher = Launcher::start()?;
     let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
     let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages: session.messages() };
-    let (wanted, report) = interrupt.attend(|| {
+    let done = interrupt.attend(|| {
         let asked = asked(session, &store, args)?;
+        if args.repair && !repair(session, &store, &launcher, &interrupt, &asked.wanted)? {
+            return Ok(None);
+        }
         let report = realise(session, &store, &launcher, &asked, args, json, controls)?;
-        Ok::<_, anyhow::Error>((asked.wanted, report))
+        Ok::<_, anyhow::Error>(Some((asked.wanted, report)))
     })??;
+    let Some((wanted, report)) = done else {
+        return Ok(if interrupt.is_pending() { Exit::Interrupted } else { Exit::Failure });
+    };
     if let Some(exit) = exit_of(&report) {
         store.note_uses();
         build_results::print_failed(session, &store, &wanted, &report)?;
@@ -212,6 +224,37 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     store.note_uses();
     build_results::print(session, &store, &report.realised, args.real_path)?;
     Ok(Exit::Success)
+}
+
+/// Repairs what is damaged of what is wanted and of what building it takes; false if something still is.
+fn repair(
+    session: &Session,
+    store: &LocalStore,
+    launcher: &Launcher,
+    interrupt: &Interrupt,
+    wanted: &[Wanted],
+) -> Result<bool> {
+    let paths = engine::taken_in(store, wanted)?;
+    interrupt.is_heard();
+    let gauge = Gauge::new(session, "verifying");
+    let until = Until::readable(Some(interrupt.descriptor()));
+    let what = Verification { contents: true, paths: Some(&paths), until, progress: &|now| gauge.show(now) };
+    let mut report = store.verify(what)?;
+    drop(gauge);
+    if report.stopped {
+        return Ok(false);
+    }
+    let repaired = crate::repair::repair(session, store, launcher, interrupt, &mut report)?;
+    let messages = session.messages();
+    for (path, told) in repaired.told(store) {
+        messages.note(format_args!("{}: {told}", store.store_dir().print(&path)));
+    }
+    for (path, damage) in &report.damaged {
+        let why = repaired.why_not(path).map(|why| format!("; {why}")).unwrap_or_default();
+        messages.error(format_args!("cannot repair `{path}`: {damage}{why}"));
+    }
+    repaired.advice().iter().for_each(|advice| messages.error(advice));
+    Ok(report.damaged.is_empty())
 }
 
 /// What was asked for.

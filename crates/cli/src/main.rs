@@ -73,6 +73,7 @@ mod realisation_show;
 mod recipe;
 mod recipe_check;
 mod recipe_schema;
+mod repair;
 mod restore;
 mod results;
 mod root_add;

@@ -34,8 +34,8 @@ pub(crate) struct Args {
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_existing_store()?;
     let interrupt = Interrupt::catch()?;
-    let gauge = Gauge::new(session, "optimising");
     interrupt.is_heard();
+    let gauge = Gauge::new(session, "optimising");
     let what = Optimisation {
         sharing: if args.reflink { Sharing::Blocks } else { Sharing::Links },
         dry_run: args.dry_run,
@@ -43,7 +43,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         progress: &|now| gauge.show(now),
     };
     let saved = interrupt.attend(|| store.optimise(&what))??;
-    gauge.clear();
+    drop(gauge);
     print(session, args, saved)?;
     Ok(if saved.stopped { Exit::Interrupted } else { Exit::Success })
 }

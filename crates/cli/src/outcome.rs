@@ -17,7 +17,9 @@ pub(crate) fn status(failure: &BuildFailure) -> &'static str {
 pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
     match failure.itself() {
         BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
-        BuildFailure::NotDeterministic { .. } => BuildFailures::NOT_DETERMINISTIC,
+        BuildFailure::NotDeterministic { .. } | BuildFailure::Unrepaired { .. } => {
+            BuildFailures::NOT_DETERMINISTIC
+        }
         BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
         BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
         // As in Nix, for which that is no failure of a builder.

@@ -1,16 +1,18 @@
 //! `store verify`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Result;
 use local_store::{BadLink, Damage, LocalStore, Report, Until, Verification};
+use sandbox::Launcher;
 use serde_json::{Value, json};
 use store_path::StorePath;
 
 use crate::exit::{Exit, Verdict};
 use crate::gauge::Gauge;
 use crate::interrupt::Interrupt;
+use crate::repair::{self, Repaired};
 use crate::session::Session;
 use crate::size;
 use crate::verify_isolated;
@@ -18,11 +20,11 @@ use crate::verify_isolated;
 /// Checks that what the store believes to have is there, and prints what is not.
 ///
 /// Without PATHs also whether the databases are whole, and with `--contents` whether the links of equal files are.
-/// Exit code 1 if something is damaged, 4 if something could not be read, 5 if both.
+/// Exit code 1 if something is damaged and was not repaired, 4 if something could not be read, 5 if both.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  store verify\n  store verify --contents    (reads every file of the store)\n  \
-                  store verify --contents /nix/store/…-hello-2.10\n  \
+                  store verify --contents --repair /nix/store/…-hello-2.10\n  \
                   store verify --isolated    (fails unless all that was built was kept apart)"
 )]
 pub(crate) struct Args {
@@ -30,8 +32,14 @@ pub(crate) struct Args {
     #[arg(long)]
     contents: bool,
 
+    /// Repairs what it can. A path that is damaged or missing is fetched or built again, and replaced, in one step, if that
+    /// gives what was registered; one that is missing and that nothing refers to is valid no more. Modes, times and owners
+    /// are put right, and links of equal files that hold something else are removed.
+    #[arg(long)]
+    repair: bool,
+
     /// Instead prints what was built with less than full isolation and why, and of what that is not known.
-    #[arg(long, conflicts_with_all = ["contents", "paths"])]
+    #[arg(long, conflicts_with_all = ["contents", "repair", "paths"])]
     isolated: bool,
 
     /// These store paths only.
@@ -46,15 +54,26 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let paths: BTreeSet<StorePath> = session.valid_paths(&store, &args.paths)?.into_iter().collect();
     let paths = (!args.paths.is_empty()).then_some(&paths);
+    // Before signals are caught, which it would not hear of.
+    let launcher = args.repair.then(Launcher::start).transpose()?;
     let interrupt = Interrupt::catch()?;
-    let gauge = Gauge::new(session, "verifying");
     interrupt.is_heard();
     let until = Until::readable(Some(interrupt.descriptor()));
-    let what = Verification { contents: args.contents, paths, until, progress: &|now| gauge.show(now) };
-    let report = interrupt.attend(|| store.verify(what))??;
-    gauge.clear();
-    print(session, &store, &report)?;
-    sum_up(session, &report);
+    let mut lines = Lines::default();
+    let report = interrupt.attend(|| {
+        let gauge = Gauge::new(session, "verifying");
+        let what = Verification { contents: args.contents, paths, until, progress: &|now| gauge.show(now) };
+        let mut report = store.verify(what)?;
+        drop(gauge);
+        lines.found(&store, &report);
+        if let Some(launcher) = launcher.filter(|_| !report.stopped) {
+            let repaired = repair::repair(session, &store, &launcher, &interrupt, &mut report)?;
+            lines.done(&store, &repaired);
+        }
+        Ok::<_, anyhow::Error>(report)
+    })??;
+    lines.print(session, &report)?;
+    sum_up(session, &report, &lines);
     Ok(if report.stopped { Exit::Interrupted } else { Exit::Verified(verdict(&report)) })
 }
 
@@ -71,33 +90,86 @@ fn verdict(report: &Report) -> Verdict {
     }
 }
 
-fn print(session: &mut Session, store: &LocalStore, report: &Report) -> Result<()> {
-    let damaged: Vec<(String, String)> =
-        report.damaged.iter().map(|(path, damage)| (store.store_dir().print(path), chain(damage))).collect();
-    let links: Vec<(String, String)> = report
-        .links
-        .iter()
-        .map(|link| (format!("{}/.links/{}", store.store_dir().as_str(), link.name), about_link(link)))
-        .collect();
-    if session.json() {
-        let list = |of: &[(String, String)]| -> Value {
-            of.iter().map(|(path, problem)| json!({ "path": path, "problem": problem })).collect()
-        };
-        return Ok(session.results().json(&json!({
-            "checked": report.checked,
-            "bytes": report.bytes,
-            "damaged": list(&damaged),
-            "links": list(&links),
-            "database": report.problems,
-        }))?);
+/// What was found wrong about a path or a link, and what was done about it.
+struct Line {
+    path: String,
+    problem: String,
+    repaired: Option<String>,
+    why_not: Option<String>,
+}
+
+/// What is to be printed.
+#[derive(Default)]
+struct Lines {
+    damaged: BTreeMap<StorePath, Line>,
+    links: BTreeMap<String, Line>,
+    advice: Option<&'static str>,
+}
+
+impl Lines {
+    /// Takes down what is wrong.
+    fn found(&mut self, store: &LocalStore, report: &Report) {
+        let line = |path, problem| Line { path, problem, repaired: None, why_not: None };
+        for (path, damage) in &report.damaged {
+            self.damaged.insert(path.clone(), line(store.store_dir().print(path), chain(damage)));
+        }
+        for link in &report.links {
+            let path = format!("{}/.links/{}", store.store_dir().as_str(), link.name);
+            self.links.insert(link.name.clone(), line(path, about_link(link)));
+        }
     }
-    for (path, problem) in damaged.iter().chain(&links) {
-        session.results().line(format_args!("{path}: {problem}"))?;
+
+    /// Takes down what was done about it.
+    fn done(&mut self, store: &LocalStore, repaired: &Repaired) {
+        let told = repaired.told(store);
+        for (path, line) in &mut self.damaged {
+            line.repaired = told.get(path).cloned();
+            line.why_not = repaired.why_not(path).map(|why| chain(why));
+        }
+        for name in repaired.links() {
+            self.links.get_mut(name).into_iter().for_each(|line| line.repaired = Some("removed".to_owned()));
+        }
+        self.advice = repaired.advice();
     }
-    for problem in &report.problems {
-        session.results().line(format_args!("database: {problem}"))?;
+
+    fn print(&self, session: &mut Session, report: &Report) -> Result<()> {
+        if session.json() {
+            return Ok(session.results().json(&json!({
+                "checked": report.checked,
+                "bytes": report.bytes,
+                "damaged": self.damaged.values().map(Line::json).collect::<Value>(),
+                "links": self.links.values().map(Line::json).collect::<Value>(),
+                "database": report.problems,
+            }))?);
+        }
+        for line in self.damaged.values().chain(self.links.values()) {
+            session.results().line(line.text())?;
+        }
+        for problem in &report.problems {
+            session.results().line(format_args!("database: {problem}"))?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let Self { path, problem, .. } = self;
+        match (&self.repaired, &self.why_not) {
+            (Some(repaired), _) => format!("{path}: {problem}; {repaired}"),
+            (None, Some(why)) => format!("{path}: {problem}; not repaired: {why}"),
+            (None, None) => format!("{path}: {problem}"),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let mut value = json!({ "path": self.path, "problem": self.problem });
+        let words = [("repaired", &self.repaired), ("notRepaired", &self.why_not)];
+        for (key, text) in words {
+            text.iter().for_each(|text| value[key] = text.as_str().into());
+        }
+        value
+    }
 }
 
 fn about_link(link: &BadLink) -> String {
@@ -113,20 +185,26 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn sum_up(session: &Session, report: &Report) {
+fn sum_up(session: &Session, report: &Report, lines: &Lines) {
     let read = if report.bytes > 0 { format!(" ({})", size::show(report.bytes)) } else { String::new() };
-    let (checked, damaged) = (report.checked, report.damaged.len());
-    session.messages().note(format_args!("{checked} paths checked{read}, {damaged} damaged"));
+    let (checked, left) = (report.checked, report.damaged.len());
+    let repaired = lines.damaged.len() - left;
+    let repaired = if repaired > 0 { format!(", {repaired} repaired") } else { String::new() };
+    let messages = session.messages();
+    messages.note(format_args!("{checked} paths checked{read}{repaired}, {left} damaged"));
     if report.stopped {
-        session.messages().note("stopped before all was looked at");
+        messages.note("stopped before all was looked at");
     }
-    if damaged > 0 {
-        session
-            .messages()
-            .note("`store delete` removes damaged paths; then they can be built or added again");
+    let was_tried = lines.damaged.values().any(|line| line.why_not.is_some());
+    if left > 0 && !was_tried {
+        messages.note(
+            "`--repair` fetches or builds them again, where that is possible; `store delete` removes damaged paths; then \
+             they can be built or added again",
+        );
     }
+    lines.advice.iter().for_each(|advice| messages.note(advice));
     if !report.problems.is_empty() {
-        session.messages().note(
+        messages.note(
             "what is wrong with a database is not mended here; `store delete` forgets paths, and what is valid still \
              can be exported into another store",
         );

@@ -26,7 +26,7 @@ use crate::plan::Plan;
 use crate::ready::Ready;
 use crate::reasons::Reasons;
 use crate::report::{Blocked, Event, Failure, Report};
-use crate::worker::{Job, Message, Work};
+use crate::worker::{Again, Job, Message, Work};
 
 /// How a goal ended, if it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,6 +258,12 @@ impl<'a> Run<'a> {
         matches!(self.task(goal), Task::Check(_))
     }
 
+    /// What for a goal is built that is there.
+    fn again(&self, goal: GoalId) -> Option<Again> {
+        let purpose = if self.plan.is_repair { Again::ToRepair } else { Again::ToCompare };
+        self.is_check(goal).then_some(purpose)
+    }
+
     /// Tells of a failure, and of the goals that were given up for it.
     fn fail(&mut self, goal: GoalId, resolved: Option<StorePath>, error: BuildFailure, cancelled: &[GoalId]) {
         let drv = self.drv(goal);
@@ -361,7 +367,7 @@ impl<'a> Run<'a> {
         }
         self.twins.insert(self.plan.graph.built_for(&drv).clone(), Vec::new());
         let target = self.plan.goals.list[self.targets[goal.index()]].task.drv().clone();
-        Some(Job { goal, drv, target, work, is_check: self.is_check(goal) })
+        Some(Job { goal, drv, target, work, again: self.again(goal) })
     }
 
     /// Ends a goal that stands for a derivation that was to be made: what is wanted of it is there.

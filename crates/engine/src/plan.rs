@@ -32,6 +32,8 @@ pub struct Plan {
     pub(crate) wanted: Vec<Wanted>,
     /// Whether what is wanted is there, and is built once more.
     is_check: bool,
+    /// Whether that is done to repair it, not to compare.
+    pub(crate) is_repair: bool,
 }
 
 impl Plan {
@@ -214,6 +216,11 @@ pub(crate) fn plan_until(
     plan.goals.add_for(&plan.graph, plan.top_tasks())?;
     plan.expect(store);
     Ok(plan)
+}
+
+/// Finds out what it takes to build once more what is `wanted`, which is valid and damaged.
+pub(crate) fn plan_repair(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
+    Ok(Plan { is_repair: true, ..plan_check(store, wanted)? })
 }
 
 /// Finds out what it takes to build once more what is `wanted`, which has to be there.

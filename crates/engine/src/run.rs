@@ -107,7 +107,7 @@ pub fn check(
     carry_out(context, None, plan_check(context.store, wanted)?, on_event)
 }
 
-fn carry_out(
+pub(crate) fn carry_out(
     context: &Context<'_>,
     sources: Sources<'_>,
     plan: Plan,

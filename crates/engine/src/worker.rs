@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use builder::{Again, BuildFailure, Built, Control, Explanation, Order};
+use builder::{BuildFailure, Built, Control, Explanation, Order};
 use derivation::{Checked, Derivation};
 use local_store::{BuildId, CancelCaller, Wait};
 use scheduler::GoalId;
@@ -28,8 +28,17 @@ pub(crate) struct Job {
     /// The derivation that the caller wants, which is this one or needs it.
     pub(crate) target: StorePath,
     pub(crate) work: Work,
-    /// Whether its outputs are there, and another build of it is compared with them.
-    pub(crate) is_check: bool,
+    /// What for it is built though its outputs are there.
+    pub(crate) again: Option<Again>,
+}
+
+/// What for something is built that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// To see whether the same comes out.
+    ToCompare,
+    /// To replace what is damaged of it.
+    ToRepair,
 }
 
 /// What is to be built.
@@ -62,7 +71,7 @@ pub(crate) enum Message {
     /// What a build looked for in vain.
     Explained(GoalId, Explanation),
     /// A build runs once more, to be compared.
-    Again(GoalId, Again),
+    Again(GoalId, builder::Again),
     /// What became of the offer of a build.
     Offered(GoalId, Offered),
     /// Everything has to stop.
@@ -154,7 +163,11 @@ fn build(
     let control = held.map(|held| held as &dyn Control);
     let order = Order { id, drv, derivation, target: &job.target, control };
     let mut has_ran = false;
-    let make = if job.is_check { builder::check } else { builder::build };
+    let make = match job.again {
+        None => builder::build,
+        Some(Again::ToCompare) => builder::check,
+        Some(Again::ToRepair) => builder::repair,
+    };
     let result = make(builder, &order, &mut |message| match message {
         builder::Message::Waiting(wait) if has_ran => tell(Message::WaitingToKeep(goal, wait)),
         builder::Message::Waiting(wait) => tell(Message::Waiting(goal, wait)),

@@ -45,7 +45,7 @@ impl LocalStore {
 }
 
 /// Renames a tree that may be read-only: a directory that gets another parent has to be writable.
-fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     let metadata = fs::symlink_metadata(from).map_err(Error::file("look at", from))?;
     let failed = || Error::file("move into the store", from);
     let mode = metadata.permissions().mode();

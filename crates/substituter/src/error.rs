@@ -113,6 +113,21 @@ pub enum Error {
         /// What it is.
         got: Box<Hash>,
     },
+    /// It has another path of that name than the one that is to be repaired.
+    #[error(
+        "the substituter `{}` has something else for `{path}` than what is valid: it has the hash {got}, not {valid}",
+        program.display()
+    )]
+    Other {
+        /// The program.
+        program: PathBuf,
+        /// What it was to fetch.
+        path: StorePath,
+        /// The hash in the database.
+        valid: Box<Hash>,
+        /// What it has.
+        got: Box<Hash>,
+    },
     /// The store could not be asked, or could not take it.
     #[error(transparent)]
     Store(#[from] local_store::Error),

@@ -1,9 +1,9 @@
 //! One path, fetched by the program that has it.
 
-use local_store::{Inodes, Until, canonicalise, hash_content};
+use local_store::{Inodes, Scratch, Until, canonicalise, hash_content};
 use sandbox::ExitStatus;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, PathInfo, StorePath};
 
 use crate::ask::Substituters;
@@ -24,6 +24,15 @@ pub struct Fetch {
     pub promised: Option<ContentAddress>,
 }
 
+/// What a program has made, as it should be.
+struct Unpacked {
+    tree: PathBuf,
+    nar_hash: Hash,
+    nar_size: u64,
+    /// Where the tree is, for as long as it lives.
+    scratch: Scratch,
+}
+
 impl Substituters<'_> {
     /// Returns which program would fetch something.
     pub fn who(&self, fetch: &Fetch) -> &Path {
@@ -36,6 +45,48 @@ impl Substituters<'_> {
     /// The program unpacks in a place of its own, from which the tree is moved when it is what it should be.
     /// Nothing becomes valid once it is not wanted any more.
     pub fn fetch(&self, fetch: &Fetch, until: Until<'_>, hear: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        let Unpacked { tree, nar_hash, nar_size, scratch: _scratch } = self.obtain(fetch, until, hear)?;
+        let info = PathInfo {
+            path: fetch.path.clone(),
+            nar_hash,
+            nar_size,
+            references: fetch.offer.references.clone(),
+            deriver: fetch.offer.deriver.clone(),
+            registration_time: 0,
+            ultimate: false,
+            signatures: Vec::new(),
+            content_address: fetch.promised,
+        };
+        Ok(self.store.take_in(&tree, info)?)
+    }
+
+    /// Fetches a path that is valid and damaged, and puts what it should be in its place. The caller holds its lock.
+    ///
+    /// # Errors
+    /// [`Error::Other`] if the program has something else than `nar_hash`; whatever it is, the path is as it was.
+    pub fn fetch_again(
+        &self,
+        fetch: &Fetch,
+        nar_hash: &Hash,
+        until: Until<'_>,
+        hear: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let unpacked = self.obtain(fetch, until, hear)?;
+        if unpacked.nar_hash != *nar_hash {
+            let (program, path) = (self.who(fetch).to_owned(), fetch.path.clone());
+            let (valid, got) = (Box::new(*nar_hash), Box::new(unpacked.nar_hash));
+            return Err(Error::Other { program, path, valid, got });
+        }
+        Ok(self.store.replace(&fetch.path, &unpacked.tree)?)
+    }
+
+    /// Has a path unpacked, and makes sure that it is what was said and promised.
+    fn obtain(
+        &self,
+        fetch: &Fetch,
+        until: Until<'_>,
+        hear: &mut dyn FnMut(&[u8]),
+    ) -> Result<Unpacked, Error> {
         let (path, program) = (&fetch.path, self.who(fetch));
         let refused = |source| Error::Tree { program: program.to_owned(), path: path.clone(), source };
         let scratch = self.store.take_scratch(path, None)?;
@@ -50,18 +101,7 @@ impl Substituters<'_> {
             return Err(Error::Hash { program: program.to_owned(), path: path.clone(), stated, got });
         }
         self.check_content(fetch, &tree, until)?;
-        let info = PathInfo {
-            path: path.clone(),
-            nar_hash,
-            nar_size,
-            references: fetch.offer.references.clone(),
-            deriver: fetch.offer.deriver.clone(),
-            registration_time: 0,
-            ultimate: false,
-            signatures: Vec::new(),
-            content_address: fetch.promised,
-        };
-        Ok(self.store.take_in(&tree, info)?)
+        Ok(Unpacked { tree, nar_hash, nar_size, scratch })
     }
 
     /// Has the program make the tree, and returns what it says the hash of that is.

@@ -24,7 +24,7 @@ impl Run<'_> {
             return None;
         }
         let target = self.plan.goals.list[self.targets[goal.index()]].task.drv().clone();
-        Some(Job { goal, drv: path, target, work: Work::Fetch(Arc::new(fetch)), is_check: false })
+        Some(Job { goal, drv: path, target, work: Work::Fetch(Arc::new(fetch)), again: None })
     }
 
     /// Returns why a path cannot be fetched, if something that it refers to could not be.

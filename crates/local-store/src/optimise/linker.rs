@@ -13,6 +13,7 @@ use super::index::Index;
 use super::{Optimisation, Savings, Sharing};
 use crate::canonical::{STORE_TIME, has_store_time};
 use crate::error::Error;
+use crate::failpoint;
 use crate::meter::Meter;
 use crate::store::LocalStore;
 use crate::tree::{Node, Visit};
@@ -65,7 +66,11 @@ impl Visit for Linker<'_> {
             self.savings.writable += 1;
             return Ok(());
         }
-        let opened = is_file.then(|| node.open()).transpose()?;
+        let opened = match is_file.then(|| node.open()).transpose() {
+            // Another one has linked it just now.
+            Err(Error::Changed { .. }) => return Ok(()),
+            opened => opened?,
+        };
         if opened.as_ref().is_some_and(|file| sandbox::is_open_to_write(file.as_fd()) == Some(true)) {
             self.savings.written_to += 1;
             return Ok(());
@@ -170,8 +175,8 @@ impl Linker<'_> {
             (Sharing::Blocks, None) => Ok(()),
         };
         match done {
-            // Somebody took the link away, or closed the directory.
-            Err(Errno::NOENT | Errno::ACCESS) => Ok(false),
+            // Somebody took the link away, closed the directory, or has the name aside: another store of this process.
+            Err(Errno::NOENT | Errno::ACCESS | Errno::EXIST) => Ok(false),
             done => self.unless_full(done).map_err(node.failed("replace by a link")),
         }
     }
@@ -180,6 +185,7 @@ impl Linker<'_> {
     fn make_link(&mut self, node: &Node<'_>, name: &CString) -> Result<bool, Error> {
         match rustix::fs::linkat(node.parent, node.name, self.index.directory(), name, AtFlags::empty()) {
             Ok(()) => {
+                failpoint::reach("optimise.linked")?;
                 self.index.add(node.stat.st_ino);
                 Ok(true)
             }
@@ -259,14 +265,15 @@ impl Linker<'_> {
         let aside = self.store.name_aside();
         let store = self.index.store();
         rustix::fs::linkat(self.index.directory(), name, store, &aside, AtFlags::empty())?;
-        let renamed = {
+        let renamed = failpoint::reach("optimise.aside").map_err(|_| Errno::IO).and_then(|()| {
             // The store directory itself stays as it is.
             let _open = (self.depth > 0).then(|| Writable::make(node.parent)).transpose();
             rustix::fs::renameat(store, &aside, node.parent, node.name)
-        };
+        });
         // It is still there if that failed, and if another one has linked the same in between.
         let _ = rustix::fs::unlinkat(store, &aside, AtFlags::empty());
         renamed?;
+        failpoint::reach("optimise.replaced").map_err(|_| Errno::IO)?;
         self.savings.files += 1;
         if node.stat.st_nlink == 1 {
             self.savings.bytes += node.stat.st_size.cast_unsigned();
