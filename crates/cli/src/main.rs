@@ -32,8 +32,10 @@ mod derivation_outputs;
 mod derivation_show;
 mod derivations_at_hand;
 mod derivers;
+mod diff_closures;
 mod divergence;
 mod doctor;
+mod du;
 mod dump;
 mod duration;
 mod environment;
@@ -98,6 +100,7 @@ mod verify_isolated;
 mod visit;
 mod watch;
 mod when;
+mod why_depends;
 
 use std::io::{self, Write};
 use std::panic;
@@ -193,6 +196,9 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::PathInfo(args) => path_info::run(session, args),
         Command::Narinfo(args) => narinfo::run(session, args),
         Command::Query(args) => query::run(session, args),
+        Command::WhyDepends(args) => why_depends::run(session, args),
+        Command::DiffClosures(args) => diff_closures::run(session, args),
+        Command::Du(args) => du::run(session, args),
         Command::Ls(args) => ls::run(session, args),
         Command::Cat(args) => cat::run(session, args),
         Command::Log(args) => log::run(session, args),

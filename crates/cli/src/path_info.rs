@@ -128,7 +128,7 @@ fn wanted(session: &Session, store: &LocalStore, args: &Args) -> Result<Vec<Stor
 fn closure_sizes(store: &LocalStore, paths: &[StorePath]) -> Result<BTreeMap<StorePath, u64>> {
     let graph = store.reference_graph(&paths.iter().cloned().collect(), Reach::References)?;
     let places: Vec<usize> = paths.iter().filter_map(|path| graph.place(path)).collect();
-    let sizes = graph.closure_sizes(&places);
+    let sizes = graph.by_archives().closures(&places);
     Ok(places.iter().zip(sizes).map(|(place, size)| (graph.paths()[*place].clone(), size)).collect())
 }
 

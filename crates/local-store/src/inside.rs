@@ -157,6 +157,11 @@ impl Found {
         OsStr::from_bytes(self.name.to_bytes())
     }
 
+    /// Where it is, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns what it is, and what it says if it is a symlink.
     pub fn kind(&self) -> Result<FileKind, Error> {
         match FileType::from_raw_mode(self.stat.st_mode) {
@@ -172,6 +177,18 @@ impl Found {
             }
             _ => Err(Error::Kind { path: self.path.clone() }),
         }
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    }
+
+    /// Returns the number of the file on its file system, how many bytes of the disk it takes, and how many names it has.
+    pub(crate) fn on_disk(&self) -> (u64, u64, u64) {
+        /// What blocks are counted in, whatever those of the file system are.
+        const BLOCK: u64 = 512;
+        let blocks = self.stat.st_blocks.unsigned_abs();
+        (self.stat.st_ino, blocks * BLOCK, self.stat.st_nlink)
     }
 
     /// Opens a regular file to read.

@@ -65,6 +65,11 @@ impl LocalStore {
         }
     }
 
+    /// Returns how many valid paths refer to each path of `references` besides itself, by place.
+    pub fn referrer_counts(&self, references: &References) -> Result<Vec<usize>, Error> {
+        self.with_database(|database| Ok(database.referrer_counts(references)?))
+    }
+
     /// Returns the outputs of the valid derivation `drv` whose paths are known, by name.
     pub fn outputs_of(&self, drv: &StorePath) -> Result<BTreeMap<String, StorePath>, Error> {
         self.with_database(|database| Ok(database.outputs_of(drv)?))

@@ -1,9 +1,10 @@
 //! Some valid paths and what they refer to among each other, in numbers that index vectors.
 
 mod order;
-mod sizes;
 #[cfg(test)]
 mod tests;
+mod ways;
+mod weights;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,6 +16,8 @@ use crate::error::Error;
 use crate::rows::json_list;
 
 pub use order::Orders;
+pub use ways::Ways;
+pub use weights::{Part, Weights};
 
 /// Which paths belong to a [`References`], given those that are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,16 @@ impl References {
         &self.targets[self.starts[place]..self.starts[place + 1]]
     }
 
+    /// Returns how many others of these refer to each path, by place.
+    pub fn referrer_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.paths.len()];
+        for place in 0..self.paths.len() {
+            let others = self.of(place).iter().filter(|other| **other != place);
+            others.for_each(|other| counts[*other] += 1);
+        }
+        counts
+    }
+
     /// Makes them from paths with the sizes of their archives, and pairs of what refers and what it refers to.
     ///
     /// Both may be in any order; the pairs say numbers of `nodes`.
@@ -94,6 +107,19 @@ impl Db {
         let nodes = self.paths_with_sizes(&walk.ids)?;
         snapshot.commit().map_err(&failed)?;
         Ok(References::new(nodes, &walk.edges))
+    }
+
+    /// Returns how many valid paths refer to each path besides itself, by place, whether they belong to these or not.
+    pub fn referrer_counts(&self, references: &References) -> Result<Vec<usize>, Error> {
+        let failed = self.failed("look up references");
+        let sql = "select count(*) from ValidPaths v join Refs r on r.reference = v.id \
+                   where v.path = ?1 and r.referrer <> v.id";
+        let mut statement = self.connection.prepare_cached(sql).map_err(&failed)?;
+        let mut count = |path: &StorePath| {
+            let count = statement.query_row([self.store_dir.print(path)], |row| row.get::<_, u32>(0));
+            count.map(|count| count as usize).map_err(&failed)
+        };
+        references.paths.iter().map(&mut count).collect()
     }
 
     fn ids(&self, paths: &BTreeSet<StorePath>) -> Result<Vec<i64>, Error> {

@@ -61,6 +61,21 @@ pub fn without_version(name: &str) -> &str {
     name.match_indices('-').find(is_version).map_or(name, |(place, _)| &name[..place])
 }
 
+/// Takes a name apart into a package and its version, as Nix does where it compares closures. Either may be empty.
+///
+/// What is in small letters after the last `-` is taken for the name of an output, and left out. The version begins after
+/// the first `-` that no letter follows.
+pub fn package_and_version(name: &str) -> (&str, &str) {
+    let is_output = |end: &str| {
+        matches!(end, "lib32" | "lib64")
+            || (!end.is_empty() && end.bytes().all(|byte| byte.is_ascii_lowercase()))
+    };
+    let name = name.rsplit_once('-').filter(|(_, end)| is_output(end)).map_or(name, |(rest, _)| rest);
+    let begins =
+        |&(place, _): &(usize, &str)| name[place + 1..].starts_with(|char: char| !char.is_ascii_alphabetic());
+    name.match_indices('-').find(begins).map_or((name, ""), |(place, _)| (&name[..place], &name[place + 1..]))
+}
+
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=')
 }
@@ -101,6 +116,24 @@ impl fmt::Display for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_have_versions() {
+        for (name, expected) in [
+            ("hello-2.10", ("hello", "2.10")),
+            ("hello-2.10-dev", ("hello", "2.10")),
+            ("gcc-12.3-lib64", ("gcc", "12.3")),
+            ("source", ("source", "")),
+            ("nixos-system-41", ("nixos-system", "41")),
+            ("a-b-c", ("a-b", "")),
+            ("x-1-2-rc", ("x", "1-2")),
+            ("x-1-rc2", ("x", "1-rc2")),
+            ("x-", ("x-", "")),
+            ("x-.5", ("x", ".5")),
+        ] {
+            assert_eq!(package_and_version(name), expected, "{name}");
+        }
+    }
 
     #[test]
     fn accepts_all_that_nix_accepts() {
