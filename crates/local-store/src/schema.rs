@@ -88,6 +88,10 @@ pub(crate) fn known(location: &Location) -> Result<Option<u32>, Error> {
         result => result.map_err(Error::file("read", &path))?,
     };
     let found = text.trim();
+    if found.is_empty() {
+        // Nix does not sync it, so a power cut may leave it so. The database says by itself what it is.
+        return Ok(None);
+    }
     match found.parse() {
         Ok(number @ OLDEST..=SCHEMA) => Ok(Some(number)),
         Ok(number) if number > SCHEMA => Err(Error::NewerSchema { directory, found: number, known: SCHEMA }),
@@ -98,7 +102,8 @@ pub(crate) fn known(location: &Location) -> Result<Option<u32>, Error> {
 /// Makes a database that nobody has made yet. Whoever comes at the same time does the same, which does no harm.
 fn is_ready(location: &Location, connect: impl Fn() -> Result<Db, Error>) -> Result<bool, Error> {
     match known(location)? {
-        Some(SCHEMA) => Ok(true),
+        // Several may have made a new store at once, of whom one was the first.
+        Some(SCHEMA) => remove_half_made(&location.databases()).map(|()| true),
         Some(_) => Ok(false),
         // A store that is being made, or one whose file somebody has lost.
         None if connect()?.is_current()? => {
@@ -207,6 +212,10 @@ mod tests {
         let location = store.location().clone();
         store.register(&[placed(&store, "a", &[])]).unwrap();
         drop(store);
+        // As a power cut leaves what Nix has written.
+        fs::write(location.databases().join("schema"), "").unwrap();
+        drop(LocalStore::open(location.clone(), Options::default()).unwrap());
+        assert_eq!(schema(&location), "10");
         fs::remove_file(location.databases().join("schema")).unwrap();
         let reader = LocalStore::open_to_read(location.clone(), Options::default()).unwrap().unwrap();
         assert!(reader.is_valid(&some_path("a")).unwrap());

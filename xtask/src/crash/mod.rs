@@ -27,6 +27,7 @@ and delete, or right after the program has died at a step. What was told to be v
   --operation NAME  this one only; can be given several times
   --case CASE       one case alone, as a failure names it
   --file-system FS  ext4 or xfs (both)
+  --program FILE    a `store` with debug assertions (one is built)
   --seed S          what chance decides (1)
 
 example: cargo xtask crash --case 'add register.synced:1=kill'";
@@ -39,6 +40,7 @@ struct Options {
     power_cuts: Option<usize>,
     file_systems: Vec<String>,
     seed: u64,
+    program: Option<PathBuf>,
 }
 
 /// Runs what is asked for, with the program as it is developed: a released one has no steps.
@@ -49,7 +51,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let options = parse(arguments)?;
     let kinds = options.power_cuts.map(|_| power::kinds(&options.file_systems)).transpose()?;
-    let program = program()?;
+    let program =
+        options.program.as_ref().map_or_else(program, |program| Ok(std::path::absolute(program)?))?;
     match (&options.case, options.power_cuts) {
         (Some(case), _) => matrix::one(&program, case),
         (None, Some(cuts)) => power::run(&program, cuts, &kinds.unwrap_or_default(), options.seed),
@@ -66,6 +69,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         power_cuts: None,
         file_systems: Vec::new(),
         seed: 1,
+        program: None,
     };
     let mut rest = arguments.iter();
     while let Some(option) = rest.next() {
@@ -76,6 +80,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--case" => options.case = Some(value()?.clone()),
             "--power-cuts" => options.power_cuts = Some(value()?.parse()?),
             "--file-system" => options.file_systems.push(value()?.clone()),
+            "--program" => options.program = Some(value()?.into()),
             "--seed" => options.seed = value()?.parse()?,
             other => bail!("`crash` has no `{other}`\n{USAGE}"),
         }

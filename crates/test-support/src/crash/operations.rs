@@ -1,5 +1,7 @@
 //! What is tried: a command each, and what has to be there before.
 
+#![expect(clippy::disallowed_methods, reason = "lays out what the commands work on")]
+
 use std::fs;
 
 use super::world::{World, run};
@@ -126,6 +128,18 @@ pub const OPERATIONS: &[Operation] = &[
             }
         },
         repeats: false,
+        ..PLAIN
+    },
+    Operation {
+        name: "migrate",
+        // As an older Nix would have left it, as far as the next start can see.
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&["add", "tree"])?;
+            let file = world.root().join("nix/var/nix/db/schema");
+            fs::write(&file, "9").map_err(|error| format!("cannot write `{}`: {error}", file.display()))
+        },
+        arguments: &["add", "tree"],
         ..PLAIN
     },
     Operation {

@@ -192,16 +192,23 @@ impl<'a> Mix<'a> {
 
     /// Runs what prints paths that are valid then.
     fn tell(&self, what: &'static str, arguments: &[&str], is_cut: &AtomicBool) -> Result<()> {
-        if let Some(printed) = self.run(what, arguments, is_cut)? {
-            self.state().told.extend(printed.lines().map(str::to_owned));
-        } else {
-            ensure!(is_cut.load(Ordering::SeqCst), "`store {}` fails without a cut", arguments.join(" "));
+        match self.run(what, arguments, is_cut)? {
+            Ok(printed) => self.state().told.extend(printed.lines().map(str::to_owned)),
+            Err(said) => {
+                let words = arguments.join(" ");
+                ensure!(is_cut.load(Ordering::SeqCst), "`store {words}` fails without a cut: {said}");
+            }
         }
         Ok(())
     }
 
-    /// Returns what a command prints that has succeeded.
-    fn run(&self, what: &'static str, arguments: &[&str], is_cut: &AtomicBool) -> Result<Option<String>> {
+    /// Returns what a command prints that has succeeded, or what it says when it fails.
+    fn run(
+        &self,
+        what: &'static str,
+        arguments: &[&str],
+        is_cut: &AtomicBool,
+    ) -> Result<Result<String, String>> {
         let mut command = self.world.command(arguments);
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child: Child = {
@@ -218,7 +225,8 @@ impl<'a> Mix<'a> {
         self.state().running.remove(&process);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(!said.contains("mistake in `store` itself"), "it panics: {said}");
-        Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(if output.status.success() { Ok(printed) } else { Err(said) })
     }
 
     fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<()> {
