@@ -1,7 +1,7 @@
 //! A disk whose power can be cut: a file system in an image, mounted by way of a loop device.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -68,16 +68,22 @@ impl Disk {
         output(Command::new(&self.cut).arg(self.place())).map(|_| ())
     }
 
-    /// Unmounts it, once nobody uses it any more.
+    /// Unmounts it, once nobody uses it any more: sandboxes that are being taken down have it mounted, too.
     pub(super) fn unmount(&self) -> Result<()> {
         let start = Instant::now();
-        while let Err(error) = umount(&self.place()) {
-            if start.elapsed() > PATIENCE {
-                bail!("cannot unmount `{}`: {error}", self.place().display());
+        let patiently = |done: &dyn Fn() -> bool| {
+            while !done() {
+                if start.elapsed() > PATIENCE {
+                    bail!("somebody still uses `{}`", self.place().display());
+                }
+                sleep(Duration::from_millis(5));
             }
-            sleep(Duration::from_millis(5));
-        }
-        Ok(())
+            Ok(())
+        };
+        patiently(&|| umount(&self.place()).is_ok())?;
+        let name = self.device.trim_start_matches("/dev/");
+        let used = Path::new("/sys/fs").join(&self.kind).join(name);
+        patiently(&|| !used.exists())
     }
 }
 

@@ -165,7 +165,7 @@ impl<'a> Mix<'a> {
     }
 
     fn register(&self, number: usize, is_cut: &AtomicBool) -> Result<()> {
-        let key = |index: usize| format!("/nix/store/{index:032}-r{index}.drv");
+        let key = |index: usize| format!("/nix/store/{index:032}-r{number}-{index}.drv");
         let one = |index: usize| {
             let inputs = index.checked_sub(1).map(|before| format!(r#""{}": ["out"]"#, key(before)));
             let text = derivation(&format!("r{number}-{index}"), "x", &inputs.unwrap_or_default());
