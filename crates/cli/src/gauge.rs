@@ -64,12 +64,6 @@ impl Gauge {
     pub(crate) fn is_live(&self) -> bool {
         self.bottom.is_some()
     }
-
-    /// Leaves nothing at the bottom while results are printed.
-    pub(crate) fn clear(&self) {
-        drop(self.changed.lock().unwrap_or_else(PoisonError::into_inner));
-        self.bottom.iter().for_each(Bottom::clear);
-    }
 }
 
 #[cfg(test)]
