@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a line that changes too often cannot be read")]
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use local_store::Progress;
