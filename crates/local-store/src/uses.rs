@@ -24,14 +24,17 @@ impl LocalStore {
         self.note_used(&used);
     }
 
+    /// Of what became valid today that is known, so it costs no write.
     pub(crate) fn note_used(&self, paths: &BTreeSet<StorePath>) {
         let day = now() / SECONDS_A_DAY;
         let _: Result<(), Error> = self.with_database(|database| {
-            let valid = database.valid_among(paths)?;
-            if valid.is_empty() {
+            let mut times = database.registration_times(paths)?;
+            times.retain(|_, time| *time / SECONDS_A_DAY < day);
+            if times.is_empty() {
                 return Ok(());
             }
-            self.with_records(|records| records.note_uses(&valid, day, database))
+            let used = times.into_keys().collect();
+            self.with_records(|records| records.note_uses(&used, day, database))
         });
     }
 
@@ -118,6 +121,10 @@ mod tests {
         let (_scratch, store) = scratch_store();
         store.register(&["a", "b", "c", "d"].map(|name| placed(&store, name, &[]))).unwrap();
         let all: BTreeSet<_> = ["a", "b", "c", "d"].map(some_path).into();
+        let fresh = placed(&store, "fresh", &[]);
+        store.register(&[store_path::PathInfo { registration_time: now(), ..fresh }]).unwrap();
+        store.note_used(&[some_path("fresh")].into());
+        assert!(!store.location().records().exists(), "that it was used today is known");
         store.note_used(&all);
         let wal = store.location().state_dir.join("db/store.sqlite-wal");
         let size = || wal.metadata().map_or(0, |metadata| metadata.len());
