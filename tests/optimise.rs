@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::scene::{Scene, has};
+use crate::scene::{Run, Scene, has, is_root, say};
 
 /// Adds a directory with files that are in others, too.
 fn add(scene: &Scene, name: &str) -> String {
@@ -165,4 +165,91 @@ fn new_paths_are_linked_if_the_setting_says_so() {
         names.map(|entry| entry.path()).find(|path| path.to_string_lossy().ends_with("-script")).unwrap();
     assert_eq!(fs::metadata(built).unwrap().ino(), inode(&paths[0]));
     scene.ok(&["verify", "--contents"]);
+}
+
+#[test]
+fn killed_in_the_middle_it_is_done_again() {
+    for step in ["optimise.linked:3", "optimise.aside:2", "optimise.replaced:2"] {
+        let scene = Scene::new();
+        for name in ["one", "two"] {
+            add(&scene, name);
+        }
+        let mut command = scene.command(&["optimise"]);
+        let run: Run = command.env("STORE_FAILPOINT", format!("{step}=kill")).output().unwrap().into();
+        assert_eq!(run.code, None, "{step}: {}", run.stderr);
+        // Every file is whole at every moment.
+        for name in ["one", "two"] {
+            let path = scene.ok(&["add", name]);
+            assert_eq!(
+                fs::read_to_string(scene.real(&path).join("bin/deep/other")).unwrap(),
+                "another",
+                "{step}"
+            );
+        }
+        scene.ok(&["optimise"]);
+        scene.ok(&["verify", "--contents"]);
+        assert_eq!(scene.ok(&["optimise"]), "0 B saved by linking 0 files", "{step}");
+        let left = fs::read_dir(scene.root().join("nix/store")).unwrap().flatten();
+        assert!(
+            left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp")),
+            "{step}"
+        );
+    }
+}
+
+#[test]
+fn a_file_system_may_keep_equal_bytes_once() {
+    let scene = Scene::new();
+    let image = scene.path("image");
+    let mounted = scene.path("mounted");
+    if !is_root() || !has_tool("mkfs.xfs") {
+        return;
+    }
+    fs::File::create(&image).unwrap().set_len(400 << 20).unwrap();
+    fs::create_dir(&mounted).unwrap();
+    let run = |program: &str, arguments: &[&std::ffi::OsStr]| {
+        Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let made = run("mkfs.xfs", &["-q".as_ref(), image.as_ref()])
+        && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), mounted.as_ref()]);
+    if !made {
+        say("skipped: cannot mount an image of xfs");
+        return;
+    }
+    let unmount = Unmount(mounted.clone());
+    let store = |arguments: &[&str]| -> String {
+        let output = scene.elsewhere().arg("--store").arg(&mounted).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    for name in ["one", "two"] {
+        fs::write(scene.path(name), vec![7; 20 << 20]).unwrap();
+    }
+    let paths = ["one", "two"].map(|name| mounted.join(&store(&["add", name])[1..]));
+    assert_eq!(store(&["optimise", "--reflink"]), "20 MiB saved by sharing the bytes of 1 files");
+    let inodes = paths.each_ref().map(|path| fs::metadata(path).unwrap().ino());
+    assert_ne!(inodes[0], inodes[1]);
+    store(&["verify", "--contents"]);
+    drop(unmount);
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+fn has_tool(name: &str) -> bool {
+    let directories = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+    let found = directories.iter().any(|directory| Path::new(directory).join(name).exists());
+    if !found {
+        say(&format!("skipped: no `{name}` on this machine"));
+    }
+    found
 }

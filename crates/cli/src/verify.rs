@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.tend_store()?;
+    let store = if args.repair { session.open_existing_store()? } else { session.tend_store()? };
     if args.isolated {
         return verify_isolated::run(session, &store);
     }

@@ -11,6 +11,7 @@ mod noise;
 mod rows;
 mod sandbox;
 mod stores;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::process::Command;

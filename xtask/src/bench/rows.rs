@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
 use super::stores::Store;
-use super::{Bench, derivations, graph, noise, sandbox};
+use super::{Bench, derivations, graph, noise, sandbox, upkeep};
 
 /// One thing to time.
 pub(super) struct Row {
@@ -60,6 +60,8 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "derivations-400", per: 400, contenders: |bench| derivations::contenders(bench, 400) },
     Row { name: "derivations-1600", per: 1600, contenders: |bench| derivations::contenders(bench, 1600) },
     Row { name: "compile", per: COMPILED, contenders: compile },
+    Row { name: "verify-2000", per: 1, contenders: upkeep::verify },
+    Row { name: "optimise-2000", per: 1, contenders: upkeep::optimise },
 ];
 
 /// Builds a graph with us, with Nix, and as bare namespaces; each time in a new store.

@@ -98,12 +98,19 @@ impl Store {
 
     /// Returns a build of all derivations by Nix, sandboxed, and not waiting for a network.
     pub(super) fn nix_build(&self, jobs: usize) -> Command {
+        let mut command = self.nix(&["-j", &jobs.to_string(), "--realise"]);
+        command.args(&self.derivations);
+        command
+    }
+
+    /// Returns a command of Nix on this store.
+    pub(super) fn nix(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("nix-store");
         command.arg("--store").arg(self.directory.path());
         for (name, value) in NIX_OPTIONS {
             command.args(["--option", name, value]);
         }
-        command.args(["-j", &jobs.to_string(), "--realise"]).args(&self.derivations);
+        command.args(arguments);
         command
     }
 }
