@@ -66,6 +66,7 @@ mod log_elsewhere;
 mod log_follow;
 mod log_verdict;
 mod ls;
+mod lower_store;
 mod many;
 mod nar;
 mod narinfo;

@@ -228,7 +228,7 @@ impl Reference {
             .map_err(|source| request.not_prepared(source))?;
         let known = valid.iter().filter_map(|(name, path)| {
             let info = infos.get(path)?;
-            let (tree, time) = (store.real_path(path), info.registration_time);
+            let (tree, time) = (store.place_of(path), info.registration_time);
             Some((name.clone(), Known { path: path.clone(), nar_hash: info.nar_hash, tree, time }))
         });
         Ok(Self { outputs: known.collect(), is_valid: true })

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "furnishes a sandbox")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -210,6 +210,7 @@ fn plan(context: &Context<'_>, places: &Places<'_>, user: Option<Outside<'_>>) -
         store_dir: store.store_dir().as_str(),
         real_store: places.store,
         inputs: &BTreeSet::from([input_path()]),
+        elsewhere: &BTreeMap::new(),
         shares: shares(settings),
         scratch: places.scratch,
         build_dir: places.build_dir,

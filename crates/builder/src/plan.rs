@@ -1,6 +1,6 @@
 //! The sandbox of a build as a plan: a pure function of what the build may see.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use sandbox::{
@@ -34,6 +34,8 @@ pub(crate) struct View<'a> {
     pub(crate) real_store: &'a Path,
     /// The closure of the inputs.
     pub(crate) inputs: &'a BTreeSet<StorePath>,
+    /// Where those of them are that are in no directory with the others.
+    pub(crate) elsewhere: &'a BTreeMap<StorePath, PathBuf>,
     /// Whether later builds have the same store directory, in which what is mounted stays.
     pub(crate) shares: bool,
     /// Becomes the store directory; the outputs are made in it.
@@ -224,7 +226,8 @@ fn store_ops(view: &View<'_>) -> Vec<Op> {
     let mut ops = vec![bind(view.scratch, store_dir, Access::ReadWrite)];
     ops.extend(view.inputs.iter().map(|path| {
         let base = path.to_string();
-        bind(&view.real_store.join(&base), &store_dir.join(&base), Access::ReadOnly)
+        let source = view.elsewhere.get(path).cloned().unwrap_or_else(|| view.real_store.join(&base));
+        bind(&source, &store_dir.join(&base), Access::ReadOnly)
     }));
     ops
 }
@@ -376,6 +379,7 @@ mod tests {
             store_dir: "/nix/store",
             real_store: Path::new("/srv/nix/store"),
             inputs: &inputs.iter().map(|path| path.parse().unwrap()).collect(),
+            elsewhere: &BTreeMap::new(),
             shares: network == Network::Loopback,
             scratch: Path::new("/srv/nix/store/hello.drv.chroot/store"),
             build_dir: Path::new("/srv/nix/var/nix/builds/nix-1-0/build"),

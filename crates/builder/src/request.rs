@@ -298,7 +298,13 @@ fn check_size(settings: &Settings) -> Result<(), BuildFailure> {
 
 /// Without isolation a build finds the store where its files are, and the directories of the host.
 fn check_open(store: &LocalStore, homeless: &Path) -> Result<(), BuildFailure> {
-    let reason = if store.location().is_relocated() {
+    let reason = if let Some(lower) = &store.location().lower {
+        format!(
+            "the files in `{}`, the lower store, can only be shown at `{}` by a sandbox; build with isolation",
+            lower.real_store.display(),
+            store.store_dir()
+        )
+    } else if store.location().is_relocated() {
         format!(
             "the store's files are in `{}`, and only a sandbox can show them at `{}`; \
              use a store at `{1}`, or build with isolation",

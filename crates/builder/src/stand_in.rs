@@ -89,8 +89,12 @@ impl Sight<'_> {
     fn on_host(&self, inside: &Path) -> Option<PathBuf> {
         let store = self.work.context.store;
         if let Ok(below) = inside.strip_prefix(store.store_dir().as_str()) {
-            let base = below.iter().next()?.to_str()?.parse().ok()?;
-            return self.work.inputs.contains(&base).then(|| store.location().real_store.join(below));
+            let mut names = below.iter();
+            let base = names.next()?.to_str()?.parse().ok()?;
+            let place = || store.place_of(&base);
+            // Joining an empty path would add a slash.
+            let found = || names.fold(place(), |path, name| path.join(name));
+            return self.work.inputs.contains(&base).then(found);
         }
         let binds = self.plan.ops.iter().filter_map(|op| match op {
             Op::Bind { source, target, .. } => Some((target, source, inside.strip_prefix(target).ok()?)),

@@ -23,6 +23,8 @@ pub(crate) struct Work<'a> {
     pub(crate) context: &'a Context<'a>,
     pub(crate) request: &'a Request<'a>,
     pub(crate) inputs: BTreeSet<StorePath>,
+    /// Where those of them are that are in the lower store.
+    pub(crate) elsewhere: BTreeMap<StorePath, PathBuf>,
     rewrites: Rewrites,
     /// What it asks to see of the host, and is shown.
     pub(crate) host_deps: Vec<Op>,
@@ -70,10 +72,12 @@ impl<'a> Work<'a> {
             true => host_deps::binds(&request.options.impure_host_deps),
             false => Vec::new(),
         };
+        let elsewhere = context.store.lying_below(&inputs);
         let mut work = Self {
             context,
             request,
             inputs,
+            elsewhere,
             rewrites,
             host_deps,
             shares: false,
@@ -114,6 +118,7 @@ impl<'a> Work<'a> {
             && settings.filter_syscalls
             && !settings.allow_new_privileges
             && self.request.ids() == Ids::One
+            && self.elsewhere.is_empty()
             && store.can_be_mounted(&self.inputs)
     }
 
@@ -139,6 +144,7 @@ impl<'a> Work<'a> {
             store_dir: store.store_dir().as_str(),
             real_store: &store.location().real_store,
             inputs: &self.inputs,
+            elsewhere: &self.elsewhere,
             shares: self.shares,
             scratch: &places.scratch,
             build_dir: &places.build_dir,

@@ -22,7 +22,7 @@ pub(crate) fn print(
         return Ok(session.results().json(&list)?);
     }
     for (_, path) in realised.iter().flat_map(outputs) {
-        let (logical, real) = (store.store_dir().print(path), store.real_path(path));
+        let (logical, real) = (store.store_dir().print(path), store.place_of(path));
         if real_path {
             session.results().line(real.display())?;
         } else {
@@ -107,7 +107,7 @@ pub(crate) fn outputs(realised: &Realised) -> Vec<(&str, &StorePath)> {
 
 fn to_json(store: &LocalStore, realised: &Realised) -> Value {
     let full = |path: &StorePath| store.store_dir().print(path);
-    let real = |path: &StorePath| store.real_path(path).to_string_lossy().into_owned();
+    let real = |path: &StorePath| store.place_of(path).to_string_lossy().into_owned();
     match realised {
         Realised::Path(path) => json!({ "path": full(path), "realPath": real(path) }),
         Realised::Outputs { drv, outputs } => {

@@ -87,5 +87,5 @@ fn inside(at_hand: &AtHand, cause: &Cause) -> Result<Option<trees::Difference>> 
     if !store.is_valid(left)? || !store.is_valid(right)? {
         return Ok(None);
     }
-    trees::first_difference(&store.real_path(left), &store.real_path(right))
+    trees::first_difference(&store.place_of(left), &store.place_of(right))
 }

@@ -111,7 +111,8 @@ impl AtHand {
             return Ok(Some(given.clone()));
         }
         if self.store.is_some()
-            && let Some(found) = read(&self.location.real_store, drv, self.store_dir())?
+            && let Some(place) = self.location.place_of(drv).parent()
+            && let Some(found) = read(place, drv, self.store_dir())?
         {
             return Ok(Some(found));
         }

@@ -12,14 +12,18 @@ pub(crate) fn choose(setting: Option<&Path>, user_store: Option<&Path>) -> Resul
     choose_with(setting, user_store, system)
 }
 
+/// Returns the store below `dir`.
+pub(crate) fn at(dir: &Path) -> Location {
+    if dir == Path::new("/") { Location::system() } else { Location::below(dir) }
+}
+
 fn choose_with(
     setting: Option<&Path>,
     user_store: Option<&Path>,
     system_is_writable: impl FnOnce() -> bool,
 ) -> Result<Location> {
     match (setting, user_store) {
-        (Some(dir), _) if dir == Path::new("/") => Ok(Location::system()),
-        (Some(dir), _) => Ok(Location::below(dir)),
+        (Some(dir), _) => Ok(at(dir)),
         (None, _) if system_is_writable() => Ok(Location::system()),
         (None, Some(dir)) => Ok(Location::below(dir)),
         (None, None) => bail!(

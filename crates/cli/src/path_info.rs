@@ -153,7 +153,7 @@ fn print(
     let infos = store.path_infos(&asked)?;
     let row = |path: &StorePath| Row {
         path: match args.real_path {
-            true => store.real_path(path).display().to_string(),
+            true => store.place_of(path).display().to_string(),
             false => store.store_dir().print(path),
         },
         size: infos.get(path).filter(|_| args.size).map(|info| info.nar_size),
@@ -201,7 +201,7 @@ fn describe(store: &LocalStore, info: &PathInfo) -> Map<String, Value> {
     let mut object = Map::new();
     let mut put = |key: &str, value: Value| object.insert(key.to_owned(), value);
     put("path", full(&info.path).into());
-    put("realPath", store.real_path(&info.path).to_string_lossy().into());
+    put("realPath", store.place_of(&info.path).to_string_lossy().into());
     put("narHash", info.nar_hash.to_sri().into());
     put("narSize", info.nar_size.into());
     put("references", info.references.iter().map(full).collect());

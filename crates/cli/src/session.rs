@@ -194,7 +194,7 @@ impl Session {
     pub(crate) fn real_file(&self, argument: &Path) -> Result<PathBuf> {
         let path = self.absolute(argument);
         match path.strip_prefix(StoreDir::default().as_str()) {
-            Ok(below) => Ok(self.location()?.real_store.join(below)),
+            Ok(below) => self.location().map(|location| file_in(&location, below)),
             Err(_) => Ok(path),
         }
     }
@@ -212,7 +212,21 @@ impl Session {
 
     /// Returns where the store is that the settings choose; it need not be there.
     pub(crate) fn location(&self) -> Result<Location> {
-        location::choose(self.settings.store.as_deref(), self.environment.user_store.as_deref())
+        let location =
+            location::choose(self.settings.store.as_deref(), self.environment.user_store.as_deref())?;
+        Ok(match &self.settings.lower_store {
+            Some(lower) => location.over(location::at(lower)),
+            None => location,
+        })
+    }
+}
+
+/// Returns where something is that is called `below` in the store directory.
+fn file_in(location: &Location, below: &Path) -> PathBuf {
+    let here = location.real_store.join(below);
+    match &location.lower {
+        Some(lower) if here.symlink_metadata().is_err() => lower.real_store.join(below),
+        _ => here,
     }
 }
 

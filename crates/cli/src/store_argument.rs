@@ -67,9 +67,14 @@ pub(crate) fn by_name(location: &Location, path: &Path) -> Result<Option<StorePa
     if let Ok(below) = path.strip_prefix(location.store_dir.as_str()) {
         return first_component(below, path).map(Some);
     }
-    let Ok(real_store) = fs::canonicalize(&location.real_store) else { return Ok(None) };
-    let below = path.strip_prefix(&location.real_store).or_else(|_| path.strip_prefix(real_store));
-    below.ok().map(|below| first_component(below, path)).transpose()
+    let lower = location.lower.as_ref().map(|lower| &lower.real_store);
+    for directory in [Some(&location.real_store), lower].into_iter().flatten() {
+        let Ok(real_store) = fs::canonicalize(directory) else { continue };
+        if let Ok(below) = path.strip_prefix(directory).or_else(|_| path.strip_prefix(real_store)) {
+            return first_component(below, path).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 fn first_component(below: &Path, path: &Path) -> Result<StorePath> {

@@ -13,7 +13,7 @@ use crate::error::Error;
 /// Reads a derivation that is valid in the store.
 pub fn read_derivation(store: &LocalStore, drv: &StorePath) -> Result<Derivation, Error> {
     let name = derivation_name(drv)?;
-    let text = fs::read(store.real_path(drv)).map_err(|source| Error::Read { drv: drv.clone(), source })?;
+    let text = fs::read(store.place_of(drv)).map_err(|source| Error::Read { drv: drv.clone(), source })?;
     aterm::parse(&text, store.store_dir(), &name)
         .map_err(|source| Error::Parse { drv: drv.clone(), source: Box::new(source) })
 }

@@ -109,8 +109,9 @@ impl LocalStore {
             durable::sync(&trees, &self.location().real_store)?;
         }
         failpoint::reach("register.synced")?;
-        let answers = match self.commit_rows(requests) {
-            Err(error @ Error::Records { .. }) => self.commit_unrecorded(requests, error),
+        let below = self.rows_from_below(requests)?;
+        let answers = match self.commit_rows(requests, &below) {
+            Err(error @ Error::Records { .. }) => self.commit_unrecorded(requests, &below, error),
             result => result,
         }?;
         failpoint::reach("register.committed")?;
@@ -121,9 +122,11 @@ impl LocalStore {
     fn commit_rows<'a>(
         &self,
         requests: impl IntoIterator<Item = &'a Request>,
+        below: &[PathInfo],
     ) -> Result<Vec<Result<(), Error>>, Error> {
         self.with_database(|database| {
             database.transaction(|transaction| {
+                transaction.register(below)?;
                 let (mut answers, mut built) = (Vec::new(), Vec::new());
                 for request in requests {
                     let answer = transaction.attempt(|inner| request.write(inner));
@@ -142,10 +145,15 @@ impl LocalStore {
     }
 
     /// What was built cannot become valid now; the rest can.
-    fn commit_unrecorded(&self, requests: &[Request], error: Error) -> Result<Vec<Result<(), Error>>, Error> {
+    fn commit_unrecorded(
+        &self,
+        requests: &[Request],
+        below: &[PathInfo],
+        error: Error,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
         let error = Arc::new(error);
         let others = requests.iter().filter(|request| request.record.is_none());
-        let mut answers = self.commit_rows(others)?.into_iter();
+        let mut answers = self.commit_rows(others, below)?.into_iter();
         let refused = || Err(Error::Together(Arc::clone(&error)));
         let answer = |request: &Request| match request.record {
             None => answers.next().unwrap_or(Err(Error::Abandoned)),

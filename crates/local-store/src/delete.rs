@@ -91,6 +91,7 @@ impl LocalStore {
     /// Deletes `paths`, of which nobody makes roots meanwhile.
     fn delete_now(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
         // Whoever makes one of these now holds its lock; afterwards it is deleted, not half of it.
+        self.refuse_below(paths)?;
         let in_order: Vec<StorePath> = paths.iter().cloned().collect();
         let _noted = self.note_deleted(&in_order)?;
         let _lock = self.lock(&in_order)?;

@@ -137,6 +137,32 @@ pub enum Error {
         oldest: u32,
     },
 
+    /// The lower store is not there.
+    #[error(
+        "there is no store at `{}`, which the setting `lower-store` names; name another, or make it with `store add`",
+        directory.display()
+    )]
+    NoLower {
+        /// The directory that should hold its files.
+        directory: PathBuf,
+    },
+
+    /// A store cannot be below itself.
+    #[error("the setting `lower-store` names the store itself, `{}`; name another, or leave it out", directory.display())]
+    LowerIsThis {
+        /// The directory with its files.
+        directory: PathBuf,
+    },
+
+    /// The path is in the lower store only.
+    #[error("cannot delete `{path}`: it is in the lower store `{}`, to which nothing is written", lower.display())]
+    Below {
+        /// The path to be deleted.
+        path: StorePath,
+        /// The directory with the files of the lower store.
+        lower: PathBuf,
+    },
+
     /// A process that was forked cannot use what its parent has opened.
     #[error("the store was opened by process {opener}, and SQLite lets no other one use that")]
     Forked {

@@ -67,7 +67,8 @@ impl LocalStore {
     }
 
     fn look_at(&self, path: &StorePath) -> Result<Found, Error> {
-        let real = self.location().real_store.clone();
+        let place = self.place_of(path);
+        let real = place.parent().unwrap_or(&self.location().real_store).to_owned();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let parent = rustix::fs::open(&real, flags, Mode::empty()).map_err(Error::file("open", &real))?;
         Found::look(&Arc::new(parent), OsStr::new(&path.to_string()), &real)

@@ -20,6 +20,7 @@
 //! ```
 
 mod add;
+mod below;
 mod build_dir;
 mod canonical;
 mod commit;

@@ -15,6 +15,8 @@ pub struct Location {
     pub state_dir: PathBuf,
     /// The build logs: `…/nix/var/log/nix`.
     pub log_dir: PathBuf,
+    /// Another store, which is only read and whose paths are valid here, too.
+    pub lower: Option<Box<Location>>,
 }
 
 impl Location {
@@ -30,7 +32,13 @@ impl Location {
             real_store: root.join("nix/store"),
             state_dir: root.join("nix/var/nix"),
             log_dir: root.join("nix/var/log/nix"),
+            lower: None,
         }
+    }
+
+    /// Returns the same store above `lower`, which is only read.
+    pub fn over(self, lower: Self) -> Self {
+        Self { lower: Some(Box::new(lower)), ..self }
     }
 
     /// Whether the files are elsewhere than their names say, so that only a sandbox shows them by name.
@@ -47,6 +55,19 @@ impl Location {
     /// Returns where the files of `path` are.
     pub fn real_path(&self, path: &StorePath) -> PathBuf {
         self.real_store.join(path.to_string())
+    }
+
+    /// Returns where the files of `path` can be read: here, unless only the lower store has them.
+    pub fn place_of(&self, path: &StorePath) -> PathBuf {
+        let here = self.real_path(path);
+        match &self.lower {
+            Some(lower)
+                if here.symlink_metadata().is_err() && lower.real_path(path).symlink_metadata().is_ok() =>
+            {
+                lower.real_path(path)
+            }
+            _ => here,
+        }
     }
 
     /// Returns where the log of building `drv` is kept, but for the ending of a compressed one.

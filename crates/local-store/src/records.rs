@@ -44,10 +44,16 @@ impl LocalStore {
     ///
     /// About the others nothing is known: somebody else made them, or their records are gone.
     pub fn builds(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, BuildRecord>, Error> {
-        if !self.has_records() {
-            return Ok(BTreeMap::new());
+        let mut known = match &self.lower {
+            Some(lower) => lower.builds(paths)?,
+            None => BTreeMap::new(),
+        };
+        if self.has_records() {
+            let own =
+                self.with_database(|database| self.with_records(|records| records.of(paths, database)))?;
+            known.extend(own);
         }
-        self.with_database(|database| self.with_records(|records| records.of(paths, database)))
+        Ok(known)
     }
 
     /// Returns what is to be expected of building each of `drvs`, in their order, as far as anything like it was built

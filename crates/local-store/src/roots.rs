@@ -67,7 +67,7 @@ impl LocalStore {
         let old = fs::read_link(link).ok();
         let old = old.and_then(|old| Names::of(self.location()).path_at(old.as_os_str().as_bytes()));
         guard(&self.temp_roots).iter_mut().for_each(|roots| roots.kept.extend(old.clone()));
-        self.replace_symlink(&self.real_path(target), link)?;
+        self.replace_symlink(&self.place_of(target), link)?;
         failpoint::reach("root.link")?;
         self.replace_symlink(link, &self.location().gc_roots().join("auto").join(key))?;
         failpoint::reach("root.auto")

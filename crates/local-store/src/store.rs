@@ -66,6 +66,8 @@ impl Default for Options {
 pub struct LocalStore {
     location: Location,
     pub(crate) options: Options,
+    /// The store below, whose paths are valid here, too.
+    pub(crate) lower: Option<Box<LocalStore>>,
     /// Connections not in use. There are never more than threads that asked at the same time.
     connections: Mutex<Vec<Db>>,
     pub(crate) commits: Commits,
@@ -103,7 +105,7 @@ impl LocalStore {
         }
         writable::check(&location)?;
         layout::prepare(&location)?;
-        let mut store = Self::new(location, options, Use::Write);
+        let mut store = Self::new(location, options, Use::Write)?;
         let entered = schema::enter(&store.location, &store.options, || store.connect())?;
         store._big_lock = Some(entered.lock);
         store.schema_before = entered.before;
@@ -126,7 +128,7 @@ impl LocalStore {
         }
         let writes = !options.read_only && writable::takes_databases(&location);
         let usage = if writes { Use::Read } else { Use::ReadUntouched };
-        let mut store = Self::new(location, options, usage);
+        let mut store = Self::new(location, options, usage)?;
         store._big_lock = open_shared(&store.location.databases().join("big-lock"))?;
         // Now that nobody can upgrade it.
         schema::known(&store.location)?;
@@ -134,8 +136,9 @@ impl LocalStore {
         Ok(Some(store))
     }
 
-    fn new(location: Location, options: Options, usage: Use) -> Self {
-        Self {
+    fn new(location: Location, options: Options, usage: Use) -> Result<Self, Error> {
+        Ok(Self {
+            lower: Self::open_lower(&location, &options)?,
             location,
             options,
             connections: Mutex::default(),
@@ -151,7 +154,7 @@ impl LocalStore {
             schema_before: None,
             process: std::process::id(),
             _big_lock: None,
-        }
+        })
     }
 
     /// Returns the schema that the database had before it was opened, if that was an older one.
@@ -194,12 +197,11 @@ impl LocalStore {
         }
         let idle = guard(&self.connections).pop();
         let mut database = idle.map_or_else(|| self.connect(), Ok)?;
-        let result = work(&mut database).and_then(|value| {
-            database.check_unchanged()?;
-            Ok(value)
-        });
+        let result = work(&mut database).map_err(naming_locker);
+        // One that has become stale is not used again.
+        database.check_unchanged()?;
         self.release(database);
-        result.map_err(naming_locker)
+        result
     }
 
     fn connect(&self) -> Result<Db, Error> {

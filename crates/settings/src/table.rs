@@ -169,6 +169,8 @@ pub struct Settings {
     pub system_features: Vec<String>,
     /// `store`
     pub store: Option<PathBuf>,
+    /// `lower-store`
+    pub lower_store: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -248,6 +250,7 @@ impl Default for Settings {
             extra_platforms: host_extra_platforms(),
             system_features: ["benchmark", "big-parallel", "nixos-test"].map(str::to_owned).to_vec(),
             store: None,
+            lower_store: None,
         }
     }
 }
@@ -788,5 +791,11 @@ const TABLE: &[Entry] = &[
         aliases: &[],
         help: "the directory below which the store lies; when empty /nix, or the user's own if that is not writable",
         field: |settings| &mut settings.store,
+    },
+    Entry {
+        key: "lower-store",
+        aliases: &[],
+        help: "the directory below which another store lies that is only read: what is valid there is valid here, is not built again, and stays",
+        field: |settings| &mut settings.lower_store,
     },
 ];

@@ -73,6 +73,30 @@ impl References {
         counts
     }
 
+    /// Returns what these or `other` say. Of a path that belongs to both, both say the same.
+    pub fn and(&self, other: &Self) -> Self {
+        let nodes =
+            |one: &Self| one.paths.iter().cloned().zip(one.nar_sizes.iter().copied()).collect::<Vec<_>>();
+        let mut all = nodes(self);
+        let numbers: Vec<usize> = other
+            .paths
+            .iter()
+            .enumerate()
+            .map(|(theirs, path)| {
+                self.place(path).unwrap_or_else(|| {
+                    all.push((path.clone(), other.nar_sizes[theirs]));
+                    all.len() - 1
+                })
+            })
+            .collect();
+        let edges = |one: &Self| -> Vec<(usize, usize)> {
+            (0..one.paths.len()).flat_map(|from| one.of(from).iter().map(move |to| (from, *to))).collect()
+        };
+        let mut all_edges = edges(self);
+        all_edges.extend(edges(other).into_iter().map(|(from, to)| (numbers[from], numbers[to])));
+        Self::new(all, &all_edges)
+    }
+
     /// Makes them from paths with the sizes of their archives, and pairs of what refers and what it refers to.
     ///
     /// Both may be in any order; the pairs say numbers of `nodes`.

@@ -53,7 +53,7 @@ impl Outcome {
     /// The store belongs to somebody else, so only what lies there tells it.
     fn without_store(session: &Session, build: &RunningBuild) -> Self {
         let is_there = |output: &StorePath| {
-            session.location().is_ok_and(|location| location.real_path(output).symlink_metadata().is_ok())
+            session.location().is_ok_and(|location| location.place_of(output).symlink_metadata().is_ok())
         };
         if build.outputs.values().all(is_there) { Self::Built } else { Self::WithoutOutputs }
     }

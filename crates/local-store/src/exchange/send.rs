@@ -46,7 +46,7 @@ impl LocalStore {
         let info = match info.nar_size {
             // An old database does not know the size, which has to stand before the archive.
             0 => {
-                sized = PathInfo { nar_size: hash_tree(&self.real_path(&info.path))?.1, ..info.clone() };
+                sized = PathInfo { nar_size: hash_tree(&self.place_of(&info.path))?.1, ..info.clone() };
                 &sized
             }
             _ => info,
@@ -60,7 +60,7 @@ impl LocalStore {
         let failed = |source| Error::Send { source };
         out.write_all(&before).map_err(failed)?;
         let mut tee = Tee { hash: HashSink::new(HashAlgorithm::Sha256), out };
-        let tree = self.real_path(&info.path);
+        let tree = self.place_of(&info.path);
         nar::dump(&tree, &mut tee)?;
         let (computed, _) = tee.hash.finish();
         if computed != info.nar_hash {

@@ -1,0 +1,102 @@
+//! A store above another one that is only read.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::scene::{Run, Scene, derivation, text};
+
+/// A store with something in it, and an empty one above it.
+struct Two {
+    lower: Scene,
+    upper: Scene,
+    below: String,
+}
+
+impl Two {
+    fn new() -> Self {
+        let (lower, upper) = (Scene::new(), Scene::new());
+        let below = text(lower.root());
+        Self { lower, upper, below }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        self.upper.run(&[&["--option", "lower-store", &self.below], arguments].concat())
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let run = self.run(arguments);
+        assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.stderr);
+        run.stdout.trim_end().to_owned()
+    }
+}
+
+/// What lies in a directory, with what it says.
+fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![directory.to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_symlink() {
+            found.insert(path, Vec::new());
+        } else if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            found.insert(path, Vec::new());
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_below_is_built_upon_and_neither_built_again_nor_deleted() {
+    let two = Two::new();
+    // Of four builds, each of which reads what the one before wrote, the first two are below.
+    let chain = two.lower.build("chain").remove(0);
+    let drvs = two.lower.ok(&["query", "--requisites", &two.lower.ok(&["query", "--deriver", &chain])]);
+    let output = |number: usize| {
+        let drv = drvs.lines().find(|drv| drv.ends_with(&format!("-link-{number}.drv"))).unwrap();
+        two.lower.ok(&["query", "--outputs", drv])
+    };
+    let outputs: Vec<String> = (1..=4).map(output).collect();
+    two.lower.ok(&["delete", &outputs[2], &outputs[3]]);
+    let before = contents(&two.lower.root());
+    let run = two.run(&["build", &derivation("chain"), "--out-link", "result"]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("-link-3.drv") && !run.stderr.contains("-link-2.drv"), "{}", run.stderr);
+    assert_eq!(run.stdout.trim_end(), outputs[3]);
+    for (number, output) in outputs.iter().enumerate() {
+        assert_eq!(two.upper.real(output).exists(), number >= 2, "{output}");
+    }
+    // Asked for across both.
+    let closure = two.ok(&["query", "--requisites", &outputs[3]]);
+    assert_eq!(closure, outputs.join("\n"));
+    assert_eq!(two.ok(&["query", "--referrers", &outputs[0]]), outputs[1]);
+    assert_eq!(two.ok(&["path-info", "--real-path", &outputs[0]]), text(two.lower.real(&outputs[0])));
+    assert_eq!(two.ok(&["cat", &outputs[0]]), fs::read_to_string(two.lower.real(&outputs[0])).unwrap().trim_end());
+    two.ok(&["log", &outputs[0]]);
+    two.ok(&["verify", "--contents"]);
+    assert_eq!(two.ok(&["build", "--no-link", &outputs[1]]), outputs[1]);
+    // Taken away above only.
+    let said = two.run(&["delete", &outputs[0]]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("it is in the lower store"), "{}", said.stderr);
+    fs::remove_file(two.upper.path("result")).unwrap();
+    two.ok(&["gc"]);
+    assert!(outputs[2..].iter().all(|output| !two.upper.real(output).exists()));
+    assert_eq!(two.ok(&["query", "--requisites", &outputs[1]]), outputs[..2].join("\n"));
+    two.ok(&["verify", "--contents"]);
+    assert_eq!(contents(&two.lower.root()), before, "nothing was written below");
+}
+
+#[test]
+fn a_lower_store_that_is_not_there_is_named() {
+    let two = Two::new();
+    let run = two.run(&["add", &two.upper.write("file", "x")]);
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("`lower-store` names"), "{}", run.stderr);
+    two.lower.ok(&["add", &two.lower.write("file", "x")]);
+    let added = two.ok(&["add", "file"]);
+    assert!(two.lower.real(&added).exists() && !two.upper.real(&added).exists(), "it was there");
+}
