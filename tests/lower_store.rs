@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::scene::{Run, Scene, derivation, text};
+use crate::scene::{Run, Scene, shell_derivation, text};
 
 /// A store with something in it, and an empty one above it.
 struct Two {
@@ -36,15 +36,12 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![directory.to_owned()];
     while let Some(path) = open.pop() {
-        if path.is_symlink() {
-            found.insert(path, Vec::new());
-        } else if path.is_dir() {
+        let kind = path.symlink_metadata().unwrap().file_type();
+        if kind.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-            found.insert(path, Vec::new());
-        } else {
-            let bytes = fs::read(&path).unwrap();
-            found.insert(path, bytes);
         }
+        let bytes = if kind.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+        found.insert(path, bytes);
     }
     found
 }
@@ -52,17 +49,21 @@ fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn what_is_below_is_built_upon_and_neither_built_again_nor_deleted() {
     let two = Two::new();
-    // Of four builds, each of which reads what the one before wrote, the first two are below.
-    let chain = two.lower.build("chain").remove(0);
-    let drvs = two.lower.ok(&["query", "--requisites", &two.lower.ok(&["query", "--deriver", &chain])]);
-    let output = |number: usize| {
-        let drv = drvs.lines().find(|drv| drv.ends_with(&format!("-link-{number}.drv"))).unwrap();
-        two.lower.ok(&["query", "--outputs", drv])
-    };
-    let outputs: Vec<String> = (1..=4).map(output).collect();
-    two.lower.ok(&["delete", &outputs[2], &outputs[3]]);
+    // Of four builds, each of which refers to the one before, the first two are made below.
+    let (mut drvs, mut outputs): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for number in 1..=4 {
+        let script = outputs
+            .last()
+            .map_or("echo > $out".to_owned(), |last| format!("read x < {last}; echo {last} > $out"));
+        let inputs = drvs.last().map_or(String::new(), |drv| format!(r#""{drv}": ["out"]"#));
+        let json = shell_derivation(&format!("link-{number}"), &script)
+            .replace(r#""inputDrvs": {}"#, &format!(r#""inputDrvs": {{ {inputs} }}"#));
+        drvs.push(two.lower.ok(&["derivation", "add", &two.lower.write("link.json", json)]));
+        outputs.push(two.lower.ok(&["query", "--outputs", &drvs[number - 1]]));
+    }
+    two.lower.ok(&["build", "--no-link", &drvs[1]]);
     let before = contents(&two.lower.root());
-    let run = two.run(&["build", &derivation("chain"), "--out-link", "result"]);
+    let run = two.run(&["build", &drvs[3], "--out-link", "result"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("-link-3.drv") && !run.stderr.contains("-link-2.drv"), "{}", run.stderr);
     assert_eq!(run.stdout.trim_end(), outputs[3]);
@@ -74,7 +75,10 @@ fn what_is_below_is_built_upon_and_neither_built_again_nor_deleted() {
     assert_eq!(closure, outputs.join("\n"));
     assert_eq!(two.ok(&["query", "--referrers", &outputs[0]]), outputs[1]);
     assert_eq!(two.ok(&["path-info", "--real-path", &outputs[0]]), text(two.lower.real(&outputs[0])));
-    assert_eq!(two.ok(&["cat", &outputs[0]]), fs::read_to_string(two.lower.real(&outputs[0])).unwrap().trim_end());
+    assert_eq!(
+        two.ok(&["cat", &outputs[0]]),
+        fs::read_to_string(two.lower.real(&outputs[0])).unwrap().trim_end()
+    );
     two.ok(&["log", &outputs[0]]);
     two.ok(&["verify", "--contents"]);
     assert_eq!(two.ok(&["build", "--no-link", &outputs[1]]), outputs[1]);

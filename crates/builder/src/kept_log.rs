@@ -20,8 +20,12 @@ pub fn open_log(location: &Location, drv: &StorePath) -> io::Result<Option<Box<d
     if let Some(file) = found(File::open(&path))? {
         return Ok(Some(Box::new(file)));
     }
-    let compressed = found(File::open(path.with_added_extension("bz2")))?;
-    Ok(compressed.map(|file| -> Box<dyn Read> { Box::new(MultiBzDecoder::new(file)) }))
+    match (found(File::open(path.with_added_extension("bz2")))?, &location.lower) {
+        (Some(file), _) => Ok(Some(Box::new(MultiBzDecoder::new(file)))),
+        // What was built below was not built here, as a rule.
+        (None, Some(lower)) => open_log(lower, drv),
+        (None, None) => Ok(None),
+    }
 }
 
 impl Follow {

@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(store.referrers_closure(&paths(&["a"])).unwrap(), paths(&["a", "b", "c"]));
         assert_eq!(store.references(&some_path("b")).unwrap(), paths(&["a"]));
         assert_eq!(store.referrers(&some_path("b")).unwrap(), paths(&["c"]));
-        assert_eq!(store.path_info(&some_path("d")).unwrap().unwrap().nar_size, 112);
+        assert_eq!(store.path_info(&some_path("d")).unwrap().unwrap().nar_size, 120);
         let graph = store.reference_graph(&paths(&["a"]), Reach::Referrers).unwrap();
         assert_eq!(graph.paths().len(), 3);
         let graph = store.reference_graph(&paths(&["c", "d"]), Reach::References).unwrap();

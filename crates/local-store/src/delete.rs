@@ -51,6 +51,7 @@ impl LocalStore {
     /// refers to one.
     pub fn delete(&self, paths: &[StorePath]) -> Result<(), Error> {
         let paths: BTreeSet<StorePath> = paths.iter().cloned().collect();
+        self.refuse_below(&paths)?;
         let _collector = self.lock_out_root_writers()?;
         let mut kept = self.judge(&paths)?.kept;
         kept.retain(|kept| kept.referrer.is_none());
