@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use store_db::Keep;
 
 use crate::error::Error;
+use crate::failpoint;
 use crate::layout;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
@@ -110,7 +111,7 @@ impl LocalStore {
         let reserved = self.location().state_dir.join("db/reserved");
         // The database needs some space to forget a path, which a full disk does not have.
         remove_file(&reserved)?;
-        let collected = self.collect_locked(wish, tell);
+        let collected = failpoint::reach("gc.reserve").and_then(|()| self.collect_locked(wish, tell));
         layout::reserve(&reserved);
         collected
     }
@@ -123,6 +124,7 @@ impl LocalStore {
         let Some(collector) = self.lock_out_until(wish.until)? else {
             return Ok(Collected { was_stopped: true, ..Collected::default() });
         };
+        failpoint::reach("gc.locked")?;
         let socket = self.location().collector_socket();
         let failed = || Error::file("listen at", &socket);
         let (newcomers, bell) = Newcomers::new().map_err(failed())?;
@@ -130,6 +132,7 @@ impl LocalStore {
         let work = || {
             let _over = Over(&newcomers);
             let plan = self.plan(wish)?;
+            failpoint::reach("gc.planned")?;
             tell(CollectionNews::Found(plan.len()));
             Removals::new(self, plan, &newcomers, wish.until, tell)?.run()
         };

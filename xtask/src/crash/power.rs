@@ -57,7 +57,7 @@ fn on(program: &Path, cuts: usize, kind: &str, traced: &[Traced], seed: u64) -> 
             let chosen = (0..TOGETHER).map(|one| &cases[(at_steps + one) % cases.len()]);
             let chosen: Vec<_> = chosen.cloned().collect();
             at_steps += TOGETHER;
-            cut_at_steps(program, &disk, &chosen).with_context(again)?;
+            cut_at_steps(program, &disk, &chosen, done).with_context(again)?;
         }
         done += 1;
     }
@@ -77,8 +77,8 @@ fn kills(traced: &Traced) -> Vec<(Case, &str)> {
 }
 
 /// Has the program die at a step in each of several stores, and cuts the power then.
-fn cut_at_steps(program: &Path, disk: &Disk, cases: &[(Case, &str)]) -> Result<()> {
-    let place = |number: usize| disk.place().join(format!("case-{number}"));
+fn cut_at_steps(program: &Path, disk: &Disk, cases: &[(Case, &str)], round: usize) -> Result<()> {
+    let place = |number: usize| disk.place().join(format!("case-{round}-{number}"));
     let wrong = |case: &Case, wrong: String| anyhow::anyhow!("{case}: {wrong}");
     let worlds: Vec<Result<World, String>> = std::thread::scope(|scope| {
         let begin = |(number, (case, _)): (usize, &(Case, &str))| {
@@ -100,7 +100,8 @@ fn cut_at_steps(program: &Path, disk: &Disk, cases: &[(Case, &str)]) -> Result<(
         drop(world);
         disk::output(std::process::Command::new("rm").arg("-rf").arg(place(number)))?;
     }
-    Ok(())
+    // Else the next cut would bring them back.
+    disk::output(std::process::Command::new("sync").arg("--file-system").arg(disk.place())).map(|_| ())
 }
 
 /// What was done how often.

@@ -17,6 +17,7 @@ use super::plan::Plan;
 use super::{Collected, CollectionNews};
 use crate::delete::remove_noting;
 use crate::error::Error;
+use crate::failpoint;
 use crate::store::LocalStore;
 use crate::threads::{processors, told};
 use crate::until::Until;
@@ -142,6 +143,7 @@ impl<'a> Removals<'a> {
         let kept = self.store.with_database(|database| {
             database.transaction_on_disk(|transaction| Ok(transaction.forget(&census.graph, &dead)?))
         })?;
+        failpoint::reach("gc.committed")?;
         for path in &kept {
             census.graph.mark(*path, &mut census.alive);
             self.newcomers.is_gone(census.graph.path(*path).digest());
@@ -149,6 +151,7 @@ impl<'a> Removals<'a> {
         let kept: BTreeSet<PathId> = kept.into_iter().collect();
         let gone: Vec<PathId> = dead.into_iter().filter(|path| !kept.contains(path)).collect();
         self.store.collect_records(&gone.iter().map(|path| census.graph.path(*path)).collect());
+        failpoint::reach("gc.forgotten")?;
         let graph = &self.plan.census.graph;
         Ok(gone.into_iter().map(|path| self.dead(&graph.path(path))).collect())
     }
@@ -207,6 +210,6 @@ impl Doomed {
             Some(removed)
         });
         let result = in_its_way.unwrap_or_else(|| remove_noting(&self.path, &note));
-        (freed.into_inner(), result)
+        (freed.into_inner(), result.and_then(|()| failpoint::reach("gc.removed")))
     }
 }

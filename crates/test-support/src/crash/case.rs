@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use super::operations::{OPERATIONS, Operation};
+use super::operations::{Again, OPERATIONS, Operation};
 use super::state::After;
 use super::world::{Run, World, run};
 
@@ -66,7 +67,7 @@ impl Operation {
         let world = World::new(program)?;
         (self.prepare)(&world)?;
         let file = world.path("steps");
-        let mut command = world.command(self.arguments);
+        let mut command = self.command(&world)?;
         command.env("STORE_FAILPOINT", format!("trace={}", file.display()));
         let run = run(&mut command)?;
         if run.code != Some(self.code) {
@@ -76,6 +77,15 @@ impl Operation {
         let mut steps = BTreeMap::new();
         text.lines().for_each(|step| *steps.entry(step.to_owned()).or_default() += 1);
         Ok((run.stdout, steps))
+    }
+
+    fn command(&self, world: &World) -> Result<Command, String> {
+        let mut command = world.command(self.arguments);
+        if let Some(file) = self.stdin {
+            let opened = fs::File::open(world.path(file));
+            command.stdin(opened.map_err(|error| format!("cannot open `{file}`: {error}"))?);
+        }
+        Ok(command)
     }
 
     /// Whether this user can do it.
@@ -139,13 +149,18 @@ impl Case {
     pub fn finish(&self, world: &World, printed: &str, after: After) -> Result<(), String> {
         let operation = self.operation()?;
         world.inspect(after).map_err(|wrong| format!("at the next start: {wrong}"))?;
-        let again = world.run(operation.arguments)?;
-        let is_done = again.code == Some(operation.code) && again.stdout == printed;
-        if !is_done && (operation.repeats || !again.stderr.contains("is not valid")) {
+        let again = run(&mut operation.command(world)?)?;
+        let is_done = match operation.again {
+            Again::Same => again.stdout == printed,
+            Again::Rest | Again::Refused => true,
+        };
+        let is_refused = operation.again == Again::Refused && again.stderr.contains("is not valid");
+        if !(is_refused || is_done && again.code == Some(operation.code)) {
             return Err(format!("repeated, it ends with {:?}: {}{}", again.code, again.stdout, again.stderr));
         }
         (operation.done)(world)?;
-        world.inspect(after).map_err(|wrong| format!("after the repetition: {wrong}"))
+        world.inspect(after).map_err(|wrong| format!("after the repetition: {wrong}"))?;
+        world.collect().map_err(|wrong| format!("once garbage is collected: {wrong}"))
     }
 
     fn operation(&self) -> Result<&'static Operation, String> {
@@ -154,7 +169,7 @@ impl Case {
     }
 
     fn disturbed(&self, operation: &Operation, world: &World) -> Result<Run, String> {
-        let mut command = world.command(operation.arguments);
+        let mut command = operation.command(world)?;
         let Self { step, nth, kind, .. } = self;
         command.env("STORE_FAILPOINT", format!("{step}:{nth}={kind}"));
         let run = run(&mut command)?;

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::world::{World, run};
+use super::world::{World, run, run_raw};
 
 /// A command at whose steps something fails.
 pub struct Operation {
@@ -18,10 +18,23 @@ pub struct Operation {
     pub(super) code: i32,
     /// What has to hold once the command was repeated, beside that it printed what it prints at once.
     pub(super) done: fn(&World) -> Result<(), String>,
-    /// Whether the command can be repeated once it is done: what is deleted is not there to be deleted.
-    pub(super) repeats: bool,
+    /// What the command does when it is repeated.
+    pub(super) again: Again,
+    /// The file beside the store that it reads, if it reads one.
+    pub(super) stdin: Option<&'static str>,
     /// Whether only root can do it.
     pub(super) root_only: bool,
+}
+
+/// What a command does when it is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It prints what it prints undisturbed.
+    Same,
+    /// It prints what is left to be told.
+    Rest,
+    /// It may be refused: what is deleted is not there to be deleted.
+    Refused,
 }
 
 const PLAIN: Operation = Operation {
@@ -30,7 +43,8 @@ const PLAIN: Operation = Operation {
     arguments: &[],
     code: 0,
     done: |_| Ok(()),
-    repeats: true,
+    again: Again::Same,
+    stdin: None,
     root_only: false,
 };
 
@@ -127,7 +141,80 @@ pub const OPERATIONS: &[Operation] = &[
                 Some(path) => Err(format!("`{path}` is still valid")),
             }
         },
-        repeats: false,
+        again: Again::Refused,
+        ..PLAIN
+    },
+    Operation {
+        name: "gc",
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&["add", "tree"])?;
+            world.write("x.json", chain())?;
+            world.ok(&["build", "--quiet", "--no-link", "x.json"])?;
+            world.leave("nix/store/q790zdjk75hm2cn42nh77pqw4gbv1b88-half/file")
+        },
+        arguments: &["gc", "--quiet"],
+        done: |world| match world.run(&["path-info", LAST])?.code {
+            Some(0) => Err(format!("`{LAST}` is still valid")),
+            _ => Ok(()),
+        },
+        again: Again::Rest,
+        ..PLAIN
+    },
+    Operation {
+        name: "root-moved",
+        // The link leads somewhere else before.
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&["add", "tree"])?;
+            world.write("other", "other\n")?;
+            let other = world.ok(&["add", "other"])?;
+            world.ok(&["root", "add", "result", other.trim_end()]).map(|_| ())
+        },
+        arguments: &["root", "add", "result", TREE],
+        // It prints where the link is, which is somewhere else each time.
+        again: Again::Rest,
+        done: has_result,
+        ..PLAIN
+    },
+    Operation {
+        name: "root-removed",
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&["add", "tree"])?;
+            world.ok(&["root", "add", "result", TREE]).map(|_| ())
+        },
+        arguments: &["root", "remove", "result"],
+        again: Again::Rest,
+        ..PLAIN
+    },
+    Operation {
+        name: "import-stream",
+        prepare: |world| {
+            let elsewhere = World::in_directory(world.program(), &world.path("elsewhere"))?;
+            tree(&elsewhere)?;
+            elsewhere.ok(&["add", "tree"])?;
+            let stream = run_raw(&mut elsewhere.command(&["export", TREE]))?;
+            world.write("stream", stream)
+        },
+        arguments: &["import", "--quiet"],
+        stdin: Some("stream"),
+        ..PLAIN
+    },
+    Operation {
+        name: "optimise",
+        prepare: |world| {
+            for name in ["one", "two"] {
+                for file in 0..3 {
+                    world.write(&format!("{name}/inside/{file}"), format!("equal {file}\n"))?;
+                }
+                world.write(&format!("{name}/name"), name)?;
+                world.ok(&["add", name])?;
+            }
+            Ok(())
+        },
+        arguments: &["optimise", "--quiet"],
+        again: Again::Rest,
         ..PLAIN
     },
     Operation {

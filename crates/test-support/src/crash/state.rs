@@ -49,6 +49,22 @@ impl World {
         self.refuse_mounts()
     }
 
+    /// Collects garbage, and looks whether everything that is left in the store directory is valid.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn collect(&self) -> Result<(), String> {
+        self.ok(&["--quiet", "gc"])?;
+        let entries = fs::read_dir(self.root().join("nix/store")).map_err(|error| error.to_string())?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let paths = names.filter(|name| name != ".links").map(|name| format!("/nix/store/{name}"));
+        let all: Vec<String> = std::iter::once("path-info".to_owned()).chain(paths).collect();
+        if all.len() > 1 {
+            self.ok(&all)?;
+        }
+        self.inspect(After::End)
+    }
+
     fn refuse_mounts(&self) -> Result<(), String> {
         let table = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
         let root = self.root().to_string_lossy().into_owned() + "/";

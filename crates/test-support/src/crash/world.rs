@@ -152,6 +152,15 @@ fn write(path: &Path, contents: &[u8]) -> Result<(), String> {
     written.map_err(|error| format!("cannot write `{}`: {error}", path.display()))
 }
 
+/// Runs a command, which has to succeed, and returns what it printed.
+pub(super) fn run_raw(command: &mut Command) -> Result<Vec<u8>, String> {
+    let output = command.output().map_err(|error| format!("cannot run {command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(format!("{command:?} fails: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Result<Run, String> {
     let output = command.output();
