@@ -211,7 +211,7 @@ impl LocalStore {
         // Old stores do not know the sizes of all.
         let size =
             (nar_size != 0 && nar_size != size).then_some(Damage::Size { stated: nar_size, computed: size });
-        self.check_address(info, what.until).or(size).or_else(|| self.check_metadata(&place))
+        self.check_address(info, what.until).or(size).or_else(|| self.check_metadata(&place, what.until))
     }
 
     /// Whether the path of a content-addressed object follows from its contents.
@@ -301,6 +301,23 @@ mod tests {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
         fs::File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(told(), "`file` in it was modified at second 0, not at 1");
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "somebody else is at it meanwhile")]
+    fn a_directory_in_which_files_are_being_linked_is_waited_for() {
+        let (scratch, store) = scratch_store();
+        fs::create_dir(scratch.join("tree")).unwrap();
+        let path = store.add_path(&"tree".parse().unwrap(), &scratch.join("tree")).unwrap().path;
+        let place = store.real_path(&path);
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                fs::set_permissions(&place, fs::Permissions::from_mode(0o555)).unwrap();
+            });
+            assert!(store.verify(true).unwrap().damaged.is_empty());
+        });
     }
 
     #[test]

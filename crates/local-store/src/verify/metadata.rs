@@ -3,6 +3,8 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FileType, Stat};
 
@@ -11,6 +13,7 @@ use crate::canonical::has_store_time;
 use crate::error::Error;
 use crate::store::LocalStore;
 use crate::tree::{Node, Visit, walk};
+use crate::until::Until;
 
 /// What is wrong about a file, but for its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,30 +63,56 @@ pub(super) fn tell(first: &Path, what: &Irregularity, others: usize) -> String {
 
 impl LocalStore {
     /// Looks at all files of the path at `place`.
-    pub(super) fn check_metadata(&self, place: &Path) -> Option<Damage> {
+    ///
+    /// Whoever links equal files, Nix too, changes mode and time of a directory meanwhile. What lasts is damage.
+    pub(super) fn check_metadata(&self, place: &Path, until: Until<'_>) -> Option<Damage> {
         let store = std::fs::symlink_metadata(&self.location().real_store);
         let own = rustix::process::geteuid().as_raw();
         let owners = [store.map_or(own, |metadata| metadata.uid()), own];
-        let mut look = Look { owners, first: None, others: 0 };
-        if let Err(source) = walk(place, &mut look) {
-            return Some(Damage::Unreadable { source });
+        loop {
+            let mut look = Look { owners, first: None, others: 0, directory_changed: 0 };
+            if let Err(source) = walk(place, &mut look) {
+                return Some(Damage::Unreadable { source });
+            }
+            let (path, what) = look.first?;
+            if is_recent(look.directory_changed) && !until.is_over() {
+                sleep(STEP);
+                continue;
+            }
+            let first = path.strip_prefix(place).map(Path::to_owned).unwrap_or(path);
+            return Some(Damage::Metadata { first, what, others: look.others });
         }
-        let (path, what) = look.first?;
-        let first = path.strip_prefix(place).map(Path::to_owned).unwrap_or(path);
-        Some(Damage::Metadata { first, what, others: look.others })
     }
 }
+
+/// Whether less than [`LINKING`] has passed since that second.
+fn is_recent(second: i64) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Not one of the future either, which a clock that was set back may leave.
+    now.as_secs().checked_sub(u64::try_from(second).unwrap_or(0)).is_some_and(|age| age < LINKING.as_secs())
+}
+
+/// Nobody takes that long for one file of a directory.
+const LINKING: Duration = Duration::from_secs(3);
+
+/// After so long a directory is looked at again.
+const STEP: Duration = Duration::from_millis(20);
 
 struct Look {
     /// The store's, and the caller's, which is whose a path becomes.
     owners: [u32; 2],
     first: Option<(PathBuf, Irregularity)>,
     others: usize,
+    /// When the directories that are not as they should be were changed last, in seconds since 1970.
+    directory_changed: i64,
 }
 
 impl Look {
     fn at(&mut self, node: &Node<'_>) {
         let Some(what) = self.irregularity(node.stat) else { return };
+        if FileType::from_raw_mode(node.stat.st_mode) == FileType::Directory {
+            self.directory_changed = self.directory_changed.max(node.stat.st_ctime);
+        }
         match self.first {
             None => self.first = Some((node.path(), what)),
             Some(_) => self.others += 1,
