@@ -1,6 +1,6 @@
 //! What both programs say of a store, compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,14 @@ pub(super) fn check(stores: &Stores) -> Result<(), String> {
         info.remove("registrationTime");
     }
     same("the store and that of Nix alone", &shared, &twin)?;
+    let seconds = both(|| infos_of_nix(stores.second("store")), || infos_of_nix(stores.second("twin")));
+    let (mut second, mut twins) = (seconds.0?, seconds.1?);
+    for info in second.values_mut().chain(twins.values_mut()) {
+        info.remove("registrationTime");
+    }
+    same("the second store and that of Nix alone", &second, &twins)?;
+    same_roots(stores)?;
+    same_dead(stores)?;
     let names: Vec<&str> = valid.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
     let mut files = stores.shared().files();
     files.retain(|name| name != ".links" && !name.ends_with(".lock"));
@@ -33,6 +41,44 @@ pub(super) fn check_last(stores: &Stores) -> Result<(), String> {
     stores.shared().nix("nix-store", &["--verify", "--check-contents"])?;
     stores.shared().store(&["verify", "--contents"])?;
     Ok(())
+}
+
+/// Compares which paths have roots that last.
+fn same_roots(stores: &Stores) -> Result<(), String> {
+    let ours: Value =
+        serde_json::from_str(&stores.shared().store(&["root", "list", "--links", "--json"])?).unwrap();
+    let ours: BTreeSet<String> =
+        ours.as_array().unwrap().iter().map(|root| root["path"].as_str().unwrap().to_owned()).collect();
+    let (shared, twin) = both(|| roots_of_nix(stores.shared()), || roots_of_nix(stores.twin()));
+    let (shared, twin) = (shared?, twin?);
+    if ours != shared || shared != twin {
+        return Err(format!(
+            "roots are {ours:?} for `store`, {shared:?} for Nix, and {twin:?} for Nix alone"
+        ));
+    }
+    Ok(())
+}
+
+/// Compares what is dead: what each would collect.
+fn same_dead(stores: &Stores) -> Result<(), String> {
+    // Nix keeps locks that no process has, and takes them for garbage.
+    let is_path = |line: &&str| !line.ends_with(".lock");
+    let lines = |text: String| text.lines().filter(is_path).map(str::to_owned).collect::<BTreeSet<String>>();
+    let ours = lines(stores.shared().store(&["gc", "--print-dead"])?);
+    let of_nix =
+        |place: Place<'_>| Ok::<_, String>(lines(place.nix("nix-store", &["--gc", "--print-dead"])?));
+    let (shared, twin) = both(|| of_nix(stores.shared()), || of_nix(stores.twin()));
+    let (shared, twin) = (shared?, twin?);
+    if ours != shared || shared != twin {
+        return Err(format!("dead are {ours:?} for `store`, {shared:?} for Nix, and {twin:?} for Nix alone"));
+    }
+    Ok(())
+}
+
+fn roots_of_nix(place: Place<'_>) -> Result<BTreeSet<String>, String> {
+    let lines = place.nix("nix-store", &["--gc", "--print-roots"])?;
+    let roots = lines.lines().filter(|line| !line.starts_with("/proc") && !line.starts_with('{'));
+    Ok(roots.filter_map(|line| Some(line.split_once(" -> ")?.1.to_owned())).collect())
 }
 
 fn infos_of_nix(place: Place<'_>) -> Result<Infos, String> {

@@ -16,6 +16,12 @@ pub(super) enum By {
     Store,
 }
 
+impl By {
+    fn any(random: &mut Random) -> Self {
+        if random.below(2) == 0 { Self::Nix } else { Self::Store }
+    }
+}
+
 /// A step of a program. One that cannot be taken, as what it is about is not there, has to fail in the same way for both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -34,7 +40,22 @@ pub(super) enum Act {
     Unroot(usize),
     /// Deletes one of all paths.
     Delete(usize),
+    Collect,
+    Optimise,
     Verify,
+    /// Exports one of all paths with all it needs, and has it imported elsewhere by somebody.
+    Carry(Way, usize, By),
+}
+
+/// From which store to which.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// From where Nix has made all that can be had without a build, and more.
+    In,
+    /// To a second store.
+    Out,
+    /// From the second store.
+    Back,
 }
 
 impl fmt::Display for Step {
@@ -51,7 +72,7 @@ impl fmt::Display for Step {
 pub(super) fn random(seed: u64, count: usize) -> Vec<Step> {
     let mut random = Random::seeded(seed);
     let step = |_| {
-        let by = if random.below(2) == 0 { By::Nix } else { By::Store };
+        let by = By::any(&mut random);
         Step { by, act: act(&mut random) }
     };
     (0..count).map(step).collect()
@@ -60,13 +81,19 @@ pub(super) fn random(seed: u64, count: usize) -> Vec<Step> {
 fn act(random: &mut Random) -> Act {
     // Reduced to how many paths there are where it is used.
     let any = random.below(1000);
-    match random.below(20) {
-        0..2 => Act::Add(random.below(SOURCES)),
-        2..4 => Act::Instantiate(random.below(DERIVATIONS)),
-        4..10 => Act::Build(random.below(DERIVATIONS)),
-        10..14 => Act::Root(random.below(LINKS), any),
-        14..16 => Act::Unroot(random.below(LINKS)),
-        16..19 => Act::Delete(any),
-        _ => Act::Verify,
+    match random.below(25) {
+        0 => Act::Add(random.below(SOURCES)),
+        1..3 => Act::Instantiate(random.below(DERIVATIONS)),
+        3..9 => Act::Build(random.below(DERIVATIONS)),
+        9..13 => Act::Root(random.below(LINKS), any),
+        13..15 => Act::Unroot(random.below(LINKS)),
+        15..18 => Act::Delete(any),
+        18 => Act::Optimise,
+        19 => Act::Verify,
+        20 => Act::Collect,
+        way => {
+            let way = [Way::In, Way::Out, Way::Out, Way::Back][way - 21];
+            Act::Carry(way, any, By::any(random))
+        }
     }
 }

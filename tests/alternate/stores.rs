@@ -1,10 +1,11 @@
 //! The stores of a program, and how each of its steps is taken on them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use super::program::{Act, By, Step};
+use super::program::{Act, By, Step, Way};
 use super::universe::Universe;
 use crate::scene::{Run, Scene, text};
 
@@ -30,7 +31,7 @@ impl Stores {
         let universe = Universe::new(&scene, seed)?;
         let stores = Self { scene, universe };
         // Both are there before one of the programs is asked about what is in them.
-        for place in [stores.shared(), stores.twin()] {
+        for place in [stores.shared(), stores.twin(), stores.second("store"), stores.second("twin")] {
             place.nix("nix-store", &["--init"])?;
         }
         Ok(stores)
@@ -44,6 +45,11 @@ impl Stores {
     /// Returns the one that only Nix uses.
     pub(super) fn twin(&self) -> Place<'_> {
         Place::new(&self.scene, "twin")
+    }
+
+    /// Returns the store beside one, to which paths of that are carried.
+    pub(super) fn second(&self, name: &str) -> Place<'_> {
+        Place::new(&self.scene, if name == "twin" { "twins-second" } else { "second" })
     }
 
     /// Takes a step on both.
@@ -73,12 +79,18 @@ impl Stores {
                 self.instantiate(place, by, number)?;
                 self.build(place, by, &universe.derivations[number].path)
             }
-            (Act::Root(link, number), _) => {
+            (Act::Root(link, number), by) => {
                 place.unlink(link);
-                silently(place.nix(
-                    "nix-store",
-                    &["--realise", any(number), "--add-root", &place.link(link), "--indirect"],
-                ))
+                let (link, thing) = (place.link(link), &universe.things[number % universe.things.len()]);
+                silently(match by {
+                    By::Nix => {
+                        place.nix("nix-store", &["--realise", thing, "--add-root", &link, "--indirect"])
+                    }
+                    By::Store => place.store(&["root", "add", &link, thing]),
+                })
+            }
+            (Act::Unroot(link), By::Store) if place.link_is_there(link) => {
+                silently(place.store(&["root", "remove", &place.link(link)]))
             }
             (Act::Unroot(link), _) => {
                 place.unlink(link);
@@ -88,8 +100,21 @@ impl Stores {
             (Act::Delete(number), _) if !place.has(any(number)) => Ok(String::new()),
             (Act::Delete(number), By::Nix) => silently(place.nix("nix-store", &["--delete", any(number)])),
             (Act::Delete(number), By::Store) => silently(place.store(&["delete", any(number)])),
+            (Act::Collect, By::Nix) => silently(place.nix("nix-store", &["--gc"])),
+            (Act::Collect, By::Store) => silently(place.store(&["gc"])),
+            (Act::Optimise, By::Nix) => silently(place.nix("nix-store", &["--optimise"])),
+            (Act::Optimise, By::Store) => silently(place.store(&["optimise"])),
             (Act::Verify, By::Nix) => place.nix("nix-store", &["--verify", "--check-contents"]),
             (Act::Verify, By::Store) => place.store(&["verify", "--contents"]),
+            (Act::Carry(way, number, to), by) => {
+                let to = if place.name == "twin" { By::Nix } else { to };
+                let second = self.second(place.name);
+                match way {
+                    Way::In => Place::new(&self.scene, "workshop").carry(any(number), by, &place, to),
+                    Way::Out => place.carry(any(number), by, &second, to),
+                    Way::Back => second.carry(any(number), by, &place, to),
+                }
+            }
         }
     }
 
@@ -123,8 +148,13 @@ impl<'a> Place<'a> {
         Self { scene, name }
     }
 
-    /// Runs a program of Nix on this store; without users to build as, a network, or the host's settings.
+    /// Runs a program of Nix on this store.
     pub(super) fn nix(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+        finish(self.nix_command(program, arguments))
+    }
+
+    /// Without users to build as, a network, or the host's settings.
+    fn nix_command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let home = self.scene.path("home");
@@ -136,14 +166,18 @@ impl<'a> Place<'a> {
             ),
         );
         command.arg("--store").arg(self.scene.path(self.name)).args(arguments);
-        finish(&format!("{program} {}", arguments.join(" ")), command)
+        command
     }
 
     /// Runs our program on this store.
     pub(super) fn store(&self, arguments: &[&str]) -> Result<String, String> {
+        finish(self.store_command(arguments))
+    }
+
+    fn store_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.scene.elsewhere();
         command.arg("--store").arg(self.scene.path(self.name)).args(arguments);
-        finish(&format!("store {}", arguments.join(" ")), command)
+        command
     }
 
     /// Returns what is in the directory of the store, in order.
@@ -155,6 +189,26 @@ impl<'a> Place<'a> {
         names
     }
 
+    /// Carries a path and all it needs into another store; returns how long the stream was.
+    fn carry(&self, path: &str, by: By, to: &Place<'_>, with: By) -> Result<String, String> {
+        let export = match by {
+            By::Nix => {
+                let needed = self.nix("nix-store", &["--query", "--requisites", path])?;
+                let needed: Vec<&str> = needed.lines().collect();
+                self.nix_command("nix-store", &[&["--export"], &needed[..]].concat())
+            }
+            By::Store => self.store_command(&["export", "--recursive", path]),
+        };
+        let stream = bytes(export, Stdio::null())?;
+        let file = self.scene.write(&format!("{}.export", to.name), &stream);
+        let import = match with {
+            By::Nix => to.nix_command("nix-store", &["--import"]),
+            By::Store => to.store_command(&["import"]),
+        };
+        bytes(import, File::open(file).unwrap().into())?;
+        Ok(format!("a stream of {} bytes", stream.len()))
+    }
+
     fn has(&self, path: &str) -> bool {
         fs::symlink_metadata(self.scene.path(self.name).join(&path[1..])).is_ok()
     }
@@ -163,18 +217,31 @@ impl<'a> Place<'a> {
         text(self.scene.path(format!("{}-link-{number}", self.name)))
     }
 
+    fn link_is_there(&self, number: usize) -> bool {
+        fs::symlink_metadata(self.link(number)).is_ok()
+    }
+
     fn unlink(&self, number: usize) {
         let _ = fs::remove_file(self.link(number));
     }
 }
 
 /// Runs a command and returns what it printed, or else what it said.
-fn finish(shown: &str, mut command: Command) -> Result<String, String> {
-    let run: Run = command.stdin(Stdio::null()).output().unwrap().into();
-    match run.code {
-        Some(0) => Ok(run.stdout.trim_end().to_owned()),
-        code => Err(format!("`{shown}` ended with {code:?}: {}{}", run.stdout, run.stderr)),
+fn finish(command: Command) -> Result<String, String> {
+    let text = bytes(command, Stdio::null())?;
+    Ok(String::from_utf8(text).unwrap().trim_end().to_owned())
+}
+
+/// Runs a command and returns what it wrote, or else what it said.
+fn bytes(mut command: Command, input: Stdio) -> Result<Vec<u8>, String> {
+    let output = command.stdin(input).output().unwrap();
+    if output.status.success() {
+        return Ok(output.stdout);
     }
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let shown: Vec<String> = words.map(|word| text(Path::new(word))).collect();
+    let run: Run = output.into();
+    Err(format!("`{}` ended with {:?}: {}{}", shown.join(" "), run.code, run.stdout, run.stderr))
 }
 
 /// Does two things at once.

@@ -1,4 +1,4 @@
-//! All that a program may put into a store: sources and derivations, with paths that are known from the beginning.
+//! All that a program may put into a store: sources, texts and derivations, with paths that are known from the beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -31,6 +31,8 @@ pub(super) struct Universe {
     pub(super) derivations: Vec<Derivation>,
     /// All store paths, those of derivations too.
     pub(super) paths: Vec<String>,
+    /// Those among them that are no derivations. What Nix makes a root of a derivation is one of what that makes.
+    pub(super) things: Vec<String>,
 }
 
 pub(super) struct Source {
@@ -59,7 +61,7 @@ impl Universe {
         let sources = files.into_iter().zip(added.lines());
         let sources: Vec<Source> =
             sources.map(|(file, path)| Source { file, path: path.to_owned() }).collect();
-        let drvs = workshop.nix("nix-instantiate", &[&expression])?;
+        let drvs = workshop.nix("nix-instantiate", &["-A", "all", &expression])?;
         let drvs: Vec<&str> = drvs.lines().collect();
         let shown = workshop.nix("nix", &[&["show-derivation", "--recursive"], &drvs[..]].concat())?;
         let shown: Map<String, Value> = serde_json::from_str(&shown).unwrap();
@@ -69,11 +71,14 @@ impl Universe {
             .map(|(number, drv)| derivation(scene, number, drv, &shown, &sources))
             .collect();
         let mut paths: Vec<String> = sources.iter().map(|source| source.path.clone()).collect();
-        for derivation in &derivations {
-            paths.push(derivation.path.clone());
-            paths.extend(derivation.outputs.iter().cloned());
-        }
-        Ok(Self { expression, sources, derivations, paths })
+        // Texts that refer to something, which `store` has from others only.
+        let texts =
+            workshop.nix("nix-instantiate", &["--eval", "--read-write-mode", "-A", "text", &expression])?;
+        paths.push(texts.trim_matches('"').to_owned());
+        paths.extend(derivations.iter().flat_map(|derivation| derivation.outputs.iter().cloned()));
+        let things = paths.clone();
+        paths.extend(derivations.iter().map(|derivation| derivation.path.clone()));
+        Ok(Self { expression, sources, derivations, paths, things })
     }
 }
 
@@ -134,7 +139,11 @@ fn expression(random: &mut Random, salt: &str) -> String {
         .unwrap();
     }
     let names: Vec<String> = (0..DERIVATIONS).map(|number| format!("d{number}")).collect();
-    format!("{all}in {{ inherit {}; }}\n", names.join(" "))
+    let text = format!(
+        "builtins.toFile \"text-{salt}\" \"${{builtins.toFile \"inner-{salt}\" \"${{./source-0-{salt}}}\"}} ${{./source-2-{salt}}}\""
+    );
+    let names = names.join(" ");
+    format!("{all}all = {{ inherit {names}; }};\nin all // {{ inherit all; text = {text}; }}\n")
 }
 
 fn derivation(
