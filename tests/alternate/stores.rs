@@ -221,8 +221,15 @@ impl<'a> Place<'a> {
         fs::symlink_metadata(self.link(number)).is_ok()
     }
 
+    /// Gives up a root. In a store that is elsewhere than its paths say, Nix does not know that a link of ours is gone until
+    /// `store` has collected, or has removed it itself.
     fn unlink(&self, number: usize) {
-        let _ = fs::remove_file(self.link(number));
+        let link = self.link(number);
+        let is_ours = fs::read_link(&link).is_ok_and(|target| !target.starts_with("/nix/store"));
+        if is_ours {
+            self.store(&["root", "remove", &link]).unwrap();
+        }
+        let _ = fs::remove_file(link);
     }
 }
 
