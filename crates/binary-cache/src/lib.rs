@@ -33,6 +33,7 @@ mod fingerprint;
 mod keys;
 mod nar_info;
 pub mod path_info;
+pub mod registration;
 mod signature;
 pub mod stream;
 #[cfg(test)]

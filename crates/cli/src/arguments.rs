@@ -49,6 +49,9 @@ pub(crate) enum Command {
     Restore(crate::restore::Args),
     Export(crate::export::Args),
     Import(crate::import::Args),
+    DumpDb(crate::database_text::DumpArgs),
+    LoadDb(crate::database_text::LoadArgs),
+    RegisterValidity(crate::database_text::RegisterArgs),
     Sign(crate::sign::Args),
     /// Makes keys for signing store paths.
     #[command(subcommand, after_help = "Example:\n  store key generate cache.example.org-1 --out secret.key")]
@@ -140,7 +143,10 @@ impl Command {
     /// Returns whether the command prints something that `--json` can reshape.
     fn has_data(&self) -> bool {
         match self {
-            Self::Dump(_)
+            Self::DumpDb(_)
+            | Self::LoadDb(_)
+            | Self::RegisterValidity(_)
+            | Self::Dump(_)
             | Self::Restore(_)
             | Self::Cat(_)
             | Self::Export(_)
@@ -218,7 +224,7 @@ pub(crate) fn parse(line: impl IntoIterator<Item = OsString>) -> Result<(Globals
     let globals = globals(&matches)?;
     let command = Arguments::from_arg_matches(&matches)?.command;
     if globals.json && !command.has_data() {
-        let text = "`--json` is for commands whose result is data; this one's is a stream of bytes";
+        let text = "`--json` is for commands whose result is data; this one's is a stream or a text of Nix, or there is none";
         return Err(parser.error(ErrorKind::ArgumentConflict, text));
     }
     Ok((globals, command))

@@ -19,6 +19,7 @@ mod cancel;
 mod cat;
 mod config;
 mod config_show;
+mod database_text;
 mod delete;
 mod derivation_add;
 mod derivation_check;
@@ -217,6 +218,9 @@ fn run(session: &mut Session, command: &Command) -> Result<Exit> {
         Command::Restore(args) => restore::run(session, args),
         Command::Export(args) => export::run(session, args),
         Command::Import(args) => import::run(session, args),
+        Command::DumpDb(args) => database_text::dump(session, args),
+        Command::LoadDb(args) => database_text::load(session, args),
+        Command::RegisterValidity(args) => database_text::register_validity(session, args),
         Command::Sign(args) => sign::run(session, args),
         Command::Key(Key::Generate(args)) => key::generate(session, args),
         Command::Key(Key::Public(args)) => key::public(session, args),

@@ -54,6 +54,7 @@ mod place;
 mod proof;
 mod query;
 mod records;
+mod register;
 mod replace;
 mod roots;
 mod running;
