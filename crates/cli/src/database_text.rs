@@ -50,7 +50,7 @@ pub(crate) struct RegisterArgs {
 
 /// Runs `store dump-db`.
 pub(crate) fn dump(session: &mut Session, args: &DumpArgs) -> Result<Exit> {
-    let store = session.open_existing_store()?;
+    let store = session.read_store()?;
     if args.paths.is_empty() {
         for info in store.path_infos(&store.all_valid()?)?.values() {
             session.results().write_all(print(info, store.store_dir()).as_bytes())?;

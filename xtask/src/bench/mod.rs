@@ -4,6 +4,7 @@
 //! busy moment of the machine meets all of them. A ratio compares contenders of the same runs.
 
 mod derivations;
+mod exchange;
 mod floor;
 mod graph;
 mod measure;

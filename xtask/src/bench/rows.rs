@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
 use super::stores::Store;
-use super::{Bench, derivations, graph, noise, sandbox, upkeep};
+use super::{Bench, derivations, exchange, graph, noise, sandbox, upkeep};
 
 /// One thing to time.
 pub(super) struct Row {
@@ -59,6 +59,9 @@ pub(super) const ROWS: &[Row] = &[
     // Per derivation; what is linear has the same figure in both.
     Row { name: "derivations-400", per: 400, contenders: |bench| derivations::contenders(bench, 400) },
     Row { name: "derivations-1600", per: 1600, contenders: |bench| derivations::contenders(bench, 1600) },
+    Row { name: "export-1000", per: 1, contenders: |bench| exchange::export(bench, 1000) },
+    Row { name: "import-1000", per: 1, contenders: |bench| exchange::import(bench, 1000) },
+    Row { name: "import-10000", per: 1, contenders: |bench| exchange::import(bench, 10_000) },
     Row { name: "compile", per: COMPILED, contenders: compile },
     Row { name: "verify-2000", per: 1, contenders: upkeep::verify },
     Row { name: "optimise-2000", per: 1, contenders: upkeep::optimise },
