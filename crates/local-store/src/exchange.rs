@@ -20,6 +20,8 @@ mod batch;
 mod error;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
 pub use arrivals::{Arrival, Arrivals};
