@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::peer::nix_store;
 use crate::processes::{Running, within};
-use crate::scene::{Scene, derivation, has};
+use crate::scene::{Run, Scene, derivation, has, is_root, say};
 
 /// Returns the names in the store directory, but for what every store has.
 fn names(scene: &Scene) -> BTreeSet<String> {
@@ -33,7 +34,7 @@ fn everything_goes_that_no_root_needs_as_it_was_said_before() {
     assert_eq!(said.stdout, done.stdout, "in the same order, too");
     assert_eq!(said.stderr.replace("would be deleted", "deleted").replace("would be ", ""), done.stderr);
     assert_eq!(sorted(&done.stdout).len(), there.len());
-    assert!(done.stderr.contains(&format!("{} paths deleted", there.len())), "{}", done.stderr);
+    assert!(done.stderr.contains(&format!("{} paths and ", there.len())), "{}", done.stderr);
     assert_eq!(names(&scene), BTreeSet::new());
     assert_eq!(scene.ok(&["gc"]), "");
     scene.ok(&["verify"]);
@@ -142,4 +143,64 @@ fn nix_finds_the_same_dead() {
     assert_eq!(sorted(&scene.ok(&["gc"])), dead);
     nix_store(&scene, &["--verify", "--check-contents"]);
     assert_eq!(nix_store(&scene, &["--gc", "--print-dead"]), "");
+}
+
+#[test]
+fn what_is_told_of_a_path_goes_with_it() {
+    let scene = Scene::new();
+    let kept = scene.ok(&["build", &derivation("hello")]);
+    let gone = scene.build("diamond").remove(0);
+    let logs = || {
+        let shards = fs::read_dir(scene.root().join("nix/var/log/nix/drvs")).unwrap();
+        shards.map(|shard| fs::read_dir(shard.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    assert!(logs() > 1);
+    // Not while some of the garbage stays: it may be asked for.
+    scene.ok(&["gc", "--max-freed", "0"]);
+    assert!(logs() > 1);
+    let told: serde_json::Value = serde_json::from_str(&scene.ok(&["gc", "--json"])).unwrap();
+    assert!(told["logsRemoved"].as_u64().unwrap() > 0, "{told}");
+    assert_eq!(logs(), 1);
+    scene.ok(&["log", &kept]);
+    scene.fails(1, &["log", &gone]);
+    // The derivation is not needed for the log of what it made.
+    scene.ok(&["gc", "--option", "keep-derivations", "false"]);
+    scene.ok(&["log", &kept]);
+    let unknown = scene.ok(&["verify", "--isolated"]);
+    assert!(!unknown.contains("diamond"), "{unknown}");
+}
+
+#[test]
+fn room_is_made_on_a_full_disk() {
+    if !is_root() {
+        return say("skipped: a full disk, which only root can make");
+    }
+    if !has("unshare") {
+        return;
+    }
+    let scene = Scene::new();
+    let large = scene.write("large", vec![b'x'; 4 << 20]);
+    fs::create_dir(scene.root()).unwrap();
+    let script = r#"
+        mount -t tmpfs -o size=16m none "$ROOT" || exit 9
+        "$@" add "$LARGE" || exit 8
+        cat /dev/zero > "$ROOT/fill" 2> /dev/null
+        "$@" add "$OTHER" && exit 7
+        before=$(stat -f -c %f "$ROOT")
+        [ "$before" = 0 ] || exit 6
+        "$@" gc || exit 5
+        [ "$(stat -f -c %f "$ROOT")" -gt 1000 ] || exit 4
+        "$@" verify --contents || exit 3
+        "$@" add "$OTHER" || exit 2
+        [ "$(stat -c %s "$ROOT/nix/var/nix/db/reserved")" = 2097152 ] || exit 1
+    "#;
+    let other = scene.write("other", vec![b'y'; 1 << 20]);
+    let command = scene.command(&["--option", "gc-reserved-space", "2M"]);
+    let mut confined = Command::new("unshare");
+    confined.args(["--mount", "sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    confined.env_clear().env("HOME", scene.path("home")).env("ROOT", scene.root());
+    confined.env("LARGE", large).env("OTHER", other).current_dir(scene.path(""));
+    confined.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    let run: Run = confined.output().unwrap().into();
+    assert_eq!(run.code, Some(0), "{}\n{}", run.stdout, run.stderr);
 }

@@ -150,3 +150,26 @@ fn collectors_wait_for_each_other() {
     assert_eq!(scene.ok(&["gc"]), "");
     scene.ok(&["verify"]);
 }
+
+#[test]
+fn a_build_makes_room_when_too_little_is_free() {
+    let scene = Scene::new();
+    let garbage = scene.ok(&["add", &scene.write("garbage", vec![b'x'; 1 << 20])]);
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done > $out";
+    let file = scene.write("slow.json", shell_derivation("slow", script));
+    let build = |least: &str, wanted: &str| {
+        let settings = [("min-free", least), ("max-free", wanted), ("min-free-check-interval", "0")];
+        let options = settings.iter().flat_map(|(name, value)| ["--option", *name, *value]);
+        scene.run(&["build", "--no-link", &file].into_iter().chain(options).collect::<Vec<_>>())
+    };
+    // More than any disk has, but no more than it has.
+    let run = build("4096T", "0");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(scene.real(&garbage).exists() && !run.stderr.contains("min-free"), "{}", run.stderr);
+    scene.ok(&["delete", run.stdout.trim_end()]);
+    let run = build("4096T", "8192T");
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(!scene.real(&garbage).exists(), "{}", run.stderr);
+    assert!(run.stderr.contains("deleted") && scene.real(run.stdout.trim_end()).exists(), "{}", run.stderr);
+    scene.ok(&["verify", "--contents"]);
+}

@@ -53,9 +53,9 @@ pub(crate) fn about_limit(cause: &io::Error) -> Option<&'static str> {
 
 fn about_file(cause: &io::Error) -> Option<&'static str> {
     match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
-            "the disk is full: `store delete` removes what is not needed, `--store DIR` takes another disk",
-        ),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("the disk is full: `store gc` deletes what nothing needs, `--store DIR` takes another disk")
+        }
         _ => about_limit(cause),
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let store = session.open_existing_store()?;
+    let store = session.open_store_to_make_room()?;
     let paths = session.store_paths(&store, &args.paths)?;
     let selected = store.selection(&paths, args.recursive, args.also_referrers)?;
     if args.skip_alive {

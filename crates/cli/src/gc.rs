@@ -69,7 +69,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         let store = session.read_store()?;
         return print(session, args, &store);
     }
-    let store = session.open_existing_store()?;
+    let store = if args.dry_run { session.read_store()? } else { session.open_store_to_make_room()? };
     let given_up = give_up(session, args, &store)?;
     let interrupt = Interrupt::catch()?;
     interrupt.is_heard();
@@ -174,6 +174,7 @@ fn as_json(collected: &Collected, paths: Vec<String>, is_rehearsal: bool) -> Val
         "paths": paths,
         "bytesFreed": collected.freed_bytes,
         "linksRemoved": collected.links,
+        "logsRemoved": collected.logs,
         "failed": collected.failed.len(),
     })
 }
@@ -184,11 +185,14 @@ fn summarise(session: &Session, collected: &Collected, is_rehearsal: bool) {
         let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
         messages.warn(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
     }
-    let paths = if collected.gone == 1 { "path" } else { "paths" };
-    let (gone, freed) = (collected.gone, size::show(collected.freed_bytes));
+    let mut gone = counted(collected.gone, "path");
+    if collected.logs > 0 {
+        gone = format!("{gone} and {}", counted(collected.logs, "log"));
+    }
+    let freed = size::show(collected.freed_bytes);
     match is_rehearsal {
-        true => messages.note(format_args!("{gone} {paths} would be deleted, {freed} would be freed")),
-        false => messages.note(format_args!("{gone} {paths} deleted, {freed} freed")),
+        true => messages.note(format_args!("{gone} would be deleted, {freed} would be freed")),
+        false => messages.note(format_args!("{gone} deleted, {freed} freed")),
     }
     if collected.was_stopped {
         messages.note("stopped before it was done; `store gc` goes on where this ended");
@@ -196,6 +200,11 @@ fn summarise(session: &Session, collected: &Collected, is_rehearsal: bool) {
     if !collected.failed.is_empty() {
         messages.note("what could not be deleted is tried again by the next `store gc`");
     }
+}
+
+/// Says how many there are of something.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn full(store: &LocalStore, name: &str) -> String {

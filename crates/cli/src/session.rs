@@ -129,14 +129,25 @@ impl Session {
         })
     }
 
+    /// Opens the store that the settings choose, for a command that deletes, also where the disk is full.
+    pub(crate) fn open_store_to_make_room(&self) -> Result<LocalStore> {
+        let location = self.location()?;
+        ensure!(location.state_dir.exists(), "{}", no_store(&location));
+        self.open_store_with(Options { makes_room: true, ..self.store_options() })
+    }
+
     /// Opens the store that the settings choose, and makes it if it is not there.
     pub(crate) fn open_store(&self) -> Result<LocalStore> {
+        self.open_store_with(self.store_options())
+    }
+
+    fn open_store_with(&self, options: Options) -> Result<LocalStore> {
         let location = self.location()?;
         let place = location.real_store.clone();
         self.messages.detail(format_args!("the store is at {}", place.display()));
         // As Nix does: whoever may reach a store may read it, and only its owner may write it.
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
-        let store = LocalStore::open(location, self.store_options()).with_context(|| cannot_open(&place))?;
+        let store = LocalStore::open(location, options).with_context(|| cannot_open(&place))?;
         if let Some(before) = store.schema_before() {
             self.messages.note(format_args!(
                 "the database of the store had schema {before} and was brought up to date; a Nix that knows no later one \
@@ -158,6 +169,8 @@ impl Session {
             read_only: self.settings.read_only,
             tell_locked: self.messages.locked(),
             auto_optimise_store: self.settings.auto_optimise_store,
+            reserved_bytes: self.settings.gc_reserved_space as u64,
+            makes_room: false,
         }
     }
 

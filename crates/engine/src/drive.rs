@@ -315,6 +315,8 @@ impl<'a> Run<'a> {
             Message::Ran(goal) => self.schedule.free_slot(goal),
             Message::Offered(goal, offered) => self.offered(goal, offered),
             Message::Fetched(goal, result) => self.fetched(goal, result),
+            Message::MadeRoom(Ok(collected)) => (self.on_event)(Event::MadeRoom { collected: &collected }),
+            Message::MadeRoom(Err(error)) => (self.on_event)(Event::NoRoom { error: &error }),
             Message::Stop => self.stop(),
             Message::Cancel(id, caller) => self.cancel(&id, caller),
             Message::Ended(goal, result) => {

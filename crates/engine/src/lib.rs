@@ -60,6 +60,7 @@ mod ready;
 mod reasons;
 mod repair;
 mod report;
+mod room;
 mod run;
 mod settle;
 mod stop;

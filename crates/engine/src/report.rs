@@ -5,7 +5,7 @@ use std::path::Path;
 
 use builder::{Again, BuildFailure, Explanation, Maker};
 use derivation::{Link, OutputName};
-use local_store::{BuildId, Wait};
+use local_store::{BuildId, Collected, Wait};
 use sandbox::Exit;
 use store_path::StorePath;
 
@@ -73,6 +73,16 @@ pub enum Event<'a> {
     Postponed {
         /// The derivation.
         drv: &'a StorePath,
+    },
+    /// Too little of the disk was free (setting `min-free`), so garbage was collected.
+    MadeRoom {
+        /// What came of it.
+        collected: &'a Collected,
+    },
+    /// Too little of the disk was free, and garbage could not be collected.
+    NoRoom {
+        /// Why.
+        error: &'a local_store::Error,
     },
     /// A path was handed to a worker, which has it fetched by a substituter.
     Fetching {

@@ -36,6 +36,7 @@ use crate::error::Error;
 use crate::offers::{FromOthers, Sources};
 use crate::plan::{Plan, plan_check, plan_until};
 use crate::report::{Event, Report};
+use crate::room::Room;
 use crate::stop::StopWatch;
 use crate::wanted::Wanted;
 use crate::worker::{self, Message, Shared};
@@ -178,6 +179,11 @@ fn run(
         let _done = watch.end_on_drop();
         // Nor is anybody to wait for locks of others when nobody listens any more.
         let _given_up = GiveUpOnDrop(&hands);
+        if let Some(room) = Room::wanted(context.store, context.settings) {
+            let (sender, done) = (sender.clone(), watch.done());
+            // Without it, the builds go on in the room there is.
+            let _ = thread::Builder::new().spawn_scoped(scope, move || room.keep(done, &sender));
+        }
         for number in 0..workers {
             match employ(scope, &shared, sender.clone()) {
                 Ok(()) => {}

@@ -77,6 +77,11 @@ impl<'a> StopWatch<'a> {
         Call::Hear((0..callers.len()).filter(|place| is_ready(place + 2)).collect())
     }
 
+    /// Returns what becomes readable when all is done.
+    pub(crate) fn done(&self) -> BorrowedFd<'_> {
+        self.done.as_fd()
+    }
+
     /// Returns a guard that ends the watch when it is dropped.
     pub(crate) fn end_on_drop(&self) -> EndOfWatch<'_> {
         EndOfWatch(&self.not_done)

@@ -7,7 +7,7 @@ use std::thread;
 
 use builder::{BuildFailure, Built, Control, Explanation, Order};
 use derivation::{Checked, Derivation};
-use local_store::{BuildId, CancelCaller, Wait};
+use local_store::{BuildId, CancelCaller, Collected, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
 use substituter::Fetch;
@@ -74,6 +74,8 @@ pub(crate) enum Message {
     Again(GoalId, builder::Again),
     /// What became of the offer of a build.
     Offered(GoalId, Offered),
+    /// Too little of the disk was free, so garbage was collected.
+    MadeRoom(Result<Collected, local_store::Error>),
     /// Everything has to stop.
     Stop,
     /// Somebody wants a build given up, and to hear what became of it.

@@ -13,7 +13,6 @@ use store_path::StorePath;
 use crate::canonical::make_readable;
 use crate::error::Error;
 use crate::failpoint;
-use crate::layout;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
 use crate::tree::{Node, Visit, walk};
@@ -120,9 +119,8 @@ impl LocalStore {
     }
 
     fn invalidate(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
-        let reserved = self.location().state_dir.join("db/reserved");
         // The database needs some space to forget a path, which a full disk does not have.
-        remove_file(&reserved)?;
+        self.give_up_reserve()?;
         let result = failpoint::reach("delete.reserve").and_then(|()| {
             self.with_database(|database| {
                 database.transaction(|transaction| {
@@ -131,7 +129,7 @@ impl LocalStore {
                 })
             })
         });
-        layout::reserve(&reserved);
+        self.reserve();
         result
     }
 }

@@ -14,8 +14,6 @@ use store_db::Keep;
 
 use crate::error::Error;
 use crate::failpoint;
-use crate::layout;
-use crate::open_file::remove_file;
 use crate::store::LocalStore;
 use crate::threads;
 use crate::until::Until;
@@ -25,6 +23,7 @@ mod collector;
 mod ledger;
 mod leftovers;
 mod links;
+mod logs;
 mod newcomers;
 mod plan;
 mod removal;
@@ -82,6 +81,8 @@ pub struct Collected {
     pub freed_bytes: u64,
     /// How many files in `.links` are gone that nothing shared any more.
     pub links: usize,
+    /// How many logs are gone of derivations that are not valid and made nothing that is.
+    pub logs: usize,
     /// What could not be removed, and is tried again by the next collection.
     pub failed: Vec<Error>,
     /// Whether it was ended before it was done.
@@ -108,12 +109,19 @@ impl LocalStore {
         if wish.is_rehearsal {
             return self.rehearse(wish, tell);
         }
-        let reserved = self.location().state_dir.join("db/reserved");
         // The database needs some space to forget a path, which a full disk does not have.
-        remove_file(&reserved)?;
+        self.give_up_reserve()?;
         let collected = failpoint::reach("gc.reserve").and_then(|()| self.collect_locked(wish, tell));
-        layout::reserve(&reserved);
+        self.reserve();
         collected
+    }
+
+    /// Returns how many bytes of the store's disk this user may still fill.
+    pub fn free_bytes(&self) -> Result<u64, Error> {
+        let place = &self.location().real_store;
+        let disk =
+            rustix::fs::statvfs(place).map_err(Error::file("ask for free space on the disk of", place))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn collect_locked(
@@ -148,7 +156,7 @@ impl LocalStore {
         let names: Vec<String> = plan.names().collect();
         tell(CollectionNews::Found(names.len()));
         tell(CollectionNews::Gone(&names));
-        let weighed = self.weigh_plan(&plan, wish.until)?;
+        let weighed = self.weigh_plan(plan, wish.until)?;
         Ok(Collected { gone: names.len(), was_stopped: wish.until.is_over(), ..weighed })
     }
 }

@@ -13,10 +13,8 @@ use rustix::fs::FallocateFlags;
 use crate::error::Error;
 use crate::failpoint;
 use crate::location::Location;
-use crate::open_file::{create_dirs, open_lock_file};
-
-/// Freed when the disk is full, so that the database can be written to while things are deleted.
-const RESERVED_BYTES: u64 = 8 << 20;
+use crate::open_file::{create_dirs, open_lock_file, remove_file};
+use crate::store::LocalStore;
 
 /// Makes what is missing of the directories, which is next to nothing to do where all is there.
 pub(crate) fn prepare(location: &Location) -> Result<(), Error> {
@@ -26,9 +24,7 @@ pub(crate) fn prepare(location: &Location) -> Result<(), Error> {
     }
     create_private(&location.builds())?;
     link_profiles(location)?;
-    failpoint::reach("open.layout")?;
-    reserve(&location.databases().join("reserved"));
-    Ok(())
+    failpoint::reach("open.layout")
 }
 
 fn create_store(path: &Path) -> Result<(), Error> {
@@ -55,13 +51,23 @@ fn link_profiles(location: &Location) -> Result<(), Error> {
     }
 }
 
-/// Reserves space; where that is not possible there is none to reserve.
-pub(crate) fn reserve(path: &Path) {
-    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() == RESERVED_BYTES) {
-        return;
+impl LocalStore {
+    /// Reserves space, to be given up when the disk is full, so that the database can be written to while things are
+    /// deleted. Where that is not possible there is none to reserve.
+    pub(crate) fn reserve(&self) {
+        let (path, bytes) = (self.location().reserved(), self.options.reserved_bytes);
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() == bytes) {
+            return;
+        }
+        if let Ok(file) = open_lock_file(&path) {
+            let _ = rustix::fs::ftruncate(&file, 0);
+            let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes);
+        }
     }
-    if let Ok(file) = open_lock_file(path) {
-        let _ = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVED_BYTES);
+
+    /// Gives up the space that is reserved.
+    pub(crate) fn give_up_reserve(&self) -> Result<(), Error> {
+        remove_file(&self.location().reserved())
     }
 }
 
@@ -78,12 +84,19 @@ mod tests {
         let location = Location::below(scratch.path());
         drop(LocalStore::open(location.clone(), Options::default()).unwrap());
         assert_eq!(fs::read(location.state_dir.join("db/schema")).unwrap(), b"10");
-        assert_eq!(fs::metadata(location.state_dir.join("db/reserved")).unwrap().len(), RESERVED_BYTES);
+        let reserved = location.state_dir.join("db/reserved");
+        assert_eq!(fs::metadata(&reserved).unwrap().len(), 8 << 20);
         assert_eq!(
             fs::read_link(location.gc_roots().join("profiles")).unwrap(),
             location.state_dir.join("profiles")
         );
         let big_lock = fs::metadata(location.state_dir.join("db/big-lock")).unwrap();
         assert_eq!(big_lock.permissions().mode() & 0o777, 0o600);
+        // Another size is what it has from the next start on; none while there is to be room.
+        let with = |options| drop(LocalStore::open(location.clone(), options).unwrap());
+        with(Options { reserved_bytes: 4096, ..Options::default() });
+        assert_eq!(fs::metadata(&reserved).unwrap().len(), 4096);
+        with(Options { makes_room: true, ..Options::default() });
+        assert!(!reserved.exists());
     }
 }

@@ -86,6 +86,11 @@ impl Location {
         self.state_dir.join("db")
     }
 
+    /// Space that is given up when the disk is full.
+    pub(crate) fn reserved(&self) -> PathBuf {
+        self.databases().join("reserved")
+    }
+
     /// Beside Nix's database, and none of its business.
     pub(crate) fn records(&self) -> PathBuf {
         self.databases().join("store.sqlite")

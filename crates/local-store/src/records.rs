@@ -12,6 +12,9 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::store::{LocalStore, guard};
 
+/// So many are forgotten in one transaction, for which others wait.
+const SOME_RECORDS: usize = 500;
+
 impl LocalStore {
     /// Makes `infos` valid, all or none, which were built as `record` says; see [`LocalStore::register`].
     ///
@@ -120,6 +123,18 @@ impl LocalStore {
             return Ok(BTreeMap::new());
         }
         self.with_records(|records| records.uses(paths))
+    }
+
+    /// Forgets how everything was built that is not valid any more, also what somebody else has taken away.
+    pub(crate) fn collect_dead_records(&self) -> Result<(), Error> {
+        if !self.has_records() {
+            return Ok(());
+        }
+        let dead = self.with_database(|database| self.with_records(|records| records.dead(database)))?;
+        for some in dead.chunks(SOME_RECORDS) {
+            self.collect_records(&some.iter().cloned().collect());
+        }
+        Ok(())
     }
 
     /// A store in which nothing was built has none, and reading makes none.

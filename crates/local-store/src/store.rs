@@ -37,6 +37,11 @@ pub struct Options {
     pub tell_locked: Option<fn(&Path)>,
     /// Link new files to equal ones before they are called valid (setting `auto-optimise-store`).
     pub auto_optimise_store: bool,
+    /// How many bytes are kept for when the disk is full (setting `gc-reserved-space`).
+    pub reserved_bytes: u64,
+    /// Whether it is opened to delete something: the space that is reserved is given up first, and reserved once that is
+    /// done.
+    pub makes_room: bool,
 }
 
 /// What is done with an open store.
@@ -57,6 +62,8 @@ impl Default for Options {
             read_only: false,
             tell_locked: None,
             auto_optimise_store: false,
+            reserved_bytes: 8 << 20,
+            makes_room: false,
         }
     }
 }
@@ -106,6 +113,10 @@ impl LocalStore {
         writable::check(&location)?;
         layout::prepare(&location)?;
         let mut store = Self::new(location, options, Use::Write)?;
+        match options.makes_room {
+            true => store.give_up_reserve()?,
+            false => store.reserve(),
+        }
         let entered = schema::enter(&store.location, &store.options, || store.connect())?;
         store._big_lock = Some(entered.lock);
         store.schema_before = entered.before;

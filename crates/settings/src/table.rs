@@ -133,6 +133,14 @@ pub struct Settings {
     pub keep_outputs: bool,
     /// `keep-derivations`
     pub keep_derivations: bool,
+    /// `min-free`, in bytes
+    pub min_free: usize,
+    /// `max-free`, in bytes
+    pub max_free: usize,
+    /// `min-free-check-interval`, in seconds
+    pub min_free_check_interval: usize,
+    /// `gc-reserved-space`, in bytes
+    pub gc_reserved_space: usize,
     /// `build-hook`
     pub build_hook: Vec<String>,
     /// `build-hook-kill-timeout`, in milliseconds
@@ -232,6 +240,10 @@ impl Default for Settings {
             read_only: false,
             keep_outputs: false,
             keep_derivations: true,
+            min_free: 0,
+            max_free: isize::MAX as usize,
+            min_free_check_interval: 5,
+            gc_reserved_space: 8 << 20,
             build_hook: Vec::new(),
             build_hook_kill_timeout: 500,
             builders: Verbatim("@/etc/nix/machines".to_owned()),
@@ -683,6 +695,30 @@ const TABLE: &[Entry] = &[
         aliases: &["gc-keep-derivations"],
         help: "let `store gc` keep the derivations by which what it keeps was built",
         field: |settings| &mut settings.keep_derivations,
+    },
+    Entry {
+        key: "min-free",
+        aliases: &[],
+        help: "collect garbage while something is built and less than so many bytes of the disk are free; 0: never",
+        field: |settings| &mut settings.min_free,
+    },
+    Entry {
+        key: "max-free",
+        aliases: &[],
+        help: "how many bytes are to be free after that",
+        field: |settings| &mut settings.max_free,
+    },
+    Entry {
+        key: "min-free-check-interval",
+        aliases: &[],
+        help: "after how many seconds it is looked again how much of the disk is free",
+        field: |settings| &mut settings.min_free_check_interval,
+    },
+    Entry {
+        key: "gc-reserved-space",
+        aliases: &[],
+        help: "how many bytes of the disk to keep for deleting when it is full",
+        field: |settings| &mut settings.gc_reserved_space,
     },
     Entry {
         key: "build-hook",

@@ -159,31 +159,6 @@ impl Db {
         Ok(value)
     }
 
-    /// Does the same, and returns only when it has survived a power cut, if the database does at all.
-    ///
-    /// In write-ahead mode a commit may be lost together with all that come after it. Whoever does something that
-    /// must not come before it, as removing files, cannot wait for the next checkpoint.
-    pub fn transaction_on_disk<T, E: From<Error>>(
-        &mut self,
-        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let set = |database: &Self, value: &str| {
-            let result = database.connection.pragma_update(None, "synchronous", value);
-            result.map_err(database.failed("change how the disk is waited for"))
-        };
-        let before: i64 = self
-            .connection
-            .query_row("pragma synchronous", [], |row| row.get(0))
-            .map_err(self.failed("see how the disk is waited for"))?;
-        if before == 0 {
-            return self.transaction(work);
-        }
-        set(self, "full")?;
-        let result = self.transaction(work);
-        set(self, "normal")?;
-        result
-    }
-
     pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
         move |source| statement(action, &self.path, source)
     }

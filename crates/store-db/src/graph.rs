@@ -9,7 +9,7 @@
 //! A path takes about a hundred bytes and a reference four, so a million paths fit into memory beside ten million
 //! references. Nothing here recurses, and all of it is linear.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use store_path::{Digest, StorePath};
 
@@ -184,8 +184,7 @@ impl Db {
 
     fn add_derivers(&self, graph: &Graph, kept: &mut Vec<(PathId, PathId)>) -> Result<(), Error> {
         let numbers = Numbers::of(&graph.rows);
-        let sql = "select id, deriver from ValidPaths where deriver is not null and deriver <> ''";
-        self.each_row(sql, |row| {
+        self.each_row(DERIVERS, |row| {
             // One that is not valid, or no path at all, keeps nothing.
             let deriver = self.store_dir.parse(row.get_ref(1)?.as_bytes()?).ok();
             kept.extend(numbers.find(row.get(0)?).zip(deriver.and_then(|path| graph.find(&path))));
@@ -200,6 +199,23 @@ impl Db {
             kept.extend(numbers.find(row.get(0)?).zip(output.and_then(|path| graph.find(&path))));
             Ok(Ok(()))
         })
+    }
+
+    /// Returns the derivations by which those paths were built that are meant, valid or not.
+    pub fn derivers_in(
+        &self,
+        graph: &Graph,
+        is_meant: impl Fn(PathId) -> bool,
+    ) -> Result<HashSet<Digest>, Error> {
+        let numbers = Numbers::of(&graph.rows);
+        let mut derivers = HashSet::new();
+        self.each_row(DERIVERS, |row| {
+            if numbers.find(row.get(0)?).is_some_and(&is_meant) {
+                derivers.extend(self.store_dir.parse(row.get_ref(1)?.as_bytes()?).map(|path| *path.digest()));
+            }
+            Ok(Ok(()))
+        })?;
+        Ok(derivers)
     }
 
     /// Looks at each row in turn, until one of them is wrong.
@@ -217,6 +233,8 @@ impl Db {
         Ok(())
     }
 }
+
+const DERIVERS: &str = "select id, deriver from ValidPaths where deriver is not null and deriver <> ''";
 
 /// What stands before the name in a base name.
 const DIGEST_AND_DASH: usize = 33;

@@ -4,7 +4,7 @@
 //! so. What is read is believed only when it names the very row of `ValidPaths`: a row's number is never given
 //! twice, so a record of an earlier life of a path, or of one that never came to be, belongs to none.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +113,20 @@ impl Records {
             }
         }
         Ok(records)
+    }
+
+    /// Returns the paths whose records belong to no row of `db`.
+    pub fn dead(&self, db: &Db) -> Result<Vec<StorePath>, Error> {
+        let valid: HashSet<i64> =
+            db.collect("select id from ValidPaths", [], |row| row.get(0))?.into_iter().collect();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?));
+        let rows: Vec<(String, i64)> = self
+            .connection
+            .prepare_cached("select path, registration from Outputs order by path")
+            .and_then(|mut query| query.query_map([], read)?.collect())
+            .map_err(self.failed("look for records of paths that are gone"))?;
+        let dead = rows.iter().filter(|(_, registration)| !valid.contains(registration));
+        dead.map(|(path, _)| self.reader().path(path)).collect()
     }
 
     fn rows(&self, paths: &BTreeSet<StorePath>) -> Result<Vec<Row>, Error> {

@@ -358,7 +358,7 @@ fn what_is_referred_to_meanwhile_is_not_forgotten() {
     // This one went and came back: another row.
     db.transaction(|transaction| transaction.invalidate(&paths(&["d"]))).unwrap();
     register(&mut db, &[info("d", &[])]).unwrap();
-    let kept = db.transaction_on_disk(|transaction| transaction.forget(&graph, &dead)).unwrap();
+    let kept = db.transaction(|transaction| transaction.forget(&graph, &dead)).unwrap();
     assert_eq!(names(&graph, kept), ["b", "a", "d"]);
     assert_eq!(db.all_valid().unwrap(), paths(&["a", "b", "d", "new"]));
     assert_eq!(db.references(&path("b")).unwrap(), paths(&["a"]));

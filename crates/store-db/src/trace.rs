@@ -92,6 +92,16 @@ impl Transaction<'_> {
         row.map(|row| row.parse(&reader)).transpose()
     }
 
+    /// Forgets of everything that is not valid any more whose output it was. Nix takes paths away without a word.
+    pub fn forget_dead_realisations(&self) -> Result<(), Error> {
+        let failed = self.failed("forget what an output was");
+        if !has_trace(&self.inner).map_err(&failed)? {
+            return Ok(());
+        }
+        let sql = "delete from BuildTraceV3 where outputPath not in (select path from ValidPaths)";
+        self.inner.execute(sql, []).map(|_| ()).map_err(failed)
+    }
+
     /// Forgets whose outputs `paths` were, which are not valid any more.
     pub(crate) fn forget_realisations(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
         let failed = self.failed("forget what an output was");

@@ -106,7 +106,7 @@ impl Json {
         match event {
             Event::Detail { detail: Detail::Stage(_), .. } => verbosity >= Verbosity::Verbose,
             Event::Detail { detail: Detail::Step(_), .. } => verbosity >= Verbosity::Steps,
-            Event::Warning { .. } | Event::Failed(_) => true,
+            Event::Warning { .. } | Event::NoRoom { .. } | Event::Failed(_) => true,
             _ => verbosity > Verbosity::Quiet || matches!(self.sink, Sink::File(..)),
         }
     }
@@ -192,6 +192,11 @@ impl Json {
             Event::Cancelled { drv, .. } => {
                 self.about("cancelled", drv).with_some("durationMs", self.took(drv))
             }
+            Event::MadeRoom { collected } => Line::new("collected")
+                .with("paths", collected.gone)
+                .with("freedBytes", collected.freed_bytes)
+                .with("failed", collected.failed.len()),
+            Event::NoRoom { error } => Line::new("not-collected").with("message", chain(*error)),
             Event::Tick => return None,
         })
     }

@@ -16,6 +16,7 @@ use crate::build_failure::{self, Circumstances, LogCommand, harmless};
 use crate::divergence;
 use crate::duration;
 use crate::explain;
+use crate::gc;
 use crate::log_line;
 use crate::messages::Messages;
 use crate::nix_message::{self, NixMessage};
@@ -137,6 +138,15 @@ impl<'a> Plain<'a> {
                 self.explained.insert((*drv).clone(), (*explanation).clone());
             }
             Event::WaitOver { .. } => {}
+            Event::MadeRoom { collected } => self.messages.note(format_args!(
+                "too little of the disk was free (`min-free`): {} deleted, {} freed",
+                gc::counted(collected.gone, "path"),
+                size::show(collected.freed_bytes)
+            )),
+            Event::NoRoom { error } => self.messages.warn(format_args!(
+                "too little of the disk is free (`min-free`), and garbage cannot be collected: {}",
+                chain(*error)
+            )),
             Event::Built { drv, maker: Maker::Meanwhile(process), .. } => {
                 let by = process.map_or("another process".to_owned(), |process| format!("process {process}"));
                 self.messages.note(format_args!("{} was built by {by} meanwhile", self.full(drv)));

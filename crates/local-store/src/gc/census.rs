@@ -21,6 +21,8 @@ pub struct Census {
     pub roots: Vec<(StorePath, Root)>,
     pub(super) graph: Graph,
     pub(super) alive: Marks,
+    /// What somebody makes or is about to use: nothing whose name begins so is touched.
+    pub(super) wanted: HashSet<Digest>,
     /// What is in the store directory, is not valid, and is nobody's.
     pub(super) left: Vec<Leftover>,
 }
@@ -37,6 +39,12 @@ impl Census {
         dead.extend(self.left.iter().map(|one| one.name.as_str()));
         dead.sort_unstable();
         dead
+    }
+
+    /// Notes what has become wanted since.
+    pub(super) fn hear(&mut self, fresh: &[Digest]) {
+        self.wanted.extend(fresh);
+        mark_all(&self.graph, fresh, &mut self.alive);
     }
 
     fn named(&self, is_meant: impl Fn(PathId) -> bool) -> Vec<&str> {
@@ -66,19 +74,18 @@ impl LocalStore {
         for path in roots.iter().filter_map(|(path, _)| graph.find(path)) {
             graph.mark(path, &mut alive);
         }
-        // What somebody makes or is about to use: nothing whose name begins so is touched.
         let used = roots.iter().filter(|(_, root)| root.link().is_none());
         let mut wanted: HashSet<Digest> = used.map(|(path, _)| *path.digest()).collect();
         wanted.extend(leftovers::locked(&self.location().real_store, &names));
         wanted.extend(mounted(&self.location().real_store));
         mark_all(&graph, &wanted, &mut alive);
         let left = leftovers::left(&self.location().real_store, names, &graph, &wanted);
-        Ok(Census { roots, graph, alive, left })
+        Ok(Census { roots, graph, alive, wanted, left })
     }
 }
 
 /// Marks whatever begins with one of `digests`.
-pub(super) fn mark_all<'a>(graph: &Graph, digests: impl IntoIterator<Item = &'a Digest>, marks: &mut Marks) {
+fn mark_all<'a>(graph: &Graph, digests: impl IntoIterator<Item = &'a Digest>, marks: &mut Marks) {
     for path in digests.into_iter().flat_map(|digest| graph.with_digest(digest)) {
         graph.mark(path, marks);
     }

@@ -10,6 +10,7 @@ use super::census::Census;
 use super::ledger::Ledger;
 use super::leftovers::{Leftover, names};
 use super::links::Links;
+use super::logs::Logs;
 use super::weight::{Weight, weigh};
 use super::{Collected, Collection};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub(super) census: Census,
     pub(super) left: Vec<Leftover>,
     pub(super) dead: Vec<PathId>,
+    /// None if some garbage stays, whose logs are of use.
+    pub(super) logs: Option<Logs>,
 }
 
 impl Plan {
@@ -39,6 +42,9 @@ impl Plan {
     }
 
     fn truncate(&mut self, most: usize) {
+        if most < self.len() {
+            self.logs = None;
+        }
         self.dead.truncate(most.saturating_sub(self.left.len()));
         self.left.truncate(most);
     }
@@ -47,6 +53,7 @@ impl Plan {
 impl LocalStore {
     /// Decides what goes.
     pub(super) fn plan(&self, wish: &Collection<'_>) -> Result<Plan, Error> {
+        let logs = Some(Logs::list(&self.location().log_dir)?);
         let mut census = self.census_of(wish.keep(), wish.given_up)?;
         if !wish.is_rehearsal {
             self.note_rooted(&census.roots);
@@ -56,7 +63,7 @@ impl LocalStore {
         }
         let left = std::mem::take(&mut census.left);
         let dead = census.graph.unmarked(&census.alive);
-        let mut plan = Plan { census, left, dead };
+        let mut plan = Plan { census, left, dead, logs };
         if let Some(limit) = self.limit(wish)? {
             let enough = self.enough(&plan, limit, wish.until)?;
             plan.truncate(enough);
@@ -104,7 +111,7 @@ impl LocalStore {
     }
 
     /// Says what a plan would free.
-    pub(super) fn weigh_plan(&self, plan: &Plan, until: Until<'_>) -> Result<Collected, Error> {
+    pub(super) fn weigh_plan(&self, mut plan: Plan, until: Until<'_>) -> Result<Collected, Error> {
         let links = Links::read(&self.location().real_store)?;
         let ledger = Ledger::new(links.inodes());
         let mut weighed = Collected::default();
@@ -118,6 +125,11 @@ impl LocalStore {
         let unshared = links.unshare(&ledger, true)?;
         weighed.links = unshared.links;
         weighed.freed_bytes += unshared.freed_bytes;
+        if let Some(logs) = plan.logs.take() {
+            let forgotten = logs.forget(&self.logged(&plan.census)?, true);
+            weighed.logs = forgotten.logs;
+            weighed.freed_bytes += forgotten.freed_bytes;
+        }
         Ok(weighed)
     }
 

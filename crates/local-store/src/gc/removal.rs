@@ -1,6 +1,6 @@
 //! Taking garbage away, in batches.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use store_db::PathId;
 use store_path::{Digest, StorePath};
 
-use super::census::{Census, mark_all};
 use super::ledger::{Ledger, Link};
 use super::leftovers::Leftover;
 use super::links::Links;
@@ -33,8 +32,6 @@ pub(super) struct Removals<'a> {
     store: &'a LocalStore,
     plan: Plan,
     newcomers: &'a Newcomers,
-    /// What was said to be wanted since the roots were read.
-    wanted: HashSet<Digest>,
     until: Until<'a>,
     tell: &'a mut dyn FnMut(CollectionNews<'_>),
     links: Option<Links>,
@@ -60,14 +57,14 @@ impl<'a> Removals<'a> {
     ) -> Result<Self, Error> {
         let links = Links::read(&store.location().real_store)?;
         let ledger = Ledger::new(links.inodes());
-        let (wanted, done) = (HashSet::new(), Collected::default());
-        Ok(Self { store, plan, newcomers, wanted, until, tell, links: Some(links), ledger, done })
+        let done = Collected::default();
+        Ok(Self { store, plan, newcomers, until, tell, links: Some(links), ledger, done })
     }
 
     /// Takes all of it away, or as much as is wanted.
     pub(super) fn run(mut self) -> Result<Collected, Error> {
         if self.remove_left()?.is_continue() && self.remove_dead()?.is_continue() {
-            // All of it is gone.
+            self.forget_rest()?;
         } else {
             self.done.was_stopped = true;
         }
@@ -77,6 +74,29 @@ impl<'a> Removals<'a> {
             self.done.freed_bytes += unshared.freed_bytes;
         }
         Ok(self.done)
+    }
+
+    /// What is told of paths outlives none of them: logs, the build trace, our own records.
+    fn forget_rest(&mut self) -> Result<(), Error> {
+        let store = self.store;
+        store.collect_dead_records()?;
+        store.with_database(|database| {
+            database.transaction(|transaction| Ok(transaction.forget_dead_realisations()?))
+        })?;
+        let Some(logs) = self.plan.logs.take() else { return Ok(()) };
+        let Self { newcomers, plan: Plan { census, .. }, .. } = self;
+        newcomers.doom(
+            |fresh| {
+                census.hear(fresh);
+                Vec::<Digest>::new()
+            },
+            |_| None,
+        );
+        let forgotten = logs.forget(&store.logged(census)?, false);
+        self.done.logs = forgotten.logs;
+        self.done.freed_bytes += forgotten.freed_bytes;
+        self.done.failed.extend(forgotten.failed);
+        Ok(())
     }
 
     fn remove_left(&mut self) -> Result<ControlFlow<()>, Error> {
@@ -89,12 +109,11 @@ impl<'a> Removals<'a> {
             let named = |one: &Leftover| one.name.parse::<StorePath>().ok();
             let valid = self.store.valid_among(&piece.iter().filter_map(named).collect())?;
             let is_left = |one: &&Leftover| named(one).is_none_or(|path| !valid.contains(&path));
-            let Self { newcomers, wanted, plan, .. } = self;
+            let Self { newcomers, plan: Plan { census, .. }, .. } = self;
             let choose = |fresh: &[Digest]| {
-                wanted.extend(fresh);
-                // The collector's own marks have to know of them, too.
-                mark_all(&plan.census.graph, fresh, &mut plan.census.alive);
-                let is_wanted = |one: &&Leftover| one.digest.is_some_and(|digest| wanted.contains(&digest));
+                census.hear(fresh);
+                let is_wanted =
+                    |one: &&Leftover| one.digest.is_some_and(|digest| census.wanted.contains(&digest));
                 piece.iter().filter(is_left).filter(|one| !is_wanted(one)).collect()
             };
             let left = newcomers.doom(choose, |one| one.digest);
@@ -132,16 +151,16 @@ impl<'a> Removals<'a> {
 
     /// Makes paths invalid that are still dead, and returns what their files are.
     fn forget(&mut self, batch: &[PathId]) -> Result<Vec<Doomed>, Error> {
-        let Self { newcomers, plan: Plan { census, .. }, wanted, .. } = self;
-        let Census { graph, alive, .. } = census;
+        let Self { newcomers, plan: Plan { census, .. }, .. } = self;
         let choose = |fresh: &[Digest]| {
-            wanted.extend(fresh);
-            mark_all(graph, fresh, alive);
-            batch.iter().copied().filter(|path| !alive.has(*path)).collect()
+            census.hear(fresh);
+            let dead = batch.iter().filter(|path| !census.alive.has(**path));
+            dead.map(|path| (*path, *census.graph.path(*path).digest())).collect()
         };
-        let dead = newcomers.doom(choose, |path| Some(*graph.path(*path).digest()));
+        let dead = newcomers.doom(choose, |(_, digest)| Some(*digest));
+        let dead: Vec<PathId> = dead.into_iter().map(|(path, _)| path).collect();
         let kept = self.store.with_database(|database| {
-            database.transaction_on_disk(|transaction| Ok(transaction.forget(&census.graph, &dead)?))
+            database.transaction(|transaction| Ok(transaction.forget(&census.graph, &dead)?))
         })?;
         failpoint::reach("gc.committed")?;
         for path in &kept {
@@ -150,7 +169,6 @@ impl<'a> Removals<'a> {
         }
         let kept: BTreeSet<PathId> = kept.into_iter().collect();
         let gone: Vec<PathId> = dead.into_iter().filter(|path| !kept.contains(path)).collect();
-        self.store.collect_records(&gone.iter().map(|path| census.graph.path(*path)).collect());
         failpoint::reach("gc.forgotten")?;
         let graph = &self.plan.census.graph;
         Ok(gone.into_iter().map(|path| self.dead(&graph.path(path))).collect())
