@@ -66,6 +66,8 @@ impl<'a> Room<'a> {
             max_freed_bytes: Some(bytes),
             max_size_bytes: None,
             is_rehearsal: false,
+            unused_since: None,
+            given_up: &[],
             until: Until::readable(Some(done)),
         };
         self.store.collect(&wish, &mut |_| {})

@@ -6,6 +6,7 @@
 mod derivations;
 mod exchange;
 mod floor;
+mod garbage;
 mod graph;
 mod measure;
 mod noise;

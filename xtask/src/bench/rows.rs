@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
 use super::stores::Store;
-use super::{Bench, derivations, exchange, graph, noise, sandbox, upkeep};
+use super::{Bench, derivations, exchange, garbage, graph, noise, sandbox, upkeep};
 
 /// One thing to time.
 pub(super) struct Row {
@@ -62,6 +62,9 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "export-1000", per: 1, contenders: |bench| exchange::export(bench, 1000) },
     Row { name: "import-1000", per: 1, contenders: |bench| exchange::import(bench, 1000) },
     Row { name: "import-10000", per: 1, contenders: |bench| exchange::import(bench, 10_000) },
+    Row { name: "gc-10000", per: 1, contenders: garbage::collect },
+    Row { name: "gc-print-dead-10000", per: 1, contenders: garbage::dead },
+    Row { name: "gc-mark-1000000", per: 1, contenders: garbage::mark },
     Row { name: "compile", per: COMPILED, contenders: compile },
     Row { name: "verify-2000", per: 1, contenders: upkeep::verify },
     Row { name: "optimise-2000", per: 1, contenders: upkeep::optimise },

@@ -23,7 +23,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("md-5", &["store-path"]),
     ("nix", &["nar", "builder", "engine", "cli", "xtask"]),
     ("postcard", &["sandbox", "builtins"]),
-    ("rusqlite", &["store-db"]),
+    ("rusqlite", &["store-db", "xtask"]),
     ("rustix", &["sandbox", "local-store", "builtins"]),
     ("rustls", &["builtins"]),
     ("ruzstd", &["builtins"]),
