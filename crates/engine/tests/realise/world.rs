@@ -226,6 +226,8 @@ fn tell(event: &Event<'_>) -> Option<String> {
         Event::Checked { drv, .. } => format!("checked {}", name(drv)),
         Event::Failed(failure) => format!("failed {}", name(&failure.drv)),
         Event::Blocked(blocked) => format!("blocked {} by {}", name(&blocked.drv), name(&blocked.by)),
+        Event::MadeRoom { .. } => return None,
+        Event::NoRoom { error } => format!("no room: {error}"),
         Event::Tick => "tick".to_owned(),
     })
 }

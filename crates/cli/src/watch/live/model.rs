@@ -77,6 +77,8 @@ impl Model {
             | Event::Again { .. }
             | Event::Elsewhere { .. }
             | Event::Postponed { .. }
+            | Event::MadeRoom { .. }
+            | Event::NoRoom { .. }
             | Event::Tick => {}
         }
     }

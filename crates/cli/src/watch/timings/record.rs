@@ -121,6 +121,8 @@ impl Record {
             | Event::Explained { .. }
             | Event::Again { .. }
             | Event::FetchLog { .. }
+            | Event::MadeRoom { .. }
+            | Event::NoRoom { .. }
             | Event::Tick => {}
         }
     }
