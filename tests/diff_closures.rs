@@ -11,7 +11,7 @@ fn tells_packages_that_came_and_went() {
     let [before, after] = ["one-1.0", "one-2.0-rc"].map(|name| scene.ok(&["add", &scene.write(name, name)]));
     let run = scene.run(&["diff-closures", &before, &after]);
     assert_eq!((run.code, &*run.stdout), (Some(0), "one: 1.0 → 2.0\n"), "{}", run.stderr);
-    assert!(run.stderr.contains("1 paths of"), "{}", run.stderr);
+    assert!(run.stderr.contains("1 path of"), "{}", run.stderr);
     let json: Value = serde_json::from_str(&scene.ok(&["diff-closures", "--json", &before, &after])).unwrap();
     let one = &json["packages"]["one"];
     assert_eq!((&one["versionsBefore"][0], &one["versionsAfter"][0]), (&"1.0".into(), &"2.0".into()));

@@ -56,7 +56,8 @@ fn all_ways_show_each_path_once() {
     middles.sort_unstable();
     assert_eq!(shown, [&*top, middles[0], &bottom, middles[1], &bottom]);
     let run = scene.run(&["why-depends", "--all", "--limit", "2", &top, &bottom]);
-    assert!(run.stderr.contains("more references are on the way"), "{}", run.stderr);
+    assert_eq!(run.stdout.lines().count() - 1, 2 + run.stdout.matches(" at byte ").count(), "{}", run.stdout);
+    assert!(run.stderr.contains("2 more references are on the way"), "{}", run.stderr);
 }
 
 #[test]

@@ -150,14 +150,11 @@ fn sums(before: &Closure, after: &Closure) -> String {
     let delta = difference(before.nar_size, after.nar_size);
     let sign = if delta < 0 { "-" } else { "+" };
     let delta = u64::try_from(delta.unsigned_abs()).unwrap_or(u64::MAX);
-    format!(
-        "{} paths of {} before, {} paths of {} after: {sign}{}",
-        before.paths,
-        size::show(before.nar_size),
-        after.paths,
-        size::show(after.nar_size),
-        size::show(delta)
-    )
+    let show = |closure: &Closure| {
+        let paths = if closure.paths == 1 { "path" } else { "paths" };
+        format!("{} {paths} of {}", closure.paths, size::show(closure.nar_size))
+    };
+    format!("{} before, {} after: {sign}{}", show(before), show(after), size::show(delta))
 }
 
 fn in_json(path: String, closure: &Closure) -> Value {

@@ -223,7 +223,7 @@ fn facts(session: &mut Session, store: &LocalStore, paths: &[StorePath], hash: b
 
 /// Prints the roots that lead to `paths`, directly or through what refers to them.
 fn roots(session: &mut Session, store: &LocalStore, paths: BTreeSet<StorePath>) -> Result<Exit> {
-    let kept_by = relation::kept_by(store, paths)?;
+    let kept_by = relation::kept_by(store, session.settings(), paths)?;
     let roots: Vec<_> = store.all_roots()?.into_iter().filter(|(path, _)| kept_by.contains(path)).collect();
     let shown = |root: &Root| match root.link() {
         Some(link) => link.display().to_string(),

@@ -94,6 +94,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let mut found = Found { store: &store, graph: &graph, ways, starts, edges: Vec::new(), left_out: 0 };
     found.follow(args)?;
+    if args.all {
+        found.left_out = found.references() - found.edges.len();
+    }
     if session.json() {
         json::print(session.results(), &found, args.all)?;
     } else {
@@ -152,6 +155,20 @@ impl Found<'_> {
         self.starts.iter().fold(0, |sum, start| sum.saturating_add(self.ways.count(*start)))
     }
 
+    /// Returns how many references there are on all ways from the starts.
+    fn references(&self) -> usize {
+        let mut seen = vec![false; self.graph.paths().len()];
+        let (mut left, mut sum) = (self.starts.clone(), 0);
+        while let Some(place) = left.pop() {
+            if !std::mem::replace(&mut seen[place], true) {
+                let next = self.ways.next(place);
+                sum += next.len();
+                left.extend(next);
+            }
+        }
+        sum
+    }
+
     fn follow(&mut self, args: &Args) -> Result<()> {
         let mut shown = vec![false; self.graph.paths().len()];
         for start in self.starts.clone() {
@@ -161,6 +178,9 @@ impl Found<'_> {
             }
             // The walk has a stack of its own: graphs are deeper than a thread's stack.
             while let Some(here) = stack.last_mut() {
+                if args.all && self.edges.len() >= args.limit {
+                    return Ok(());
+                }
                 let Some((to, mentions)) = here.left.pop() else {
                     stack.pop();
                     continue;
@@ -179,12 +199,8 @@ impl Found<'_> {
     /// Looks to where ways go on from a path, and where in its files that is said; the last one is the first to show.
     fn open(&mut self, place: usize, args: &Args) -> Result<Open> {
         let mut next = self.ways.next(place);
-        let wanted = if args.all { args.limit.saturating_sub(self.edges.len()) } else { 1 };
-        if next.len() > wanted {
-            if args.all {
-                self.left_out += next.len() - wanted;
-            }
-            next.truncate(wanted);
+        if !args.all {
+            next.truncate(1);
         }
         let paths: Vec<&StorePath> = next.iter().map(|other| &self.graph.paths()[*other]).collect();
         let mentions = match args.places {

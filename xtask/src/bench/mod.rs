@@ -10,6 +10,7 @@ mod garbage;
 mod graph;
 mod measure;
 mod noise;
+mod queries;
 mod rows;
 mod sandbox;
 mod stores;
@@ -168,6 +169,10 @@ pub(crate) fn part(arguments: &[String]) -> Result<()> {
         ["sha256", file] => floor::sha256(file.as_ref()),
         ["scan", file] => floor::scan(file.as_ref()),
         ["read", directory] => floor::read_tree(directory.as_ref()),
+        ["closure-of", database, path] => queries::floor(database.as_ref(), path, queries::Question::Closure),
+        ["referrers-of", database, path] => {
+            queries::floor(database.as_ref(), path, queries::Question::Referrers)
+        }
         ["copy", from, to] => floor::copy(from.as_ref(), to.as_ref()),
         _ => bail!("`{PART}` is called by `bench` only"),
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::measure::{Contender, Prepared, this_part};
+use super::queries::{self, Question};
 use super::stores::Store;
 use super::{Bench, derivations, exchange, garbage, graph, noise, sandbox, upkeep};
 
@@ -65,6 +66,16 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "gc-10000", per: 1, contenders: garbage::collect },
     Row { name: "gc-print-dead-10000", per: 1, contenders: garbage::dead },
     Row { name: "gc-mark-1000000", per: 1, contenders: garbage::mark },
+    Row {
+        name: "query-closure-10000",
+        per: 1,
+        contenders: |bench| queries::contenders(bench, 10_000, Question::Closure),
+    },
+    Row {
+        name: "query-referrers-10000",
+        per: 1,
+        contenders: |bench| queries::contenders(bench, 10_000, Question::Referrers),
+    },
     Row { name: "compile", per: COMPILED, contenders: compile },
     Row { name: "verify-2000", per: 1, contenders: upkeep::verify },
     Row { name: "optimise-2000", per: 1, contenders: upkeep::optimise },

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 use local_store::{LocalStore, Reach};
+use settings::Settings;
 use store_path::StorePath;
 
 /// Returns the outputs of `paths`, one after the other; what is no derivation stands for itself, as in Nix.
@@ -48,27 +49,44 @@ pub(super) fn valid_derivers(store: &LocalStore, paths: &[StorePath]) -> Result<
 
 /// Returns `paths` and what they refer to, with the outputs of all derivations among that as far as they are there.
 pub(super) fn with_outputs(store: &LocalStore, paths: BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>> {
-    grow(store, paths, Reach::References)
+    grow(store, paths, Reach::References, &|path| made_by_derivation(store, path))
 }
 
-/// Returns all that keeps `paths` once it is kept itself: what refers to them; and, since derivations are kept that made
-/// what is kept, the outputs of those.
-pub(super) fn kept_by(store: &LocalStore, paths: BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>> {
-    grow(store, paths, Reach::Referrers)
+/// Returns all that keeps `paths` once it is kept itself: what refers to them; and, as the settings `keep-outputs` and
+/// `keep-derivations` say, derivations of what is kept and what kept derivations make.
+pub(super) fn kept_by(
+    store: &LocalStore,
+    settings: &Settings,
+    paths: BTreeSet<StorePath>,
+) -> Result<BTreeSet<StorePath>> {
+    grow(store, paths, Reach::Referrers, &|path| {
+        let derivers = if settings.keep_outputs { store.derivers(path)? } else { BTreeSet::new() };
+        let made = if settings.keep_derivations { made_by_derivation(store, path)? } else { BTreeSet::new() };
+        Ok(derivers.into_iter().chain(made).collect())
+    })
 }
 
-/// Goes on from the outputs of derivations that were found, until nothing new is.
-fn grow(store: &LocalStore, paths: BTreeSet<StorePath>, reach: Reach) -> Result<BTreeSet<StorePath>> {
+fn made_by_derivation(store: &LocalStore, path: &StorePath) -> Result<BTreeSet<StorePath>> {
+    if path.is_derivation() { outputs_of(store, path) } else { Ok(BTreeSet::new()) }
+}
+
+/// Goes on from what belongs to what was found, until nothing new is.
+fn grow(
+    store: &LocalStore,
+    paths: BTreeSet<StorePath>,
+    reach: Reach,
+    belongs: &dyn Fn(&StorePath) -> Result<BTreeSet<StorePath>>,
+) -> Result<BTreeSet<StorePath>> {
     let (mut all, mut new) = (BTreeSet::new(), paths);
     while !new.is_empty() {
         let found = store.reference_graph(&new, reach)?;
-        let mut made = BTreeSet::new();
+        let mut more = BTreeSet::new();
         for path in found.paths() {
-            if all.insert(path.clone()) && path.is_derivation() {
-                made.extend(outputs_of(store, path)?);
+            if all.insert(path.clone()) {
+                more.extend(belongs(path)?);
             }
         }
-        new = store.valid_among(&made)?.difference(&all).cloned().collect();
+        new = store.valid_among(&more)?.difference(&all).cloned().collect();
     }
     Ok(all)
 }
