@@ -1,5 +1,6 @@
 //! `store root`, and what counts as a root.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::peer::nix_store;
 use crate::running;
-use crate::scene::{Scene, derivation, has, text};
+use crate::scene::{Scene, derivation, has, is_root, text};
 
 /// Has something in the way that its first argument says, until it is killed.
 const HOLDER: &str = r#"
@@ -277,4 +278,30 @@ fn old_generations_are_removed_on_request() {
         assert!(run.stderr.contains("tools-1-link"), "{}", run.stderr);
     }
     assert!(!profiles.join("tools-1-link").is_symlink() && scene.real(&new).exists());
+}
+
+#[test]
+fn processes_of_others_are_seen_by_root_only() {
+    if !is_root() {
+        // The other one would have to be somebody else.
+        return;
+    }
+    let scene = Scene::new();
+    let holder = scene.c_program("holder", HOLDER);
+    let path = add_tree(&scene);
+    let stranger = |program: &OsStr| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=61000", "--regid=61000", "--clear-groups"]).arg(program);
+        command
+    };
+    let mut command = stranger(holder.as_ref());
+    command.arg("cwd").arg(scene.real(&path));
+    check_process(&scene, &path, &mut command, "working-directory", "its working directory");
+    let _holder = Holder::start(Command::new(&holder).arg("cwd").arg(scene.real(&path)));
+    let store = scene.command(&["root", "list"]);
+    let mut command = stranger(store.get_program());
+    let seen = command.args(store.get_args()).env_clear().env("HOME", "/").current_dir("/").output().unwrap();
+    let said = String::from_utf8_lossy(&seen.stderr);
+    assert_eq!((seen.status.code(), &*seen.stdout), (Some(0), &b""[..]), "{said}");
+    assert_eq!(scene.ok(&["root", "list"]).lines().count(), 1);
 }

@@ -8,7 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "roots are symlinks")]
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -48,29 +48,48 @@ pub struct FoundRoots {
 impl LocalStore {
     /// Makes `link`, an absolute path, point at the files of `target`, and a root for as long as it does.
     ///
-    /// A symlink into the store that is there already is replaced; anything else is not.
+    /// A symlink into the store that is there already is replaced; anything else is not. While garbage is collected, this
+    /// waits for nothing but the collector's word that it spares `target`.
+    ///
+    /// # Errors
+    /// [`Error::NotValid`] if `target` is not, or was collected just now.
     pub fn add_root(&self, link: &Path, target: &StorePath) -> Result<(), Error> {
-        self.temp_root(target)?;
-        let lock_path = self.location().state_dir.join("gc.lock");
-        let file = open_lock_file(&lock_path)?;
-        lock(&file, &lock_path, FlockOperation::LockShared)?;
+        self.keep_valid(target)?;
+        let _lock = self.lock_links()?;
         failpoint::reach("root.locked")?;
         self.refuse_in_the_way(link)?;
         let key = root_key(link);
+        // What it has kept so far was used until now.
+        let old = fs::read_link(link).ok();
+        let old = old.and_then(|old| Names::of(self.location()).path_at(old.as_os_str().as_bytes()));
+        guard(&self.temp_roots).iter_mut().for_each(|roots| roots.former.extend(old.clone()));
         if self.location().is_relocated() {
             let directory = self.location().relocated_roots();
             create_dirs(&directory)?;
             self.replace_symlink(Path::new(&self.store_dir().print(target)), &directory.join(&key))?;
             failpoint::reach("root.relocated")?;
         }
-        // What it has kept so far was used until now.
-        let old = fs::read_link(link).ok();
-        let old = old.and_then(|old| Names::of(self.location()).path_at(old.as_os_str().as_bytes()));
-        guard(&self.temp_roots).iter_mut().for_each(|roots| roots.kept.extend(old.clone()));
         self.replace_symlink(&self.place_of(target), link)?;
         failpoint::reach("root.link")?;
         self.replace_symlink(link, &self.location().gc_roots().join("auto").join(key))?;
         failpoint::reach("root.auto")
+    }
+
+    /// Keeps `target` from being collected while the store is open, if it was not before.
+    fn keep_valid(&self, target: &StorePath) -> Result<(), Error> {
+        self.temp_root(target)?;
+        if self.is_valid(target)? { Ok(()) } else { Err(Error::NotValid { path: target.clone() }) }
+    }
+
+    /// Keeps others from making automatic roots, and from dropping those of which there is a part only.
+    ///
+    /// It is held for moments. The lock of collectors would be held as long as one runs, and is not needed: what is made
+    /// a root is a temporary one already.
+    fn lock_links(&self) -> Result<File, Error> {
+        let path = self.location().state_dir.join("roots.lock");
+        let file = open_lock_file(&path)?;
+        lock(&file, &path, FlockOperation::LockExclusive)?;
+        Ok(file)
     }
 
     /// Returns the lasting roots: links and files, each with what it keeps, which is valid or at least there.
@@ -97,11 +116,12 @@ impl LocalStore {
     /// # Errors
     /// If there is a root of which nobody can tell what it keeps: that must not be deleted.
     pub fn all_roots(&self) -> Result<Vec<(StorePath, Root)>, Error> {
-        // What a process hands on to a link meanwhile is seen at one of both.
-        let FoundRoots { mut roots, mut unreadable } = self.passing_roots()?;
-        let lasting = self.lasting_roots()?;
-        roots.extend(lasting.roots);
-        unreadable.extend(lasting.unreadable);
+        // Who uses something by a link that is given up meanwhile is seen after that. The other way round there is nothing
+        // to miss for whoever collects, as all that becomes a root then is told to the collector before.
+        let FoundRoots { mut roots, mut unreadable } = self.lasting_roots()?;
+        let passing = self.passing_roots()?;
+        roots.extend(passing.roots);
+        unreadable.extend(passing.unreadable);
         match unreadable.into_iter().next() {
             Some(error) => Err(error),
             None => Ok(roots),
@@ -130,8 +150,9 @@ impl LocalStore {
         Ok(roots)
     }
 
-    /// Drops what belongs to no link any more. The caller keeps root writers out.
+    /// Drops what belongs to no link any more.
     pub(crate) fn drop_stale_roots(&self) -> Result<(), Error> {
+        let _lock = self.lock_links()?;
         Walk::new(self.location()).drop_stale()
     }
 
@@ -217,6 +238,20 @@ mod tests {
         assert!(store.lasting_roots().unwrap().roots.is_empty());
         drop(store.lock_out_root_writers().unwrap());
         assert_eq!(list(&store.location().gc_roots().join("relocated")).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_link_does_not_wait_for_a_collector_that_knows_its_target() {
+        let (scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        store.temp_root(&some_path("a")).unwrap();
+        let collector = store.lock_out_root_writers().unwrap();
+        store.add_root(&scratch.join("result"), &some_path("a")).unwrap();
+        store.add_permanent_root(Path::new("a"), &some_path("a")).unwrap();
+        drop(collector);
+        assert_eq!(store.lasting_roots().unwrap().roots.len(), 2);
+        let error = store.add_root(&scratch.join("other"), &some_path("b")).unwrap_err();
+        assert!(matches!(error, Error::NotValid { .. }) && !scratch.join("other").is_symlink(), "{error}");
     }
 
     #[test]

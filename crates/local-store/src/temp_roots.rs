@@ -27,6 +27,8 @@ pub(crate) struct TempRoots {
     file: File,
     /// What they keep.
     pub(crate) kept: BTreeSet<StorePath>,
+    /// What roots have kept until this process changed them.
+    pub(crate) former: BTreeSet<StorePath>,
 }
 
 impl LocalStore {
@@ -46,7 +48,9 @@ impl LocalStore {
             Some(roots) => roots,
             none => none.insert(TempRoots::create(self.location())?),
         };
-        roots.add(self.location(), paths)
+        // What is kept already, whoever collects knows.
+        let new: Vec<StorePath> = paths.iter().filter(|path| !roots.kept.contains(path)).cloned().collect();
+        if new.is_empty() { Ok(()) } else { roots.add(self.location(), &new) }
     }
 
     /// Keeps `paths` from being collected for as long as what it returns lives.
@@ -88,7 +92,7 @@ impl TempRoots {
         for path in names.map(|name| directory.join(name)) {
             if let Some(file) = claim(&path)? {
                 failpoint::reach("temproot.claimed")?;
-                return Ok(Self { path, file, kept: BTreeSet::new() });
+                return Ok(Self { path, file, kept: BTreeSet::new(), former: BTreeSet::new() });
             }
         }
         unreachable!("names do not run out before memory does")

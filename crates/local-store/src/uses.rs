@@ -20,7 +20,8 @@ impl LocalStore {
     ///
     /// What cannot be noted counts as used when it became valid; no command fails for that.
     pub fn note_uses(&self) {
-        let used = guard(&self.temp_roots).as_ref().map(|roots| roots.kept.clone()).unwrap_or_default();
+        let used =
+            guard(&self.temp_roots).as_ref().map(|roots| &roots.kept | &roots.former).unwrap_or_default();
         self.note_used(&used);
     }
 

@@ -54,7 +54,7 @@ impl<'store> Walk<'store> {
 
     /// Removes the entries of automatic roots whose links are gone, and what stands for those in relocated stores.
     ///
-    /// Nobody may make roots meanwhile.
+    /// Nobody may make automatic roots meanwhile.
     pub(super) fn drop_stale(&self) -> Result<(), Error> {
         for entry in list(&self.location.gc_roots().join("auto"))? {
             if let Ok(link) = fs::read_link(&entry)

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::FlockOperation;
 use store_path::StorePath;
 
 use super::kind::Root;
 use super::links::Walk;
 use super::root_key;
 use crate::error::Error;
-use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
+use crate::open_file::{create_dirs, remove_file};
 use crate::store::LocalStore;
 
 /// What is below `gcroots` for other purposes.
@@ -27,10 +26,7 @@ impl LocalStore {
         if !is_name(name) {
             return Err(Error::RootName { name: name.to_owned() });
         }
-        self.temp_root(target)?;
-        let lock_path = self.location().state_dir.join("gc.lock");
-        let file = open_lock_file(&lock_path)?;
-        lock(&file, &lock_path, FlockOperation::LockShared)?;
+        self.keep_valid(target)?;
         let link = self.location().permanent_root(name);
         link.parent().map_or(Ok(()), create_dirs)?;
         self.refuse_in_the_way(&link)?;
