@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::peer::nix_store;
+use crate::peer::{nix_store, nix_store_command};
 use crate::running;
 use crate::scene::{Scene, derivation, has, is_root, text};
 
@@ -129,6 +129,25 @@ fn whatever_a_process_has_is_kept_while_it_runs() {
     let mut command = Command::new(scene.real(&program));
     check_process(&scene, &program, &mut command, "executable", "its executable");
     assert_eq!(scene.ok(&["delete", &path, &program]).lines().count(), 2);
+}
+
+#[test]
+fn nix_sees_the_same_environment() {
+    if !has("nix-store") {
+        return;
+    }
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    let holder = Holder::start(
+        Command::new("env").arg(format!("WORD={path}/x")).arg(scene.c_program("holder", HOLDER)),
+    );
+    let printed = nix_store(&scene, &["--gc", "--print-roots"]);
+    assert!(printed.contains(&format!("/proc/{}/environ -> {path}", holder.0.id())), "{printed}");
+    let listed = scene.ok(&["root", "list"]);
+    let ours = format!("process {} (holder): its environment (`WORD`) -> {path}", holder.0.id());
+    assert!(listed.lines().any(|line| line == ours), "{listed}");
+    assert!(!nix_store_command(&scene, &["--delete", &path]).output().unwrap().status.success());
+    scene.fails(1, &["delete", &path]);
 }
 
 #[test]

@@ -139,10 +139,14 @@ impl LocalStore {
         Ok(roots)
     }
 
-    /// Returns what builds that run or wait are about.
+    /// Returns what builds that run or wait are about: why there are temporary roots.
     fn building(&self) -> Result<Vec<(StorePath, Root)>, Error> {
         let mut roots = Vec::new();
         for build in running_builds(self.location())? {
+            // Of another container nobody can tell whether it lives; the locks on its temporary roots do.
+            if build.owner.is_elsewhere() {
+                continue;
+            }
             let root = Root::Build { id: build.id, drv: build.drv.clone(), process: build.owner.process };
             let paths = [build.drv, build.target].into_iter().chain(build.outputs.into_values());
             roots.extend(paths.map(|path| (path, root.clone())));

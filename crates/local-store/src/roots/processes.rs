@@ -51,6 +51,9 @@ pub(super) fn find(location: &Location) -> Result<Vec<(StorePath, Root)>, Error>
     Ok(roots)
 }
 
+/// The number of the first kind of use.
+const EXECUTABLE: u8 = 0;
+
 /// A look at all processes, on behalf of one store.
 struct Look<'store> {
     location: &'store Location,
@@ -125,10 +128,12 @@ impl Look<'_> {
     fn note(&self, process: &Path, named: Option<Named>, usage: Usage, uses: &mut Uses) {
         let Some(Named { path, is_ambiguous }) = named else { return };
         let kind = match usage {
-            Usage::Executable => 0,
+            Usage::Executable => EXECUTABLE,
             Usage::WorkingDirectory => 1,
             Usage::RootDirectory => 2,
             Usage::OpenFile(_) => 3,
+            // A program is mapped into its process, and so is what lies beside it.
+            Usage::MappedFile(_) if uses.found.contains_key(&(path.clone(), EXECUTABLE)) => return,
             Usage::MappedFile(_) => 4,
             Usage::Environment(_) => 5,
         };
