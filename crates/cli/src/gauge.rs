@@ -16,7 +16,7 @@ use crate::watch;
 /// The time between two changes.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Says how far something is, if there is a terminal for it.
+/// Says how far something is, if there is a terminal for it; nothing of that is left when it is dropped.
 pub(crate) struct Gauge {
     /// What is done to paths.
     doing: &'static str,

@@ -50,6 +50,7 @@ impl LocalStore {
             locks_on(&named, &entries).for_each(|lock| remove_unheld(lock));
             let swept =
                 self.sweep_names_of(&dead.process, &entries).and_then(|()| self.sweep_paths(&named, &living));
+            let swept = swept.and_then(|()| self.settle_linked(&named));
             if swept.is_ok() && fs::remove_file(&dead.path).is_ok() {
                 // A new process with that number may be waiting for this file.
                 let _ = dead.file.write_all(b"d");

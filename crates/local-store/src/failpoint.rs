@@ -73,6 +73,7 @@ mod armed {
         "open.tables",
         "optimise.aside",
         "optimise.linked",
+        "optimise.renamed",
         "optimise.replaced",
         "place.cleared",
         "place.moved",

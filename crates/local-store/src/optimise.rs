@@ -23,10 +23,15 @@ use crate::threads::{on_each, processors};
 use crate::tree::walk;
 use crate::until::Until;
 use index::Index;
-use linker::Linker;
+use linker::{Linker, Settle};
 
 /// So many paths are kept from collectors at once, and no longer than they are worked on.
 const BATCH: usize = 256;
+
+/// A path that never is, named by whoever links files beside the paths with these files.
+fn being_linked() -> StorePath {
+    "00000000000000000000000000000000-being-linked".parse().expect("it is a store path")
+}
 
 /// How equal files become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,15 +93,14 @@ impl LocalStore {
     /// # Errors
     /// If the links or the database cannot be read, or a file not be replaced.
     pub fn optimise(&self, what: &Optimisation<'_>) -> Result<Savings, Error> {
-        if !what.dry_run {
-            self.sweep_links_aside()?;
-        }
         let index = Index::load(self.location())?;
         let paths: Vec<StorePath> = self.all_valid()?.into_iter().collect();
         let meter = Meter::new(paths.len(), what.progress);
         let mut savings = Savings::default();
         for batch in paths.chunks(BATCH) {
-            let _rooted = self.rooted(batch)?;
+            // For the next start, if this process dies in the middle of it.
+            let mark = (!what.dry_run).then(being_linked);
+            let _rooted = self.rooted(&mark.into_iter().chain(batch.iter().cloned()).collect::<Vec<_>>())?;
             // Those that are gone by now stay away.
             let valid = self.valid_among(&batch.iter().cloned().collect::<BTreeSet<_>>())?;
             let batch: Vec<StorePath> = valid.into_iter().collect();
@@ -109,6 +113,24 @@ impl LocalStore {
             }
         }
         Ok(Savings { paths: meter.now().paths, stopped: what.until.is_over(), ..savings })
+    }
+
+    /// Gives directories the metadata of the store that one who has died had open, if it linked files in them: of the
+    /// paths that were `named` in its temporary roots.
+    pub(crate) fn settle_linked(&self, named: &BTreeSet<StorePath>) -> Result<(), Error> {
+        if !named.contains(&being_linked()) {
+            return Ok(());
+        }
+        for path in self.valid_among(named)? {
+            match walk(&self.real_path(&path), &mut Settle) {
+                // That is not for here to judge.
+                Err(
+                    Error::Changed { .. } | Error::Mounted { .. } | Error::File { action: "look at", .. },
+                ) => {}
+                settled => settled?,
+            }
+        }
+        Ok(())
     }
 
     /// Links the files of a path that is about to become valid, if that is wanted. The caller holds its lock.

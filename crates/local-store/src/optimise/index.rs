@@ -1,25 +1,18 @@
 //! What is known of the links: which inodes they are, and which of them are what their names say.
-#![expect(clippy::disallowed_methods, reason = "lists the links and what was left aside")]
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rustix::fs::{Mode, OFlags, RawDir, Stat};
-use rustix::process::{Pid, test_kill_process};
 use store_path::Hash;
 
 use crate::error::Error;
 use crate::location::Location;
-use crate::open_file::remove_file;
 use crate::store::{LocalStore, guard};
 use crate::tree::id;
-
-/// What links are called for the moment before they take the place of a file.
-const ASIDE: &str = ".tmp-link-";
 
 /// The links, open.
 pub(super) struct Index {
@@ -116,25 +109,9 @@ impl Index {
 }
 
 impl LocalStore {
-    /// Returns a name for a link on its way, which nothing has.
+    /// Returns a name for a link on its way, which nothing has; of the form that is swept once its maker has died.
     pub(super) fn name_aside(&self) -> String {
         let number = self.next_number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        format!("{ASIDE}{}-{number}", std::process::id())
-    }
-
-    /// Removes the links on their way whose makers are dead, Nix's too.
-    pub(super) fn sweep_links_aside(&self) -> Result<(), Error> {
-        let directory = &self.location().real_store;
-        for entry in fs::read_dir(directory).map_err(Error::file("list", directory))? {
-            let entry = entry.map_err(Error::file("list", directory))?;
-            let name = entry.file_name();
-            let owner =
-                name.to_str().and_then(|name| name.strip_prefix(ASIDE)?.split('-').next()?.parse().ok());
-            let is_dead = |owner| test_kill_process(owner) == Err(rustix::io::Errno::SRCH);
-            if owner.and_then(Pid::from_raw).is_some_and(is_dead) {
-                remove_file(&entry.path())?;
-            }
-        }
-        Ok(())
+        format!(".tmp-{}-{number}", std::process::id())
     }
 }

@@ -84,13 +84,24 @@ impl Visit for Linker<'_> {
 
     fn leave(&mut self, directory: &Node<'_>, opened: BorrowedFd<'_>) -> Result<(), Error> {
         self.depth -= 1;
-        // As one who was killed in the middle of it has left it.
+        if self.what.dry_run { Ok(()) } else { Settle.leave(directory, opened) }
+    }
+}
+
+/// Gives the directories of a path the metadata of the store, as one who was killed in the middle of it has not.
+pub(super) struct Settle;
+
+impl Visit for Settle {
+    fn leaf(&mut self, _node: &Node<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn leave(&mut self, directory: &Node<'_>, opened: BorrowedFd<'_>) -> Result<(), Error> {
         let is_canonical = directory.stat.st_mode & 0o7777 == 0o555 && has_store_time(directory.stat);
-        if is_canonical || self.what.dry_run {
-            Ok(())
-        } else {
-            settle(opened).map_err(directory.failed("change the metadata of"))
+        if is_canonical {
+            return Ok(());
         }
+        settle(opened).map_err(directory.failed("change the metadata of"))
     }
 }
 
@@ -268,7 +279,8 @@ impl Linker<'_> {
         let renamed = failpoint::reach("optimise.aside").map_err(|_| Errno::IO).and_then(|()| {
             // The store directory itself stays as it is.
             let _open = (self.depth > 0).then(|| Writable::make(node.parent)).transpose();
-            rustix::fs::renameat(store, &aside, node.parent, node.name)
+            rustix::fs::renameat(store, &aside, node.parent, node.name)?;
+            failpoint::reach("optimise.renamed").map_err(|_| Errno::IO)
         });
         // It is still there if that failed, and if another one has linked the same in between.
         let _ = rustix::fs::unlinkat(store, &aside, AtFlags::empty());

@@ -112,11 +112,22 @@ fn a_damaged_link_is_not_linked_to() {
 fn what_a_killed_one_has_left_is_put_right() {
     let (scratch, store) = scratch_store();
     let one = add(&scratch, &store, "one");
-    fs::set_permissions(one.join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
-    let aside = store.location().real_store.join(".tmp-link-2147483647-12345");
-    fs::hard_link(one.join("text"), &aside).unwrap();
-    run(&store);
-    assert!(!aside.exists() && store.verify(true).unwrap().damaged.is_empty());
+    let path: StorePath = one.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    // No process has this number: the kernel's limit is 2^22.
+    let aside = store.location().real_store.join(".tmp-2147483647-12345");
+    let roots = store.location().state_dir.join("temproots/2147483647-1");
+    let leave = |named: &[&StorePath]| {
+        fs::set_permissions(one.join("bin"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::hard_link(one.join("text"), &aside).unwrap();
+        let named: String = named.iter().map(|path| store.store_dir().print(path) + "\0").collect();
+        fs::write(&roots, named).unwrap();
+        drop(LocalStore::open(store.location().clone(), crate::Options::default()).unwrap());
+        assert!(!aside.exists() && !roots.exists());
+    };
+    leave(&[&path]);
+    assert_eq!(store.verify(true).unwrap().damaged.len(), 1, "whoever has named it has not linked it");
+    leave(&[&being_linked(), &path]);
+    assert!(store.verify(true).unwrap().damaged.is_empty());
 }
 
 #[test]
@@ -151,5 +162,5 @@ fn many_may_do_it_at_once() {
     let report = store.verify(true).unwrap();
     assert!(report.damaged.is_empty() && report.links.is_empty(), "{report:?}");
     let left = fs::read_dir(&store.location().real_store).unwrap();
-    assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp-link")));
+    assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp-")));
 }

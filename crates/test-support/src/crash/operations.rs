@@ -63,6 +63,19 @@ pub const OPERATIONS: &[Operation] = &[
         arguments: &["add", "tree"],
         ..PLAIN
     },
+    Operation {
+        name: "add-linked",
+        // Some of its files are there already.
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&[&["add", "tree"], &LINKED[..]].concat())?;
+            world.write("other/a/f", "1\n")?;
+            world.write("other/b/f", "1\n")?;
+            world.write("other/new", "3\n")
+        },
+        arguments: &["add", "other", LINKED[0], LINKED[1], LINKED[2]],
+        ..PLAIN
+    },
     Operation { name: "add-many", prepare: many, arguments: &["add", "--manifest", "manifest"], ..PLAIN },
     Operation {
         name: "import",
@@ -241,6 +254,9 @@ pub const OPERATIONS: &[Operation] = &[
         ..PLAIN
     },
 ];
+
+/// Equal files are linked before a path becomes valid.
+const LINKED: [&str; 3] = ["--option", "auto-optimise-store", "true"];
 
 /// The store path of what [`tree`] makes.
 const TREE: &str = "/nix/store/d7jpgij3bcia45fihhsx1qz1v6kda860-tree";
