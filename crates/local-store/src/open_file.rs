@@ -50,8 +50,11 @@ pub(crate) fn try_lock(file: &File, path: &Path, operation: FlockOperation) -> R
     }
 }
 
-/// Makes a directory and its parents, with the default mode.
+/// Makes a directory and its parents, with the default mode. Usually it is there.
 pub(crate) fn create_dirs(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
     fs::create_dir_all(path).map_err(Error::file("make the directory", path))
 }
 

@@ -133,6 +133,8 @@ impl LocalStore {
     /// Nothing is made, swept or brought up to date. Where nothing can be written, or nothing may be
     /// ([`Options::read_only`]), not a byte is.
     pub fn open_to_read(location: Location, options: Options) -> Result<Option<Self>, Error> {
+        // Whoever upgrades it is waited for.
+        let big_lock = open_shared(&location.databases().join("big-lock"))?;
         schema::known(&location)?;
         if !location.database().exists() {
             return Ok(None);
@@ -140,9 +142,7 @@ impl LocalStore {
         let writes = !options.read_only && writable::takes_databases(&location);
         let usage = if writes { Use::Read } else { Use::ReadUntouched };
         let mut store = Self::new(location, options, usage)?;
-        store._big_lock = open_shared(&store.location.databases().join("big-lock"))?;
-        // Now that nobody can upgrade it.
-        schema::known(&store.location)?;
+        store._big_lock = big_lock;
         store.release(store.connect()?);
         Ok(Some(store))
     }
