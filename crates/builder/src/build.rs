@@ -351,6 +351,9 @@ impl<'a> Build<'a> {
             exit => Ok(exit.map_err(sandbox)?),
         };
         let measured = stopwatch.stop();
+        if let Some(lack) = public.log.lack() {
+            tell(Message::Warning(lack));
+        }
         if let Ok(Exit { status: ExitStatus::Code(_), .. }) = exit {
             seat.into_iter().for_each(Seat::ended_well);
         }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "writes the log files of builds")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
@@ -30,6 +30,8 @@ const LONGEST_LINE: usize = 4096;
 pub struct Log {
     keep: Keep,
     open: RefCell<Option<Open>>,
+    /// Why the last run was not written down, or not wholly, until somebody is told.
+    refused: Cell<Option<io::Error>>,
 }
 
 /// The file of the last run. None if no log is kept, or once nothing more can be written (a full disk), which does not
@@ -71,15 +73,28 @@ impl Keep {
 impl Log {
     /// Prepares to keep a log; nothing is made or removed before its builder is run.
     pub fn new(keep: Keep) -> Self {
-        Self { keep, open: RefCell::new(None) }
+        Self { keep, open: RefCell::new(None), refused: Cell::new(None) }
     }
 
     /// Begins a run. There is a new file from now on, so that whoever follows the build finds it.
     pub fn begin(&self) -> Run<'_> {
-        let file = self.keep.path.as_ref().and_then(|path| create(path).ok());
+        let file = self.keep.path.as_ref().and_then(|path| self.unless_refused(create(path)));
         *self.open.borrow_mut() = file.map(|file| Open { file, is_at_line: true });
         let _ = local_store::failpoint::reach("log.begun");
         Run { log: self, tail: Tail::new(self.keep.lines) }
+    }
+
+    fn unless_refused<T>(&self, result: io::Result<T>) -> Option<T> {
+        result.map_err(|error| self.refused.set(Some(error))).ok()
+    }
+
+    /// Returns what is to be said of a log that is not whole, once.
+    pub fn lack(&self) -> Option<String> {
+        let (error, path) = (self.refused.take()?, self.keep.path.as_ref()?);
+        Some(format!(
+            "what the builder prints is not kept any more: cannot write `{}`: {error}",
+            path.display()
+        ))
     }
 
     /// Completes the log of a build that has ended, if its builder was run, with why it failed, if it did.
@@ -108,7 +123,8 @@ impl Run<'_> {
         let mut open = self.log.open.borrow_mut();
         let Some(Open { file, is_at_line }) = open.as_mut().filter(|_| !bytes.is_empty()) else { return };
         *is_at_line = bytes.ends_with(b"\n");
-        if file.write_all(bytes).is_err() {
+        let written = file.write_all(bytes);
+        if self.log.unless_refused(written).is_none() {
             *open = None;
         }
     }

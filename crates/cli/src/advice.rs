@@ -15,7 +15,13 @@ pub(crate) fn after(error: &Error) -> Option<&'static str> {
         if let Some(local_store::Error::NotValid { .. }) = cause.downcast_ref() {
             return Some("`--verbose` says where the store is, `--store DIR` takes another one");
         }
-        about_file(cause.downcast_ref()?)
+        match cause.downcast_ref::<io::Error>()?.kind() {
+            // Which one it is cannot be found out any more.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
+                "the disk is full: `store gc` deletes what nothing needs, `--store DIR` takes another disk",
+            ),
+            _ => about_limit(cause.downcast_ref()?),
+        }
     })
 }
 
@@ -48,15 +54,6 @@ pub(crate) fn about_limit(cause: &io::Error) -> Option<&'static str> {
             "this user may not have more processes and threads: `ulimit -u` allows more, `--max-jobs` needs fewer",
         ),
         _ => None,
-    }
-}
-
-fn about_file(cause: &io::Error) -> Option<&'static str> {
-    match cause.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("the disk is full: `store gc` deletes what nothing needs, `--store DIR` takes another disk")
-        }
-        _ => about_limit(cause),
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use builder::{BuildFailure, Rejection};
 use local_store::LocalStore;
-use nix::sys::statvfs::statvfs;
 use sandbox::{ExitStatus, Overrun, Step};
 use settings::Explain;
 use store_path::{StoreDir, StorePath};
@@ -250,16 +249,6 @@ fn remedy(failure: &BuildFailure) -> Option<&'static str> {
         }),
         _ => None,
     }
-}
-
-/// Returns a line about a file system that has almost no space left, which explains most failures.
-pub(crate) fn full_disk(directory: &Path) -> Option<String> {
-    // As in Nix: what is left then is too little for any build.
-    const LITTLE: u64 = 8 << 20;
-    let space = statvfs(directory).ok()?;
-    let free = space.blocks_available() * space.fragment_size();
-    let text = || format!("the disk is full: less than 8 MiB are left in `{}`", directory.display());
-    (free < LITTLE).then(text)
 }
 
 #[cfg(test)]

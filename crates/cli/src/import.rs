@@ -11,7 +11,6 @@ use local_store::{Arrival, Arrivals, LocalStore, ReceiveError, Start};
 use serde_json::json;
 use store_path::{PathInfo, StorePath};
 
-use crate::advice;
 use crate::build_failure::harmless;
 use crate::exit::Exit;
 use crate::keys::trusted_keys;
@@ -62,7 +61,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
             let error = anyhow::Error::from(error);
             // A stream may name what somebody else has written.
             session.messages().error(harmless(&format!("{error:#}")));
-            if let Some(advice) = advice::after(&error) {
+            if let Some(advice) = session.advice(&error) {
                 session.messages().error(advice);
             }
             session.messages().error(next);

@@ -46,6 +46,7 @@ mod exit;
 mod explain;
 mod export;
 mod flow;
+mod full_disk;
 mod gauge;
 mod gc;
 mod hash_convert;
@@ -178,10 +179,11 @@ fn finish(session: &mut Session, command: &Command) -> Exit {
         session.messages().error(build_failure::harmless(&format!("{error:#}")));
         // Not the disk of the store, of which the other advice would speak.
         let advice = match session.results().refused() {
-            true => {
-                Some("results went to a file or device that takes no more; what was built or added is there")
-            }
-            false => advice::after(&error),
+            true => Some(
+                "results went to a file or device that takes no more; what was built or added is there"
+                    .into(),
+            ),
+            false => session.advice(&error),
         };
         if let Some(advice) = advice {
             session.messages().error(advice);

@@ -1,5 +1,6 @@
 //! What every command works with: settings, the terminal, and the way to the store.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use settings::Settings;
 use store_path::{StoreDir, StorePath};
 
 use crate::absolute::absolute;
+use crate::advice;
 use crate::arguments::Globals;
 use crate::config::{self, Flag};
 use crate::environment::Environment;
+use crate::full_disk;
 use crate::location;
 use crate::messages::{Messages, Verbosity};
 use crate::results::Results;
@@ -221,6 +224,13 @@ impl Session {
             self.results.line(line)?;
         }
         Ok(())
+    }
+
+    /// Returns what to do about an error, where its text cannot know.
+    pub(crate) fn advice(&self, error: &anyhow::Error) -> Option<Cow<'static, str>> {
+        let build_dir = self.settings.build_dir.as_deref();
+        let full = full_disk::told(error.as_ref(), &self.location().ok()?, build_dir);
+        full.map(Cow::Owned).or_else(|| advice::after(error).map(Cow::Borrowed))
     }
 
     /// Returns where the store is that the settings choose; it need not be there.

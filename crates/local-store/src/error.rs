@@ -346,6 +346,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the file that something was to be done to, if it was about one; for a database, that.
+    pub fn file_in_question(&self) -> Option<&Path> {
+        match self {
+            Self::File { path, .. }
+            | Self::Restore(nar::RestoreError::Archive { path, .. } | nar::RestoreError::File { path, .. }) => {
+                Some(path)
+            }
+            Self::Database(source) | Self::Records { source } => source.database(),
+            Self::Together(error) => error.file_in_question(),
+            _ => None,
+        }
+    }
+
     /// Makes the closure that turns what the system said into an error about `path`.
     pub(crate) fn file<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |source| Self::File { action, path: path.to_owned(), source: source.into() }

@@ -1,6 +1,6 @@
 //! Why the database could not answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use store_path::StorePath;
 
@@ -137,4 +137,14 @@ pub enum Error {
         /// What it is.
         present: StorePath,
     },
+}
+
+impl Error {
+    /// Returns the database, if the system, or what is in it, was in the way.
+    pub fn database(&self) -> Option<&Path> {
+        match self {
+            Self::Open { path, .. } | Self::Statement { path, .. } | Self::Row { path, .. } => Some(path),
+            _ => None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask crash`: whether a store is in order, whatever has happened to whoever worked on it.
 
 mod disk;
+mod full;
 mod matrix;
 mod power;
 
@@ -13,12 +14,16 @@ use crate::cargo;
 const USAGE: &str = "\
 usage: cargo xtask crash [--jobs N] [--operation NAME…]
        cargo xtask crash --case 'OPERATION STEP:NTH=KIND'
+       cargo xtask crash --disk-full
        cargo xtask crash --power-cuts N [--file-system ext4|xfs] [--seed S]
 
 Has the program killed, or told that the disk fails (EIO) or is full (ENOSPC), at each of its steps by name, in each
 operation that reaches it, each on a store of its own. Afterwards the next start finds a store in order with nothing left
 in it that is not whole, and the same command does what it does undisturbed. Prints a table, and fails with the cases that
 are not so.
+
+With `--disk-full`, a build has less and less room (as root) for one of the store, the directories of builds, the database and
+the logs. It says which disk is full; when there is room, it succeeds.
 
 With `--power-cuts`, the power of a file system is cut N times (as root, on an image), while several add, build, register
 and delete, or right after the program has died at a step. What was told to be valid before is valid then, and whole.
@@ -37,6 +42,7 @@ struct Options {
     jobs: usize,
     operations: Vec<String>,
     case: Option<String>,
+    disk_full: bool,
     power_cuts: Option<usize>,
     file_systems: Vec<String>,
     seed: u64,
@@ -56,6 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match (&options.case, options.power_cuts) {
         (Some(case), _) => matrix::one(&program, case),
         (None, Some(cuts)) => power::run(&program, cuts, &kinds.unwrap_or_default(), options.seed),
+        (None, None) if options.disk_full => full::run(&program),
         (None, None) => matrix::all(&program, &options.operations, options.jobs),
     }
 }
@@ -66,6 +73,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         jobs,
         operations: Vec::new(),
         case: None,
+        disk_full: false,
         power_cuts: None,
         file_systems: Vec::new(),
         seed: 1,
@@ -78,6 +86,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--jobs" => options.jobs = value()?.parse()?,
             "--operation" => options.operations.push(value()?.clone()),
             "--case" => options.case = Some(value()?.clone()),
+            "--disk-full" => options.disk_full = true,
             "--power-cuts" => options.power_cuts = Some(value()?.parse()?),
             "--file-system" => options.file_systems.push(value()?.clone()),
             "--program" => options.program = Some(value()?.into()),

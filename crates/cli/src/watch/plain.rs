@@ -16,6 +16,7 @@ use crate::build_failure::{self, Circumstances, LogCommand, harmless};
 use crate::divergence;
 use crate::duration;
 use crate::explain;
+use crate::full_disk;
 use crate::gc;
 use crate::log_line;
 use crate::messages::Messages;
@@ -230,9 +231,9 @@ impl<'a> Plain<'a> {
         let told =
             build_failure::describe(style, failure.built(), &failure.error, &circumstances, log_command);
         self.messages.error(told + &explained);
-        let directories = [&self.location.real_store, &self.location.state_dir];
-        if let Some(line) = directories.into_iter().find_map(|directory| build_failure::full_disk(directory))
-        {
+        // A builder has its own words for it, or none.
+        let full = full_disk::told(&failure.error, self.location, None);
+        if let Some(line) = full.or_else(|| full_disk::now(self.location, None)) {
             self.messages.error(line);
         }
     }

@@ -20,6 +20,8 @@ pub struct Operation {
     pub(super) done: fn(&World) -> Result<(), String>,
     /// What the command does when it is repeated.
     pub(super) again: Again,
+    /// Whether something is damaged before, which is no damage of the failure.
+    pub(super) mends: bool,
     /// The file beside the store that it reads, if it reads one.
     pub(super) stdin: Option<&'static str>,
     /// Whether only root can do it.
@@ -44,6 +46,7 @@ const PLAIN: Operation = Operation {
     code: 0,
     done: |_| Ok(()),
     again: Again::Same,
+    mends: false,
     stdin: None,
     root_only: false,
 };
@@ -212,6 +215,25 @@ pub const OPERATIONS: &[Operation] = &[
         },
         arguments: &["import", "--quiet"],
         stdin: Some("stream"),
+        ..PLAIN
+    },
+    Operation {
+        name: "repair",
+        // Contents, metadata and all of a path.
+        prepare: |world| {
+            tree(world)?;
+            world.ok(&["add", "tree"])?;
+            world.write("x.json", chain())?;
+            world.ok(&["build", "--quiet", "--no-link", "x.json"])?;
+            world.write("other", "other\n")?;
+            let other = world.ok(&["add", "other"])?;
+            world.damage(LAST, Some(b"damaged\n"))?;
+            world.damage(&format!("{TREE}/g"), Some(b"2\n"))?;
+            world.damage(other.trim_end(), None)
+        },
+        arguments: &["verify", "--contents", "--repair", "--quiet"],
+        again: Again::Rest,
+        mends: true,
         ..PLAIN
     },
     Operation {

@@ -30,10 +30,7 @@ impl World {
             // It had not come to be.
             return Ok(());
         }
-        let run = self.run(&["--quiet", "verify", "--contents"])?;
-        if run.code != Some(0) || !run.stderr.is_empty() {
-            return Err(format!("`verify --contents` ({:?}): {}{}", run.code, run.stdout, run.stderr));
-        }
+        self.verify()?;
         for directory in ["builds", "temproots", "running-builds"] {
             refuse_any(&state.join(directory), |_| true)?;
         }
@@ -47,6 +44,18 @@ impl World {
         }
         refuse_any(&self.path(""), |name| name.contains(".tmp-"))?;
         self.refuse_mounts()
+    }
+
+    /// Looks whether everything that is valid is whole.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn verify(&self) -> Result<(), String> {
+        let run = self.run(&["--quiet", "verify", "--contents"])?;
+        match run.code == Some(0) && run.stderr.is_empty() {
+            true => Ok(()),
+            false => Err(format!("`verify --contents` ({:?}): {}{}", run.code, run.stdout, run.stderr)),
+        }
     }
 
     /// Collects garbage, and looks whether everything that is left in the store directory is valid.

@@ -3,7 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "runs the program that is tested, and lays out files for it")]
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -104,6 +105,15 @@ impl World {
     /// Puts something into the store that does not belong there.
     pub(super) fn leave(&self, name: &str) -> Result<(), String> {
         write(&self.real(name), b"half")
+    }
+
+    /// Damages a file of the store: gives it other contents and a wrong mode, or removes it.
+    pub(super) fn damage(&self, name: &str, contents: Option<&[u8]>) -> Result<(), String> {
+        let path = self.real(name);
+        let failed = |error| format!("cannot damage `{}`: {error}", path.display());
+        let Some(contents) = contents else { return fs::remove_file(&path).map_err(failed) };
+        let writable = Permissions::from_mode(0o644);
+        fs::set_permissions(&path, writable).and_then(|()| fs::write(&path, contents)).map_err(failed)
     }
 
     /// Writes a file beside the store.
