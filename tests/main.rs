@@ -93,6 +93,7 @@ mod running;
 mod scene;
 mod schema;
 mod sign;
+mod soak;
 mod stopping;
 mod stopping_stages;
 mod strangers;

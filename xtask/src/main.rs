@@ -1,4 +1,4 @@
-//! Chores that cargo cannot express: `cargo xtask test | check | bless | bench | crash | simulate | dist`.
+//! Chores that cargo cannot express: `cargo xtask test | check | bless | bench | crash | simulate | soak | dist`.
 //!
 //! Outside the floors: nothing depends on it, and it may read, write, run and print.
 
@@ -14,6 +14,7 @@ mod dist;
 mod pictures;
 mod readme;
 mod simulate;
+mod soak;
 mod test;
 
 use std::env;
@@ -32,6 +33,7 @@ usage: cargo xtask CHORE
   crash [--help]              kills `store`, or fails its disk, at each of its steps, and looks at what is left
   pictures                    draws the pictures on README: screens of the live tree, the page of timings
   simulate [--help]           runs the schedule against up to a million made-up goals
+  soak [--help]               many processes on one store for half an hour; nothing may fail or be lost
   dist                        one static binary; prints its path";
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn run(arguments: &[String]) -> Result<()> {
         (bench::PART, rest) => bench::part(rest),
         ("crash", rest) => crash::run(rest),
         ("simulate", rest) => simulate::run(rest),
+        ("soak", rest) => soak::run(rest),
         (simulate::PART, rest) => simulate::part(rest),
         _ => bail!("{USAGE}"),
     }
