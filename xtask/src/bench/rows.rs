@@ -36,6 +36,7 @@ pub(super) const ROWS: &[Row] = &[
         per: 5000,
         contenders: |bench| builds(bench, graph::independent(5000), 5000, 2),
     },
+    Row { name: "durable-500", per: 1, contenders: durable },
     Row { name: "500-valid", per: 1, contenders: |bench| valid(bench, 500) },
     Row { name: "5000-valid", per: 1, contenders: |bench| valid(bench, 5000) },
     Row { name: "waiting-100", per: CHAIN + 100, contenders: |bench| waiting(bench, 100) },
@@ -86,6 +87,21 @@ fn builds(bench: &Bench, graph: Value, count: usize, jobs: usize) -> Result<Vec<
     let mut contenders = in_stores(bench, &[], graph, jobs, Ok);
     contenders.push(part("builds", vec![count.to_string(), jobs.to_string()]));
     Ok(contenders)
+}
+
+/// Builds with files flushed before they become valid, and without: the ratio is what durability costs. On a disk, that is:
+/// `TMPDIR` should not be in memory.
+fn durable(bench: &Bench) -> Result<Vec<Contender>> {
+    let contender = |name, flushes: &'static str| -> Result<Contender> {
+        let contenders = in_stores(bench, &[], graph::independent(500), 2, move |build| {
+            let mut command = Command::new(build.get_program());
+            command.args(build.get_args()).args(["--option", "fsync-store-paths", flushes]);
+            Ok(command)
+        });
+        let ours = contenders.into_iter().next().context("ours comes first")?;
+        Ok(Contender { name, ..ours })
+    };
+    Ok(vec![contender("flushed", "true")?, contender("unflushed", "false")?])
 }
 
 fn waiting(bench: &Bench, count: usize) -> Result<Vec<Contender>> {
