@@ -34,6 +34,11 @@ fn outputs_of(store: &LocalStore, path: &StorePath) -> Result<BTreeSet<StorePath
     if !path.is_derivation() {
         return Ok(BTreeSet::from([path.clone()]));
     }
+    // The database knows them at once, save those that only a build tells.
+    let registered = store.outputs_of(path)?;
+    if !registered.is_empty() {
+        return Ok(registered.into_values().collect());
+    }
     Ok(engine::known_outputs(store, path)?.into_values().collect())
 }
 
