@@ -106,11 +106,11 @@ impl LocalStore {
     /// Removes what a process had made aside, to rename it then.
     fn sweep_names_of(&self, process: &str, entries: &[PathBuf]) -> Result<(), Error> {
         let location = self.location();
-        let prefix = format!(".tmp-{process}-");
+        let prefixes = [".tmp-", ".tmp-link-"].map(|prefix| format!("{prefix}{process}-"));
         let suffix = aside_suffix(process);
         let is_aside = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(&prefix) || name.ends_with(&suffix)
+            prefixes.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with(&suffix)
         };
         let links = list(&location.gc_roots().join("auto"))?;
         let beside = links.iter().filter_map(|link| {

@@ -66,6 +66,8 @@ impl LocalStore {
 
     /// The contents are right, so nothing but what a file system keeps about them is changed.
     fn mend_metadata(&self, path: &StorePath) -> Result<Mend, Error> {
+        // The next start knows of the lock then, if this process dies.
+        self.temp_root(path)?;
         let _lock = self.lock(std::slice::from_ref(path))?;
         if self.is_valid(path)? {
             canonicalise(&self.real_path(path), None, &mut Inodes::default(), Until::DONE)?;
@@ -75,6 +77,7 @@ impl LocalStore {
     }
 
     fn mend_size(&self, path: &StorePath, nar_size: u64) -> Result<Mend, Error> {
+        self.temp_root(path)?;
         let _lock = self.lock(std::slice::from_ref(path))?;
         if let Some(info) = self.path_info(path)? {
             let info = PathInfo { nar_size, ..info };
@@ -88,6 +91,7 @@ impl LocalStore {
     /// Makes those of `missing` invalid that no valid path refers to which is there; returns them.
     fn forget_missing(&self, mut missing: BTreeSet<StorePath>) -> Result<BTreeSet<StorePath>, Error> {
         let in_order: Vec<StorePath> = missing.iter().cloned().collect();
+        self.temp_roots(&in_order)?;
         let _lock = self.lock(&in_order)?;
         missing.retain(|path| std::fs::symlink_metadata(self.real_path(path)).is_err());
         missing = self.valid_among(&missing)?;

@@ -178,7 +178,9 @@ impl Case {
         let is_as_expected = match kind {
             Kind::Kill => run.signal == Some(9),
             // Where nothing can be done about it, and nothing depends on it, it goes on.
-            _ => run.code.is_some_and(|code| code == operation.code || code != 0 && !run.stderr.is_empty()),
+            _ => run.code.is_some_and(|code| {
+                code == operation.code || code != 0 && !(run.stderr.is_empty() && run.stdout.is_empty())
+            }),
         };
         match is_as_expected {
             true => Ok(run),

@@ -116,12 +116,14 @@ impl<'a> Mix<'a> {
             state.next += 1;
             state.next
         };
-        match random.below(6) {
+        match random.below(8) {
             0 => self.add_file(number, random, is_cut),
             1 => self.add_directory(number, random, is_cut),
             2 => self.build(number, is_cut),
             3 => self.register(number, is_cut),
             4 => self.delete(random, is_cut),
+            5 => self.run("collect garbage", &["gc", "--quiet"], is_cut).map(|_| ()),
+            6 => self.run("link equal files", &["optimise", "--quiet"], is_cut).map(|_| ()),
             _ => self.build_directory(number, is_cut),
         }
     }
@@ -130,7 +132,7 @@ impl<'a> Mix<'a> {
         let name = format!("file-{number}");
         let bytes = random.below(200_000);
         self.write(&name, random.bytes(bytes))?;
-        self.tell("add a file", &["add", &name], is_cut)
+        self.tell_rooted(number, "add a file", &["add", &name], is_cut)
     }
 
     fn add_directory(&self, number: usize, random: &mut Random, is_cut: &AtomicBool) -> Result<()> {
@@ -139,7 +141,7 @@ impl<'a> Mix<'a> {
             let bytes = random.below(4000);
             self.write(&format!("{name}/{}/{file}", file % 3), random.bytes(bytes))?;
         }
-        self.tell("add a directory", &["add", &name], is_cut)
+        self.tell_rooted(number, "add a directory", &["add", &name], is_cut)
     }
 
     fn build(&self, number: usize, is_cut: &AtomicBool) -> Result<()> {
@@ -173,7 +175,7 @@ impl<'a> Mix<'a> {
         };
         let name = format!("many-{number}.json");
         self.write(&name, format!("{{ {} }}", (0..MANY).map(one).collect::<Vec<_>>().join(", ")))?;
-        self.tell("register many", &["derivation", "add", &name], is_cut)
+        self.tell_rooted(number, "register many", &["derivation", "add", &name], is_cut)
     }
 
     fn delete(&self, random: &mut Random, is_cut: &AtomicBool) -> Result<()> {
@@ -186,11 +188,43 @@ impl<'a> Mix<'a> {
             // From now on it need not be valid any more.
             state.told.swap_remove(chosen)
         };
-        // What is wanted, or used by others, is refused.
+        let number = chosen.rsplit('-').next().unwrap_or_default().trim_start_matches('b').to_owned();
+        for link in ["keep", "result"].map(|kind| format!("{kind}-{number}")) {
+            if self.world.path(&link).is_symlink() {
+                self.run("give up a root", &["root", "remove", &link], is_cut)?.ok();
+            }
+        }
+        // What is used by others is refused.
         self.run("delete", &["delete", &chosen], is_cut).map(|_| ())
     }
 
-    /// Runs what prints paths that are valid then.
+    /// Runs what prints one path, and keeps that from being collected. Until then, collectors may be faster.
+    fn tell_rooted(
+        &self,
+        number: usize,
+        what: &'static str,
+        arguments: &[&str],
+        is_cut: &AtomicBool,
+    ) -> Result<()> {
+        let words = arguments.join(" ");
+        let path = match self.run(what, arguments, is_cut)? {
+            Ok(printed) => printed.trim_end().to_owned(),
+            Err(said) => {
+                ensure!(is_cut.load(Ordering::SeqCst), "`store {words}` fails without a cut: {said}");
+                return Ok(());
+            }
+        };
+        match self.run("add a root", &["root", "add", &format!("keep-{number}"), &path], is_cut)? {
+            _ if is_cut.load(Ordering::SeqCst) => {}
+            Ok(_) => self.state().told.push(path),
+            Err(said) => {
+                ensure!(said.contains("is not valid"), "a root of `{path}` fails without a cut: {said}")
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs what prints paths that are valid then, and kept.
     fn tell(&self, what: &'static str, arguments: &[&str], is_cut: &AtomicBool) -> Result<()> {
         match self.run(what, arguments, is_cut)? {
             // Who ends after that would not have been heard, were it a real cut; and a kernel that is amid the flush of a file
