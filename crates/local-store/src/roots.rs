@@ -18,6 +18,7 @@ use rustix::fs::FlockOperation;
 use store_path::{Hash, HashAlgorithm, StorePath};
 
 use crate::dead::aside_suffix;
+use crate::durable;
 use crate::error::Error;
 use crate::failpoint;
 use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
@@ -71,8 +72,16 @@ impl LocalStore {
         }
         self.replace_symlink(&self.place_of(target), link)?;
         failpoint::reach("root.link")?;
-        self.replace_symlink(link, &self.location().gc_roots().join("auto").join(key))?;
-        failpoint::reach("root.auto")
+        let automatic = self.location().gc_roots().join("auto");
+        self.replace_symlink(link, &automatic.join(key))?;
+        failpoint::reach("root.auto")?;
+        self.sync_roots(&automatic)
+    }
+
+    /// Makes sure that a root survives a power cut: its link may be on another disk, and would lead nowhere once garbage
+    /// is collected. The log of a file system is in order, so what was made before in another directory is there, too.
+    pub(crate) fn sync_roots(&self, directory: &Path) -> Result<(), Error> {
+        if self.options.fsync_metadata { durable::sync(&[], directory) } else { Ok(()) }
     }
 
     /// Keeps `target` from being collected while the store is open, if it was not before.

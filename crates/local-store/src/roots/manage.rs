@@ -32,6 +32,7 @@ impl LocalStore {
         self.refuse_in_the_way(&link)?;
         // The logical name, which Nix knows in a relocated store as well.
         self.replace_symlink(Path::new(&self.store_dir().print(target)), &link)?;
+        self.sync_roots(link.parent().unwrap_or(&link))?;
         Ok(link)
     }
 
