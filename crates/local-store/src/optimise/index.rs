@@ -19,6 +19,8 @@ pub(super) struct Index {
     directory: OwnedFd,
     store: OwnedFd,
     path: PathBuf,
+    /// Whether what is linked may be so new that its contents are not on disk.
+    pub(super) is_for_new: bool,
     /// The inodes that have a link.
     linked: Mutex<HashSet<u64>>,
     /// Those whose contents are known to be what their names say.
@@ -41,6 +43,7 @@ impl Index {
             directory: open(&path)?,
             store: open(&location.real_store)?,
             path,
+            is_for_new: true,
             linked: Mutex::default(),
             trusted: Mutex::default(),
             firsts: Mutex::default(),
@@ -57,7 +60,7 @@ impl Index {
         while let Some(entry) = entries.next() {
             linked.insert(entry.map_err(Error::file("list", &index.path))?.ino());
         }
-        Ok(Self { linked: Mutex::new(linked), ..index })
+        Ok(Self { is_for_new: false, linked: Mutex::new(linked), ..index })
     }
 
     pub(super) fn directory(&self) -> BorrowedFd<'_> {

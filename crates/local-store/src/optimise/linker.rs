@@ -167,7 +167,7 @@ impl Linker<'_> {
         name: &CString,
         hash: &Hash,
     ) -> Result<bool, Error> {
-        let Some(link) = self.link_of(name, node)? else { return self.make_link(node, name) };
+        let Some(link) = self.link_of(name, node)? else { return self.make_link(node, opened, name) };
         if link.st_ino == node.stat.st_ino {
             self.index.add(link.st_ino);
             return Ok(true);
@@ -193,7 +193,16 @@ impl Linker<'_> {
     }
 
     /// Gives the first file with a hash its link.
-    fn make_link(&mut self, node: &Node<'_>, name: &CString) -> Result<bool, Error> {
+    fn make_link(
+        &mut self,
+        node: &Node<'_>,
+        opened: Option<&OwnedFd>,
+        name: &CString,
+    ) -> Result<bool, Error> {
+        // After a power cut, a link would have another content than its name says.
+        if let Some(file) = opened.filter(|_| self.index.is_for_new && self.store.options.fsync_store_paths) {
+            rustix::fs::fsync(file).map_err(node.failed("sync"))?;
+        }
         match rustix::fs::linkat(node.parent, node.name, self.index.directory(), name, AtFlags::empty()) {
             Ok(()) => {
                 failpoint::reach("optimise.linked")?;
