@@ -21,7 +21,7 @@ use stores::Stores;
 use crate::scene::{has, say};
 
 /// What one run of all tests tries: so many programs of so many steps.
-const BY_DEFAULT: (u64, usize) = (2, 14);
+const BY_DEFAULT: (u64, usize) = (2, 10);
 
 /// So many steps has a program that is asked for.
 const STEPS: usize = 50;

@@ -40,7 +40,27 @@ pub(super) fn check(stores: &Stores) -> Result<(), String> {
 pub(super) fn check_last(stores: &Stores) -> Result<(), String> {
     stores.shared().nix("nix-store", &["--verify", "--check-contents"])?;
     stores.shared().store(&["verify", "--contents"])?;
+    let (ours, nixs) =
+        both(|| stores.shared().store(&["dump-db"]), || stores.shared().nix("nix-store", &["--dump-db"]));
+    let (ours, nixs) = (ours?, nixs?);
+    if records(&ours) != records(&nixs) {
+        return Err(format!("the dump of `store` is\n{ours}\nand that of Nix\n{nixs}"));
+    }
     Ok(())
+}
+
+/// Takes a dump apart; in which order paths come is each one's own business.
+fn records(dump: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut lines = dump.lines();
+    let mut records = BTreeMap::new();
+    while let Some(path) = lines.next() {
+        let mut record: Vec<&str> = lines.by_ref().take(4).collect();
+        let count = record[3].parse().unwrap();
+        record.extend(lines.by_ref().take(count));
+        record[4..].sort_unstable();
+        records.insert(path, record);
+    }
+    records
 }
 
 /// Compares which paths have roots that last.

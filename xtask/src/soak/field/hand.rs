@@ -227,9 +227,21 @@ impl<'a> Hand<'a> {
 
     /// Runs `nix-store`, which has to succeed, and returns what it printed and said.
     pub(super) fn nix(&self, arguments: &[&str]) -> Result<String, Failure> {
-        let mut command = Command::new("nix-store");
-        command.arg("--store").arg(self.common.field.directory.join("store")).args(arguments);
-        self.finish(&mut self.at_home(command))
+        let run = || {
+            let mut command = Command::new("nix-store");
+            command.arg("--store").arg(self.common.field.directory.join("store")).args(arguments);
+            self.finish(&mut self.at_home(command))
+        };
+        let mut result = run();
+        // Nix gives up where a process of this machine is in a directory of a very long name.
+        for _ in 0..50 {
+            if !result.as_ref().is_err_and(|failure| failure.said.contains("File name too long")) {
+                break;
+            }
+            sleep(Duration::from_millis(200));
+            result = run();
+        }
+        result
     }
 
     fn at_home(&self, mut command: Command) -> Command {
