@@ -55,7 +55,7 @@ impl LocalStore {
     /// # Errors
     /// [`Error::NotValid`] if `target` is not, or was collected just now.
     pub fn add_root(&self, link: &Path, target: &StorePath) -> Result<(), Error> {
-        self.keep_valid(target)?;
+        let _held = self.keep_valid(target)?;
         let _lock = self.lock_links()?;
         failpoint::reach("root.locked")?;
         self.refuse_in_the_way(link)?;
@@ -84,10 +84,12 @@ impl LocalStore {
         if self.options.fsync_metadata { durable::sync(&[], directory) } else { Ok(()) }
     }
 
-    /// Keeps `target` from being collected while the store is open, if it was not before.
-    fn keep_valid(&self, target: &StorePath) -> Result<(), Error> {
+    /// Keeps `target` from being collected while the store is open, and by collectors that run; others do not begin while
+    /// what it returns lives.
+    fn keep_valid(&self, target: &StorePath) -> Result<Option<File>, Error> {
         self.temp_root(target)?;
-        if self.is_valid(target)? { Ok(()) } else { Err(Error::NotValid { path: target.clone() }) }
+        let held = self.hold_off_collectors(target)?;
+        if self.is_valid(target)? { Ok(held) } else { Err(Error::NotValid { path: target.clone() }) }
     }
 
     /// Keeps others from making automatic roots, and from dropping those of which there is a part only.

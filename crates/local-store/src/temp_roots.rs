@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
@@ -29,6 +30,8 @@ pub(crate) struct TempRoots {
     pub(crate) kept: BTreeSet<StorePath>,
     /// What roots have kept until this process changed them.
     pub(crate) former: BTreeSet<StorePath>,
+    /// The way to the collector that was told last. Nix aborts when one that it hears is gone at once.
+    told: Option<UnixStream>,
 }
 
 impl LocalStore {
@@ -51,6 +54,25 @@ impl LocalStore {
         // What is kept already, whoever collects knows.
         let new: Vec<StorePath> = paths.iter().filter(|path| !roots.kept.contains(path)).cloned().collect();
         if new.is_empty() { Ok(()) } else { roots.add(self.location(), &new) }
+    }
+
+    /// Keeps collectors from beginning while what it returns lives, or makes sure that the one that runs leaves `path` alone.
+    ///
+    /// A temporary root is not enough for what becomes another one: a collector, Nix's too, may look for lasting roots
+    /// before it is one, and for temporary ones when this process has ended.
+    pub(crate) fn hold_off_collectors(&self, path: &StorePath) -> Result<Option<File>, Error> {
+        // One that does not listen has read the temporary roots already.
+        let patience = Some(Duration::from_secs(1));
+        match try_to_tell(self.location(), &[self.store_dir().print(path)], 3, patience)? {
+            Some(Told::Nobody(lock)) => Ok(Some(lock)),
+            Some(told) => {
+                if let Some(roots) = &mut *guard(&self.temp_roots) {
+                    roots.note(told);
+                }
+                Ok(None)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Keeps `paths` from being collected for as long as what it returns lives.
@@ -81,7 +103,14 @@ impl TempRoots {
         self.kept.extend(paths.iter().cloned());
         failpoint::reach("temproot.written")?;
         // Whoever begins to collect from now on reads the file; whoever has begun is told.
-        tell_of(location, &printed)
+        self.note(tell_of(location, &printed)?);
+        Ok(())
+    }
+
+    fn note(&mut self, told: Told) {
+        if let Told::Collector(collector) = told {
+            self.told = Some(collector);
+        }
     }
 
     fn create(location: &Location) -> Result<Self, Error> {
@@ -92,7 +121,7 @@ impl TempRoots {
         for path in names.map(|name| directory.join(name)) {
             if let Some(file) = claim(&path)? {
                 failpoint::reach("temproot.claimed")?;
-                return Ok(Self { path, file, kept: BTreeSet::new(), former: BTreeSet::new() });
+                return Ok(Self { path, file, kept: BTreeSet::new(), former: BTreeSet::new(), told: None });
             }
         }
         unreachable!("names do not run out before memory does")
@@ -130,29 +159,55 @@ const TRIES: u32 = 200;
 /// After so many milliseconds it is tried again.
 const AGAIN_MILLIS: u32 = 5;
 
+/// Who knows of a path now.
+enum Told {
+    /// No collector runs, nor begins as long as this lock is held.
+    Nobody(File),
+    /// The collector that runs; this is the way to it.
+    Collector(UnixStream),
+}
+
 /// When a collector runs already, tells it about `paths` and waits for its word.
-fn tell_of(location: &Location, paths: &[String]) -> Result<(), Error> {
+fn tell_of(location: &Location, paths: &[String]) -> Result<Told, Error> {
+    if let Some(told) = try_to_tell(location, paths, TRIES, None)? {
+        return Ok(told);
+    }
+    // It deletes without listening: what it leaves is safe once it has ended.
     let path = location.state_dir.join("gc.lock");
     let file = open_lock_file(&path)?;
-    for _ in 0..TRIES {
-        if try_lock(&file, &path, FlockOperation::NonBlockingLockShared)?
-            || tell_collector(&location.collector_socket(), paths).is_ok()
-        {
-            return Ok(());
+    lock(&file, &path, FlockOperation::LockShared)?;
+    Ok(Told::Nobody(file))
+}
+
+/// Returns none when a collector runs that does not listen.
+fn try_to_tell(
+    location: &Location,
+    paths: &[String],
+    tries: u32,
+    patience: Option<Duration>,
+) -> Result<Option<Told>, Error> {
+    let path = location.state_dir.join("gc.lock");
+    let file = open_lock_file(&path)?;
+    for _ in 0..tries {
+        if try_lock(&file, &path, FlockOperation::NonBlockingLockShared)? {
+            return Ok(Some(Told::Nobody(file)));
+        }
+        if let Ok(told) = tell_collector(&location.collector_socket(), paths, patience) {
+            return Ok(Some(Told::Collector(told)));
         }
         Until::DONE.is_over_within(AGAIN_MILLIS);
     }
-    // It deletes without listening: what it leaves is safe once it has ended.
-    lock(&file, &path, FlockOperation::LockShared)
+    Ok(None)
 }
 
-fn tell_collector(socket: &Path, paths: &[String]) -> io::Result<()> {
+fn tell_collector(socket: &Path, paths: &[String], patience: Option<Duration>) -> io::Result<UnixStream> {
     let connected = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     by_short_name(socket, |address| connect(&connected, address))?;
     let mut collector = UnixStream::from(connected);
+    collector.set_read_timeout(patience)?;
     for path in paths {
         collector.write_all(format!("{path}\n").as_bytes())?;
         collector.read_exact(&mut [0])?;
     }
-    Ok(())
+    Ok(collector)
 }

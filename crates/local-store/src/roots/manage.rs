@@ -26,7 +26,7 @@ impl LocalStore {
         if !is_name(name) {
             return Err(Error::RootName { name: name.to_owned() });
         }
-        self.keep_valid(target)?;
+        let _held = self.keep_valid(target)?;
         let link = self.location().permanent_root(name);
         link.parent().map_or(Ok(()), create_dirs)?;
         self.refuse_in_the_way(&link)?;
