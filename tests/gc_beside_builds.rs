@@ -55,6 +55,8 @@ fn key(name: &str) -> String {
 #[test]
 fn builds_go_on_while_garbage_is_collected() {
     let scene = Scene::new();
+    // So that there is a store to collect in.
+    scene.build("hello");
     let collect = || drop(scene.ok(&["gc"]));
     while_repeating(collect, || {
         for round in 0..6 {

@@ -33,6 +33,7 @@ fn many_at_once_lose_nothing() {
         builders: 3,
         time: Duration::from_secs(seconds),
         with_nix: has("nix-store"),
+        has_nix: has("nix-store"),
         kills: true,
     };
     let seed = field.seed;

@@ -25,7 +25,7 @@ stays in the directory then.
   --builders N    how many build at the same time (8)
   --dir DIR       where; a directory that is made, and removed if all went well (a temporary one)
   --program FILE  the `store` to run, instead of one that is built for it as it is released
-  --without-nix   Nix takes no part, though it is there
+  --without-nix   Nix takes no turns, though it is there; it still verifies in the end
   --kills         some collections and builds are killed half-way
 
 example: cargo xtask soak --minutes 5 --seed 7 --dir /dev/shm/soak";
@@ -66,6 +66,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         builders: options.builders,
         time: Duration::from_secs_f64(options.minutes * 60.0),
         with_nix: has_nix && !options.without_nix,
+        has_nix,
         kills: options.kills,
     };
     match field::run(field) {

@@ -13,7 +13,7 @@ use super::{Common, Failure};
 pub(super) fn all(common: &Common) -> Result<(), Failure> {
     let hand = Hand::new(common, 2000);
     hand.store(&["verify", "--contents"])?;
-    if common.field.with_nix {
+    if common.field.has_nix {
         hand.nix(&["--verify", "--check-contents"])?;
     }
     compare_with_disk(common, &hand)?;

@@ -36,6 +36,8 @@ pub(crate) struct Field {
     pub(crate) time: Duration,
     /// Whether Nix collects, optimises and verifies as well.
     pub(crate) with_nix: bool,
+    /// Whether Nix is there to say in the end what it thinks of the store.
+    pub(crate) has_nix: bool,
     /// Whether some are killed half-way.
     pub(crate) kills: bool,
 }
