@@ -54,10 +54,10 @@ impl Drop for Holder {
     }
 }
 
-/// Adds a directory with a file, and returns its path.
+/// Adds a directory with a file, and returns its path: one that no process of another test means.
 fn add_tree(scene: &Scene) -> String {
     let _ = fs::create_dir(scene.path("tree"));
-    scene.write("tree/file", "text");
+    scene.write("tree/file", text(scene.root()));
     scene.ok(&["add", &text(scene.path("tree"))])
 }
 
@@ -271,7 +271,7 @@ fn what_was_used_lately_is_not_collected() {
 fn old_generations_are_removed_on_request() {
     let scene = Scene::new();
     let old = add_tree(&scene);
-    scene.write("tree/file", "other");
+    scene.write("tree/file", format!("other {}", text(scene.root())));
     let new = scene.ok(&["add", &text(scene.path("tree"))]);
     let profiles = scene.root().join("nix/var/nix/profiles/per-user/somebody");
     fs::create_dir_all(&profiles).unwrap();

@@ -205,6 +205,11 @@ mod armed {
         #[test]
         fn every_step_in_the_source_is_in_the_list() {
             let mut found = BTreeSet::new();
+            if !test_support::project_root().join("crates/local-store/src").is_dir() {
+                // Where a user runs copies of the tests, the sources may be closed to that user.
+                eprintln!("skipped: the sources are not beside this copy of the test");
+                return;
+            }
             for name in ["local-store", "builder", "engine", "cli", "substituter"] {
                 let source = test_support::project_root().join("crates").join(name).join("src");
                 collect(&source, &mut found);
