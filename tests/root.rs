@@ -268,6 +268,37 @@ fn what_was_used_lately_is_not_collected() {
 }
 
 #[test]
+fn a_root_holds_by_whatever_name_the_store_goes() {
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    let alias = scene.path("alias");
+    symlink(scene.root(), &alias).unwrap();
+    let link = text(scene.path("by-alias"));
+    let mut command = scene.command(&["root", "add", &link, &path]);
+    assert!(command.args(["--store", &text(&alias)]).status().unwrap().success());
+    assert_eq!(scene.ok(&["gc"]), "");
+    let relative = scene.root().join("nix/var/nix/gcroots/relative");
+    symlink(format!("../../../store/{}", &path["/nix/store/".len()..]), relative).unwrap();
+    fs::remove_file(&link).unwrap();
+    assert_eq!(scene.ok(&["gc"]), "");
+    assert!(scene.real(&path).exists());
+}
+
+#[test]
+fn a_collector_takes_no_rooted_path_of_which_the_database_knows_nothing() {
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    scene.ok(&["root", "add", &text(scene.path("kept")), &path]);
+    fs::remove_dir_all(scene.root().join("nix/var/nix/db")).unwrap();
+    let said = scene.fails(1, &["gc"]);
+    assert!(said.contains("knows no path at all") && said.contains("`store load-db`"), "{said}");
+    // Beside others that are known, it stays as well.
+    scene.build("hello");
+    scene.ok(&["gc"]);
+    assert!(scene.real(&path).exists());
+}
+
+#[test]
 fn old_generations_are_removed_on_request() {
     let scene = Scene::new();
     let old = add_tree(&scene);

@@ -8,6 +8,7 @@ use store_path::{Hash, HashAlgorithm, StorePath};
 
 use crate::delete::Kept;
 use crate::locker::Locker;
+use crate::roots::Root;
 use crate::writable::Obstacle;
 
 /// Why the store could not do what it was asked.
@@ -120,6 +121,31 @@ pub enum Error {
         found: u32,
         /// The newest one that is known.
         known: u32,
+    },
+
+    /// The file `schema` says that there was a database, and there is none.
+    #[error(
+        "the store database `{}` is gone or empty, though `schema` beside it says that there was one; put it back from a \
+         copy, or, if nothing of that store is wanted any more, remove `schema` too: then all paths that are there count as \
+         left over, until `store load-db` or `store register-validity` enters them again",
+        path.display()
+    )]
+    LostDatabase {
+        /// The file of the database.
+        path: PathBuf,
+    },
+
+    /// A collector would take all that there is, although somebody wants it.
+    #[error(
+        "the database knows no path at all, but `{path}` is there, and {root} keeps it: this seems not to be the database \
+         that belongs to these files; nothing was deleted. `store load-db` or `store register-validity` enters paths again; \
+         if they are not wanted, remove the root"
+    )]
+    NoneKnown {
+        /// The path that is on disk.
+        path: StorePath,
+        /// What keeps it.
+        root: Root,
     },
 
     /// The database is not in SQLite yet.

@@ -59,6 +59,7 @@ pub(crate) fn enter(
     loop {
         lock(&file, &path, FlockOperation::LockShared)?;
         failpoint::reach("open.locked")?;
+        refuse_lost(location)?;
         if is_ready(location, &connect)? {
             return Ok(Entered { lock: file, before: None });
         }
@@ -97,6 +98,16 @@ pub(crate) fn known(location: &Location) -> Result<Option<u32>, Error> {
         Ok(number) if number > SCHEMA => Err(Error::NewerSchema { directory, found: number, known: SCHEMA }),
         _ => Err(Error::OlderSchema { directory, found: found.to_owned(), oldest: OLDEST }),
     }
+}
+
+/// Refuses a store whose database somebody has lost: a new one would know none of the paths, and all of them were garbage.
+pub(crate) fn refuse_lost(location: &Location) -> Result<(), Error> {
+    let path = location.database();
+    let is_lost = match fs::metadata(&path) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if is_lost && known(location)?.is_some() { Err(Error::LostDatabase { path }) } else { Ok(()) }
 }
 
 /// Makes a database that nobody has made yet. Whoever comes at the same time does the same, which does no harm.
@@ -204,6 +215,24 @@ mod tests {
         let store = LocalStore::open(location, Options::default()).unwrap();
         assert_eq!(store.schema_before(), None);
         assert!(store.is_valid(&some_path("a")).unwrap());
+    }
+
+    #[test]
+    fn no_database_takes_the_place_of_a_lost_one() {
+        let (_scratch, store) = scratch_store();
+        let location = store.location().clone();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        drop(store);
+        let kept = fs::read(location.database()).unwrap();
+        for lose in [|file: &Path| fs::remove_file(file), |file: &Path| fs::write(file, "")] {
+            lose(&location.database()).unwrap();
+            let error = LocalStore::open(location.clone(), Options::default()).unwrap_err();
+            assert!(matches!(error, Error::LostDatabase { .. }), "{error}");
+            let error = LocalStore::open_to_read(location.clone(), Options::default()).unwrap_err();
+            assert!(matches!(error, Error::LostDatabase { .. }), "{error}");
+        }
+        fs::write(location.database(), kept).unwrap();
+        LocalStore::open(location, Options::default()).unwrap();
     }
 
     #[test]

@@ -136,6 +136,7 @@ impl LocalStore {
         // Whoever upgrades it is waited for.
         let big_lock = open_shared(&location.databases().join("big-lock"))?;
         schema::known(&location)?;
+        schema::refuse_lost(&location)?;
         if !location.database().exists() {
             return Ok(None);
         }

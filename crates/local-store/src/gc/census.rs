@@ -78,6 +78,15 @@ impl LocalStore {
         let mut wanted: HashSet<Digest> = used.map(|(path, _)| *path.digest()).collect();
         wanted.extend(leftovers::locked(&self.location().real_store, &names));
         wanted.extend(mounted(&self.location().real_store));
+        // What a link keeps stays, also if the database has forgotten it.
+        for (path, root) in
+            roots.iter().filter(|(path, root)| root.link().is_some() && graph.find(path).is_none())
+        {
+            if graph.paths().next().is_none() && names.binary_search(&path.to_string()).is_ok() {
+                return Err(Error::NoneKnown { path: path.clone(), root: root.clone() });
+            }
+            wanted.insert(*path.digest());
+        }
         mark_all(&graph, &wanted, &mut alive);
         let left = leftovers::left(&self.location().real_store, names, &graph, &wanted);
         Ok(Census { roots, graph, alive, wanted, left })

@@ -97,7 +97,7 @@ impl<'store> Walk<'store> {
             Err(error) if is_gone(&error) => return Ok(()),
             result => result.map_err(Error::file("read the link", entry))?,
         };
-        if let Some(direct) = self.names.path_at(target.as_os_str().as_bytes()) {
+        if let Some(direct) = self.names.path_by_any_way(&beside(entry, &target)) {
             self.note(direct, entry);
             return Ok(());
         }
@@ -121,7 +121,7 @@ impl<'store> Walk<'store> {
     fn at_link(&self, link: &Path) -> Target {
         match fs::read_link(link) {
             Ok(target) => {
-                let path = self.names.path_at(beside(link, &target).as_os_str().as_bytes());
+                let path = self.names.path_by_any_way(&beside(link, &target));
                 path.map_or(Target::Nothing, Target::Path)
             }
             Err(error) if is_gone(&error) => Target::Gone,

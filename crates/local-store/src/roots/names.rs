@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use store_path::StorePath;
 
@@ -12,6 +13,8 @@ pub(crate) struct Names {
     /// The logical one first.
     directories: Vec<Vec<u8>>,
     is_relocated: bool,
+    /// Where the files are, without symlinks on the way.
+    place: Option<PathBuf>,
 }
 
 /// A store path that a text names.
@@ -27,16 +30,29 @@ impl Names {
         let logical = location.store_dir.as_str().as_bytes().to_vec();
         let mut directories = vec![logical, location.real_store.as_os_str().as_bytes().to_vec()];
         // What the kernel tells has no symlinks in it.
-        directories
-            .extend(fs::canonicalize(&location.real_store).map(|path| path.as_os_str().as_bytes().to_vec()));
+        let place = fs::canonicalize(&location.real_store).ok();
+        directories.extend(place.iter().map(|path| path.as_os_str().as_bytes().to_vec()));
         directories.iter_mut().for_each(|directory| directory.push(b'/'));
         directories.dedup();
-        Self { directories, is_relocated: location.is_relocated() }
+        Self { directories, is_relocated: location.is_relocated(), place }
     }
 
     /// Returns the store path that `file` is, or is in.
     pub(crate) fn path_at(&self, file: impl AsRef<[u8]>) -> Option<StorePath> {
         self.at(file.as_ref()).map(|named| named.path)
+    }
+
+    /// Returns the store path that `file`, from the root on, is or is in, by whatever way it leads to the files.
+    ///
+    /// A store may be reached through symlinks, and links into it may have been made by one way and be looked at by another.
+    pub(super) fn path_by_any_way(&self, file: &Path) -> Option<StorePath> {
+        self.path_at(file.as_os_str().as_bytes()).or_else(|| {
+            file.ancestors().find_map(|inside| {
+                let path = inside.file_name()?.to_str()?.parse().ok()?;
+                let parent = fs::canonicalize(inside.parent()?).ok()?;
+                (Some(parent) == self.place).then_some(path)
+            })
+        })
     }
 
     /// Returns the same, and how sure that is.
