@@ -204,3 +204,50 @@ fn room_is_made_on_a_full_disk() {
     let run: Run = confined.output().unwrap().into();
     assert_eq!(run.code, Some(0), "{}\n{}", run.stdout, run.stderr);
 }
+
+#[test]
+fn what_something_is_mounted_on_stays_with_all_it_needs() {
+    if !has("unshare") {
+        return;
+    }
+    let scene = Scene::new();
+    let top = scene.build("diamond").remove(0);
+    let requisites = scene.ok(&["query", "--requisites", &top]);
+    let file = scene.write("file", "x");
+    let gone = scene.ok(&["add", &file]);
+    fs::create_dir(scene.path("tree")).unwrap();
+    fs::create_dir(scene.path("tree/inside")).unwrap();
+    let tree = scene.ok(&["add", crate::scene::text(scene.path("tree")).as_str()]);
+    fs::create_dir(scene.path("outside")).unwrap();
+    scene.write("outside/precious", "x");
+    let script = r#"
+        mount --bind "$OUTSIDE" "$TREE/inside" || exit 9
+        mount --bind "$TOP" "$TOP" || exit 9
+        exec "$@" gc
+    "#;
+    let command = scene.command(&[]);
+    let mut confined = Command::new("unshare");
+    confined.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+    confined.args(["sh", "-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    confined.env_clear().env("HOME", scene.path("home")).current_dir(scene.path(""));
+    confined
+        .env("OUTSIDE", scene.path("outside"))
+        .env("TREE", scene.real(&tree))
+        .env("TOP", scene.real(&top));
+    confined.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    let run: Run = confined.output().unwrap().into();
+    if !is_root() && (run.code == Some(9) || run.stderr.contains("unshare")) {
+        return say("skipped: no mount namespace to be had here");
+    }
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(
+        run.stdout.contains(&gone) && !run.stdout.contains(&top) && !run.stdout.contains(&tree),
+        "{}",
+        run.stdout
+    );
+    assert!(scene.path("outside/precious").exists());
+    scene.ok(&["verify", "--contents"]);
+    assert_eq!(scene.ok(&["query", "--requisites", &top]), requisites);
+    // Once nothing is mounted there, they go.
+    assert!(scene.ok(&["gc"]).contains(&tree));
+}

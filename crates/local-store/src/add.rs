@@ -88,9 +88,13 @@ impl LocalStore {
 
     /// Adds many derivations with one sync and one transaction; they may refer to each other.
     pub fn add_derivations(&self, derivations: &[NewDerivation<'_>]) -> Result<(), Error> {
-        let paths: Vec<StorePath> = derivations.iter().map(|derivation| derivation.path.clone()).collect();
-        self.temp_roots(&paths)?;
-        let valid = self.valid_among(&paths.into_iter().collect())?;
+        let paths: BTreeSet<StorePath> =
+            derivations.iter().map(|derivation| derivation.path.clone()).collect();
+        // What they refer to must not be collected before they are valid, either.
+        let references = derivations.iter().flat_map(|derivation| &derivation.references);
+        let rooted: BTreeSet<&StorePath> = paths.iter().chain(references).collect();
+        self.temp_roots(&rooted.into_iter().cloned().collect::<Vec<_>>())?;
+        let valid = self.valid_among(&paths)?;
         let (mut infos, mut outputs) = (Vec::new(), Vec::new());
         for derivation in derivations.iter().filter(|derivation| !valid.contains(&derivation.path)) {
             infos.push(self.place_derivation(derivation)?);

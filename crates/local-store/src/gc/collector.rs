@@ -50,9 +50,11 @@ impl LocalStore {
 }
 
 /// Replaces the socket in one step: at no moment is there none, which Nix takes for an error.
+///
+/// The caller has the lock, so nobody else does it.
 fn listen_at(path: &Path) -> Result<OwnedFd, Error> {
-    let aside = path.with_extension(format!("tmp-{}", std::process::id()));
-    // From a dead process that had our number.
+    let aside = path.with_extension("tmp");
+    // From one that was killed.
     remove_file(&aside)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let prepare = || -> rustix::io::Result<OwnedFd> {
