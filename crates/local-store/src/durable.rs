@@ -20,15 +20,30 @@ pub(crate) fn sync(trees: &[PathBuf], real_store: &Path) -> Result<(), Error> {
     let store = open_directory(real_store)?;
     let mut count = Count(0);
     for tree in trees {
-        walk(tree, &mut count)?;
+        settled(|| walk(tree, &mut count))?;
     }
     if count.is_done() {
         return rustix::fs::syncfs(&store).map_err(Error::file("sync the file system of", real_store));
     }
     for tree in trees {
-        walk(tree, &mut Sync)?;
+        settled(|| walk(tree, &mut Sync))?;
     }
     sync_directory(store.as_fd(), real_store)
+}
+
+/// So often somebody else may put the same file in place of one while we look at it.
+const REPLACED: usize = 1000;
+
+/// Walks until nothing is replaced meanwhile: who adds a text that another one adds, too, renames its own over the other's,
+/// and who links equal files does so with what has become valid already.
+fn settled(mut walk: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    for _ in 0..REPLACED {
+        match walk() {
+            Err(Error::Changed { .. }) => {}
+            result => return result,
+        }
+    }
+    walk()
 }
 
 fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd, Error> {
@@ -72,5 +87,34 @@ impl Visit for Sync {
 
     fn leave(&mut self, directory: &Node<'_>, opened: BorrowedFd<'_>) -> Result<(), Error> {
         rustix::fs::fsync(opened).map_err(directory.failed("sync"))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use test_support::Scratch;
+
+    #[test]
+    fn a_file_may_be_replaced_by_its_like_while_it_is_synced() {
+        let scratch = Scratch::new();
+        let (tree, aside) = (scratch.join("tree"), scratch.join("aside"));
+        std::fs::write(&tree, "the same").unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::SeqCst) {
+                    std::fs::write(&aside, "the same").unwrap();
+                    std::fs::rename(&aside, &tree).unwrap();
+                }
+            });
+            let results: Vec<_> =
+                (0..300).map(|_| sync(std::slice::from_ref(&tree), scratch.path())).collect();
+            is_done.store(true, Ordering::SeqCst);
+            results.into_iter().for_each(|result| result.unwrap());
+        });
     }
 }
