@@ -43,7 +43,7 @@ pub(super) fn packages(count: usize) -> Value {
 pub(super) fn copying(input: &str) -> Value {
     let mut one = trivial(Vec::new());
     one["inputSrcs"] = json!([input]);
-    one["args"] = json!(["-c", format!("/bin/cp {input} $out")]);
+    one["args"] = json!(["-c", format!("/bin/cp -r {input} $out")]);
     closure([(0, one)].into_iter())
 }
 

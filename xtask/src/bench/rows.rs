@@ -46,6 +46,7 @@ pub(super) const ROWS: &[Row] = &[
     Row { name: "hash-1gib", per: 1, contenders: hash_large },
     Row { name: "scan-1gib", per: 1, contenders: scan_large },
     Row { name: "register-1gib", per: 1, contenders: register_large },
+    Row { name: "register-20000-files", per: 1, contenders: register_small },
     Row { name: "sandbox-0", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 0) },
     Row { name: "sandbox-1", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 1) },
     Row { name: "sandbox-10", per: sandbox::COUNT, contenders: |bench| sandbox::contenders(bench, 10) },
@@ -206,17 +207,27 @@ fn scan_large(bench: &Bench) -> Result<Vec<Contender>> {
 fn register_large(bench: &Bench) -> Result<Vec<Contender>> {
     let file = noise::hex_file(bench.scratch.path())?;
     let floor = ["hex", "copy"].map(|name| bench.scratch.path().join(name).to_string_lossy().into_owned());
-    let source = Store::empty()?.add(&bench.store, &file)?;
-    let mut contenders = in_stores(bench, &[file], graph::copying(&source), 1, |build| {
+    let mut contenders = copied(bench, file)?;
+    contenders.push(part("copy", floor.into()));
+    Ok(contenders)
+}
+
+/// A whole build whose output is many small files.
+fn register_small(bench: &Bench) -> Result<Vec<Contender>> {
+    copied(bench, noise::small_files(bench.scratch.path())?)
+}
+
+/// A build that copies `source`.
+fn copied(bench: &Bench, source: PathBuf) -> Result<Vec<Contender>> {
+    let path = Store::empty()?.add(&bench.store, &source)?;
+    Ok(in_stores(bench, &[source], graph::copying(&path), 1, |build| {
         // One static program serves as both, on both sides.
         let programs = ["--option", "sandbox-paths", "/bin/sh=/bin/busybox /bin/cp=/bin/busybox"];
         let mut command = Command::new(build.get_program());
         // Last, as later options win.
         command.args(build.get_args()).args(programs);
         Ok(command)
-    });
-    contenders.push(part("copy", floor.into()));
-    Ok(contenders)
+    }))
 }
 
 /// A compile job with the host's compiler, observed (`--explain`) and not: the ratio is what observing costs.
