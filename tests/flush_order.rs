@@ -112,8 +112,8 @@ impl Order<'_> {
     }
 }
 
-/// Runs a command that makes one path, and looks at what it did in which order.
-fn look(scene: &Scene, arguments: &[&str]) {
+/// Runs a command; returns what it printed, and what it did in which order.
+fn traced(scene: &Scene, arguments: &[&str]) -> (String, Vec<Call>) {
     let trace = scene.path("trace");
     let program = scene.command(arguments);
     let mut strace = Command::new("strace");
@@ -123,8 +123,13 @@ fn look(scene: &Scene, arguments: &[&str]) {
     strace.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = strace.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let path = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
-    let calls = Call::all(&fs::read_to_string(&trace).unwrap());
+    let printed = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+    (printed, Call::all(&fs::read_to_string(&trace).unwrap()))
+}
+
+/// Runs a command that makes one path, and looks at what it did in which order.
+fn look(scene: &Scene, arguments: &[&str]) {
+    let (path, calls) = traced(scene, arguments);
     let store = text(scene.root().join("nix/store"));
     let is_commit = |call: &Call| call.is_write() && call.is_on("/nix/var/nix/db/db.sqlite-wal");
     let commit = calls.iter().position(is_commit).expect("something is committed");
@@ -184,4 +189,19 @@ fn what_is_built_is_flushed_before_it_is_committed() {
         let drv = scene.ok(&["derivation", "add", &scene.write("x.json", shell_derivation(name, script))]);
         look(&scene, &["build", "--quiet", "--no-link", &drv]);
     }
+}
+
+#[test]
+fn what_a_temporary_root_keeps_is_gone_before_the_root() {
+    if !has("strace") {
+        return;
+    }
+    let scene = Scene::new();
+    let recipe = scene.write("x.json", shell_derivation("x", "echo > $out"));
+    let (_, calls) = traced(&scene, &["build", "--quiet", "--no-link", &recipe]);
+    let last = |is_wanted: &dyn Fn(&Call) -> bool| calls.iter().rposition(is_wanted).expect("it is removed");
+    let removes = |call: &Call| call.name.starts_with("unlink") || call.name == "rmdir";
+    let scratch = last(&|call| removes(call) && call.arguments.contains(".chroot"));
+    let root = last(&|call| removes(call) && call.arguments.contains("/temproots/"));
+    assert!(scratch < root, "a collector of Nix's takes the scratch directory away while it goes");
 }

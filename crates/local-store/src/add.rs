@@ -9,9 +9,10 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
-use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, Name, PathInfo, StorePath};
+use store_path::{ContentAddress, Digest, Hash, HashAlgorithm, HashSink, Method, Name, PathInfo, StorePath};
 
 use crate::canonical::{Inodes, STORE_TIME, canonicalise};
+use crate::dead::aside_suffix;
 use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::failpoint;
@@ -129,8 +130,7 @@ impl LocalStore {
         hash: Hash,
         references: &BTreeSet<StorePath>,
     ) -> Result<PathInfo, Error> {
-        let place = self.real_path(path);
-        self.place_file(&place, contents)?;
+        self.place_file(path, contents)?;
         failpoint::reach("text.written")?;
         let archive = hash_file(contents);
         let address = ContentAddress { method: Method::Text, hash };
@@ -141,7 +141,8 @@ impl LocalStore {
     ///
     /// Mostly the path is free. What is there otherwise may be half of it, from a killed process or one that
     /// is writing right now: then a whole file replaces it in one step.
-    fn place_file(&self, place: &Path, contents: &[u8]) -> Result<(), Error> {
+    fn place_file(&self, path: &StorePath, contents: &[u8]) -> Result<(), Error> {
+        let place = &self.real_path(path);
         match write_new(place, contents) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map_err(Error::file("write", place)),
@@ -149,7 +150,7 @@ impl LocalStore {
         if fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir()) {
             remove_tree(place)?;
         }
-        let aside = |unique: &str| self.location().real_store.join(format!(".tmp-{unique}"));
+        let aside = |unique: &str| self.location().real_store.join(name_aside(path.digest(), unique));
         let aside =
             self.with_unique(aside, |path| write_new(path, contents)).map_err(Error::file("write", place))?.0;
         let renamed = failpoint::reach("text.aside")
@@ -212,6 +213,12 @@ pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().cast_signed()
 }
 
+/// A name with the digest of a temporary root: of any other, Nix's collector takes what is not valid at once.
+fn name_aside(digest: &Digest, unique: &str) -> String {
+    let process = std::process::id().to_string();
+    format!("{digest}-{unique}{}", aside_suffix(&process))
+}
+
 fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o444).open(path)?;
     file.write_all(contents)?;
@@ -246,6 +253,14 @@ mod tests {
             info,
             "once is enough"
         );
+    }
+
+    #[test]
+    fn what_is_made_aside_is_kept_by_the_root_of_what_it_becomes() {
+        let path = crate::store::tests::some_path("x.drv");
+        let aside: StorePath = name_aside(path.digest(), "17-3").parse().unwrap();
+        assert_eq!(aside.digest(), path.digest());
+        assert!(aside.to_string().ends_with(&aside_suffix(&std::process::id().to_string())), "it is swept");
     }
 
     #[test]

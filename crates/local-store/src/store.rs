@@ -80,8 +80,9 @@ pub struct LocalStore {
     pub(crate) commits: Commits,
     /// How paths were built; opened by the first who asks.
     pub(crate) records: Mutex<Option<Records>>,
-    pub(crate) temp_roots: Mutex<Option<TempRoots>>,
+    /// Dropped before the temporary roots, which keep collectors from them.
     pub(crate) scratches: Scratches,
+    pub(crate) temp_roots: Mutex<Option<TempRoots>>,
     /// This process, once it is a builder.
     pub(crate) owner: OnceLock<Owner>,
     /// Numbers the names of what this process makes aside.
