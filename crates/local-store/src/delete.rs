@@ -16,11 +16,15 @@ use crate::failpoint;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
 use crate::tree::{Node, Visit, walk};
+use crate::until::Until;
 
 mod keepers;
 
 pub use keepers::{Keeper, Kept};
 use keepers::{Verdict, judge};
+
+/// After so many milliseconds it is looked again whether a path is not made by somebody any more.
+const AGAIN_MILLIS: u32 = 100;
 
 impl LocalStore {
     /// Returns `paths`, with all they refer to if `references`, and then with all that refers to any of those if
@@ -51,13 +55,15 @@ impl LocalStore {
     pub fn delete(&self, paths: &[StorePath]) -> Result<(), Error> {
         let paths: BTreeSet<StorePath> = paths.iter().cloned().collect();
         self.refuse_below(&paths)?;
-        let _collector = self.lock_out_root_writers()?;
-        let mut kept = self.judge(&paths)?.kept;
-        kept.retain(|kept| kept.referrer.is_none());
-        if !kept.is_empty() {
-            return Err(Error::Rooted { kept });
-        }
-        self.delete_now(&paths)
+        let verdict = || {
+            let mut kept = self.judge(&paths)?.kept;
+            kept.retain(|kept| kept.referrer.is_none());
+            match kept.is_empty() {
+                true => Ok(Verdict { kept, unwanted: paths.clone() }),
+                false => Err(Error::Rooted { kept }),
+            }
+        };
+        self.delete_by(verdict).map(drop)
     }
 
     /// Deletes those of `paths` that nothing wants, and to which nothing refers that stays.
@@ -67,9 +73,7 @@ impl LocalStore {
         &self,
         paths: &BTreeSet<StorePath>,
     ) -> Result<(BTreeSet<StorePath>, Vec<Kept>), Error> {
-        let _collector = self.lock_out_root_writers()?;
-        let Verdict { kept, unwanted } = self.judge(paths)?;
-        self.delete_now(&unwanted)?;
+        let Verdict { kept, unwanted } = self.delete_by(|| self.judge(paths))?;
         Ok((unwanted, kept))
     }
 
@@ -78,8 +82,7 @@ impl LocalStore {
     /// # Errors
     /// [`Error::Referred`] when a valid path that is not among them refers to one.
     pub fn delete_regardless(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
-        let _collector = self.lock_out_root_writers()?;
-        self.delete_now(paths)
+        self.delete_by(|| Ok(Verdict { kept: Vec::new(), unwanted: paths.clone() })).map(drop)
     }
 
     fn judge(&self, paths: &BTreeSet<StorePath>) -> Result<Verdict, Error> {
@@ -88,13 +91,28 @@ impl LocalStore {
         Ok(judge(&graph, paths, &roots))
     }
 
-    /// Deletes `paths`, of which nobody makes roots meanwhile.
-    fn delete_now(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
-        // Whoever makes one of these now holds its lock; afterwards it is deleted, not half of it.
+    /// Deletes what is not wanted by the verdict, which is given while nobody makes roots.
+    ///
+    /// Whoever makes one of the paths has its lock, and may want to make roots before that is given away. So roots are not
+    /// kept from being made while it is waited for, and there is another verdict then.
+    fn delete_by(&self, verdict: impl Fn() -> Result<Verdict, Error>) -> Result<Verdict, Error> {
+        loop {
+            let collector = self.lock_out_root_writers()?;
+            let verdict = verdict()?;
+            if self.delete_now(&verdict.unwanted)? {
+                return Ok(verdict);
+            }
+            drop(collector);
+            Until::DONE.is_over_within(AGAIN_MILLIS);
+        }
+    }
+
+    /// Deletes `paths`, of which nobody makes roots meanwhile; or does nothing and returns false if somebody makes one.
+    fn delete_now(&self, paths: &BTreeSet<StorePath>) -> Result<bool, Error> {
         self.refuse_below(paths)?;
         let in_order: Vec<StorePath> = paths.iter().cloned().collect();
         let _noted = self.note_deleted(&in_order)?;
-        let _lock = self.lock(&in_order)?;
+        let Some(_lock) = self.try_lock(&in_order)? else { return Ok(false) };
         failpoint::reach("delete.locked")?;
         self.refuse_absent(paths)?;
         self.invalidate(paths)?;
@@ -106,7 +124,7 @@ impl LocalStore {
             remove_tree(&self.real_path(path))?;
             failpoint::reach("delete.removed")
         };
-        paths.iter().map(remove).fold(Ok(()), Result::and)
+        paths.iter().map(remove).fold(Ok(()), Result::and).map(|()| true)
     }
 
     fn refuse_absent(&self, paths: &BTreeSet<StorePath>) -> Result<(), Error> {
@@ -258,6 +276,31 @@ mod tests {
         assert!(matches!(kept[0].keepers[0].root, Root::Temporary(_)), "{kept:?}");
         drop(store);
         other.delete(&[c]).unwrap();
+    }
+
+    #[test]
+    fn whoever_has_a_lock_can_make_roots_while_somebody_waits_to_delete() {
+        let (_scratch, store) = scratch_store();
+        chain(&store);
+        let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        let lock = store.lock(&[some_path("c")]).unwrap();
+        let deleting = std::thread::spawn(move || other.delete_regardless(&[some_path("c")].into()));
+        let (rooted, roots) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // As often as it takes to come while the other one looks.
+            for number in 0..200 {
+                store.temp_root(&some_path(&format!("root-{number}"))).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let was_valid = store.is_valid(&some_path("c")).unwrap();
+            drop(lock);
+            rooted.send((was_valid, store)).unwrap();
+        });
+        let ended = roots.recv_timeout(std::time::Duration::from_secs(60));
+        let (was_valid, store) = ended.expect("one waits for the other");
+        assert!(was_valid, "it is not deleted while it is locked");
+        deleting.join().unwrap().unwrap();
+        assert!(!store.is_valid(&some_path("c")).unwrap());
     }
 
     #[test]

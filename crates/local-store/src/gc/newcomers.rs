@@ -2,7 +2,7 @@
 //!
 //! Both are known by digest, since what belongs to a path (its lock, its scratch directory) begins with that, too.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::sync::Mutex;
 
@@ -21,8 +21,8 @@ pub(super) struct Newcomers {
 struct State {
     /// What the collector has not heard of yet.
     fresh: Vec<Digest>,
-    /// What is being deleted.
-    going: HashSet<Digest>,
+    /// What is being deleted, and how much of it: a path that was left half-made goes beside its lock, at the same time.
+    going: HashMap<Digest, usize>,
     /// Whether somebody waits for that.
     is_awaited: bool,
     is_over: bool,
@@ -57,14 +57,22 @@ impl Newcomers {
         let mut state = guard(&self.state);
         let fresh = std::mem::take(&mut state.fresh);
         let chosen = choose(&fresh);
-        state.going.extend(chosen.iter().filter_map(digest));
+        for digest in chosen.iter().filter_map(digest) {
+            *state.going.entry(digest).or_default() += 1;
+        }
         chosen
     }
 
-    /// Says that something is gone, or stays.
+    /// Says that one of the things with this digest is gone, or stays.
     pub(super) fn is_gone(&self, digest: &Digest) {
         let mut state = guard(&self.state);
-        state.going.remove(digest);
+        if let Some(left) = state.going.get_mut(digest) {
+            *left -= 1;
+            if *left > 0 {
+                return;
+            }
+            state.going.remove(digest);
+        }
         if std::mem::take(&mut state.is_awaited) {
             self.ring();
         }
@@ -92,7 +100,7 @@ impl Newcomers {
 
 impl State {
     fn await_end_of(&mut self, digest: &Digest) -> bool {
-        let is_going = self.going.contains(digest);
+        let is_going = self.going.contains_key(digest);
         self.is_awaited |= is_going;
         is_going
     }
@@ -105,5 +113,22 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         guard(&self.0.state).is_over = true;
         self.0.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::some_path;
+
+    #[test]
+    fn a_digest_is_going_until_all_that_begins_with_it_is_gone() {
+        let (newcomers, _bell) = Newcomers::new().unwrap();
+        let digest = *some_path("x").digest();
+        newcomers.doom(|_| vec!["x", "x.lock"], |_| Some(digest));
+        newcomers.is_gone(&digest);
+        assert!(!newcomers.want(digest) && newcomers.is_going(&digest), "the other one is going still");
+        newcomers.is_gone(&digest);
+        assert!(!newcomers.is_going(&digest) && newcomers.want(digest));
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn serve(listener: &OwnedFd, mut bell: PipeReader, newcomers: &Newcom
     let mut clients: Vec<Client> = Vec::new();
     let mut is_full = false;
     loop {
-        let is_rung = await_any(listener, &bell, &clients, is_full);
+        let is_rung = await_any(listener, &bell, &mut clients, is_full);
         if is_rung {
             // One reading takes all that was rung.
             let _ = bell.read(&mut [0; 4096]);
@@ -54,13 +54,21 @@ pub(super) fn serve(listener: &OwnedFd, mut bell: PipeReader, newcomers: &Newcom
     }
 }
 
-/// Waits until there is something to do. Returns whether the bell was rung.
-fn await_any(listener: &OwnedFd, bell: &PipeReader, clients: &[Client], is_full: bool) -> bool {
+/// Waits until there is something to do, and forgets clients that have gone away. Returns whether the bell was rung.
+fn await_any(listener: &OwnedFd, bell: &PipeReader, clients: &mut Vec<Client>, is_full: bool) -> bool {
     let mut polled = vec![watch(bell.as_fd(), true)];
-    polled.extend((!is_full).then(|| watch(listener.as_fd(), true)));
     polled.extend(clients.iter().map(|client| watch(client.socket.as_fd(), client.waits_for.is_none())));
+    polled.extend((!is_full).then(|| watch(listener.as_fd(), true)));
     let _ = poll(&mut polled, is_full.then_some(&A_WHILE));
-    !polled[0].revents().is_empty()
+    let seen: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+    let mut seen = seen.into_iter();
+    let is_rung = seen.next().is_some_and(|bell| !bell.is_empty());
+    // One that waits would be told of again at once, and again, as long as it is waited for.
+    clients.retain(|client| {
+        let has_gone = seen.next().is_some_and(|client| client.intersects(PollFlags::HUP | PollFlags::ERR));
+        client.waits_for.is_none() || !has_gone
+    });
+    is_rung
 }
 
 /// One that is not listened to is heard of when it goes away.
@@ -190,5 +198,25 @@ mod tests {
         let serve = || serve(&collector.socket, bell, &newcomers, store.store_dir());
         let idle = threads::beside(serve, conversation).unwrap();
         assert!(!is_answered(&idle, long), "it is told by the end of the connection");
+    }
+
+    #[test]
+    fn whoever_goes_away_while_it_waits_is_forgotten() {
+        let (_scratch, store) = scratch_store();
+        let collector = store.lock_out_root_writers().unwrap();
+        let (_newcomers, bell) = Newcomers::new().unwrap();
+        let (gone, there) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let waiting = |socket: UnixStream| Client {
+            socket: socket.into(),
+            heard: Vec::new(),
+            waits_for: Some(*some_path("going").digest()),
+        };
+        let mut clients = vec![waiting(gone.0), waiting(there.0)];
+        drop(gone.1);
+        assert!(!await_any(&collector.socket, &bell, &mut clients, false));
+        assert_eq!(clients.len(), 1);
+        drop(there.1);
+        await_any(&collector.socket, &bell, &mut clients, false);
+        assert!(clients.is_empty());
     }
 }

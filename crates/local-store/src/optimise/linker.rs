@@ -179,6 +179,8 @@ impl Linker<'_> {
                 return Ok(true);
             }
             Verdict::Wrong => return self.remove_link(name).map(|()| false),
+            Verdict::Gone => return Ok(false),
+            Verdict::Unread => return Ok(true),
         }
         let done = match (self.what.sharing, opened) {
             (Sharing::Links, _) => self.replace(node, name),
@@ -265,8 +267,8 @@ impl Linker<'_> {
                 Verdict::Right
             }
             Ok(_) => Verdict::Wrong,
-            // It is gone, which is found out next; or it is to be stopped.
-            Err(_) => Verdict::Right,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Verdict::Gone,
+            Err(_) => Verdict::Unread,
         }
     }
 
@@ -322,6 +324,9 @@ enum Verdict {
     Wrong,
     /// Somebody could change it.
     WrittenTo,
+    Gone,
+    /// It was not read to its end: the disk does not give it, or it is to be stopped. `verify` tells of what is damaged.
+    Unread,
 }
 
 fn name_of(hash: &Hash) -> CString {

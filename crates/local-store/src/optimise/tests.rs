@@ -164,3 +164,28 @@ fn many_may_do_it_at_once() {
     let left = fs::read_dir(&store.location().real_store).unwrap();
     assert!(left.flatten().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp-")));
 }
+
+#[test]
+fn nothing_is_linked_to_what_was_not_read_to_its_end() {
+    const SIZE: usize = 9 << 20;
+    let (scratch, store) = scratch_store();
+    let contents = vec![b'x'; SIZE];
+    fs::write(scratch.join("file"), &contents).unwrap();
+    let info = store.add_path(&"file".parse().unwrap(), &scratch.join("file")).unwrap();
+    let file = store.real_path(&info.path);
+    // Somebody has damaged it, at its end.
+    let link = store.location().links().join(hash_tree(&file).unwrap().0.to_nix32());
+    fs::write(&link, [&contents[1..], b"y"].concat()).unwrap();
+    fs::set_permissions(&link, fs::Permissions::from_mode(0o444)).unwrap();
+    let (word, speaker) = std::io::pipe().unwrap();
+    let stop = |now: Progress| {
+        // The file was read, and half of the link.
+        if now.bytes > SIZE as u64 {
+            std::io::Write::write_all(&mut &speaker, b"!").unwrap();
+        }
+    };
+    let until = Until::readable(Some(std::os::fd::AsFd::as_fd(&word)));
+    let saved = store.optimise(&Optimisation { until, progress: &stop, ..Optimisation::default() }).unwrap();
+    assert!(saved.stopped && saved.files == 0, "{saved:?}");
+    assert!(fs::read(&file).unwrap() == contents);
+}
