@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -43,10 +43,11 @@ impl LocalStore {
         if !try_lock(&collector, &path, FlockOperation::NonBlockingLockExclusive)? {
             return Ok(());
         }
-        let living = self.named_by_the_living(&dead)?;
+        // What cannot be told to be nobody's is left alone.
+        let Ok(living) = self.named_by_the_living(&dead) else { return Ok(()) };
         let entries = list(&self.location().real_store)?;
         for mut dead in dead {
-            let named = self.named_in(&dead.path);
+            let named = self.named_in(&dead.path)?;
             locks_on(&named, &entries).for_each(|lock| remove_unheld(lock));
             let swept =
                 self.sweep_names_of(&dead.process, &entries).and_then(|()| self.sweep_paths(&named, &living));
@@ -76,16 +77,19 @@ impl LocalStore {
         let mut living = BTreeSet::new();
         for path in list(&self.location().state_dir.join("temproots"))? {
             if dead.iter().all(|one| one.path != path) {
-                living.extend(self.named_in(&path));
+                living.extend(self.named_in(&path)?);
             }
         }
         Ok(living)
     }
 
     /// Returns the paths in a file of temporary roots. One that is gone meanwhile has none.
-    fn named_in(&self, file: &Path) -> BTreeSet<StorePath> {
-        let text = fs::read(file).unwrap_or_default();
-        text.split(|byte| *byte == 0).filter_map(|path| self.store_dir().parse(path).ok()).collect()
+    fn named_in(&self, file: &Path) -> Result<BTreeSet<StorePath>, Error> {
+        let text = match fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            result => result.map_err(Error::file("read", file))?,
+        };
+        Ok(text.split(|byte| *byte == 0).filter_map(|path| self.store_dir().parse(path).ok()).collect())
     }
 
     fn sweep_paths(&self, named: &BTreeSet<StorePath>, living: &BTreeSet<StorePath>) -> Result<(), Error> {
@@ -211,6 +215,22 @@ mod tests {
         dead(&store, NOBODY, &[]);
         open_again(&store);
         assert!(fs::symlink_metadata(&aside).is_err() && fs::symlink_metadata(&others).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_swept_while_it_cannot_be_told_what_the_living_have_in_hand() {
+        let (_scratch, store) = scratch_store();
+        let half = store.real_path(&some_path("half"));
+        fs::create_dir(&half).unwrap();
+        let roots = dead(&store, NOBODY, &["half"]);
+        // No file, so that root cannot read it either.
+        let unreadable = store.location().state_dir.join("temproots/2147483646");
+        fs::create_dir(&unreadable).unwrap();
+        open_again(&store);
+        assert!(half.exists() && roots.exists());
+        fs::remove_dir(unreadable).unwrap();
+        open_again(&store);
+        assert!(!half.exists() && !roots.exists());
     }
 
     #[test]

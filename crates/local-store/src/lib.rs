@@ -47,6 +47,7 @@ mod manifest;
 mod mend;
 mod mention;
 mod meter;
+mod mounts;
 mod open_file;
 mod optimise;
 mod part;

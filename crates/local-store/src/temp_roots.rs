@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use crate::until::Until;
 pub(crate) struct TempRoots {
     path: PathBuf,
     file: File,
+    /// How many bytes of it are said. What is behind was not written whole, as on a full disk, and is written over.
+    length: u64,
     /// What they keep.
     pub(crate) kept: BTreeSet<StorePath>,
     /// What roots have kept until this process changed them.
@@ -89,8 +91,7 @@ impl LocalStore {
     /// The caller keeps everybody from making roots, and knows the roots already.
     pub(crate) fn note_deleted(&self, paths: &[StorePath]) -> Result<TempRoots, Error> {
         let mut noted = TempRoots::create(self.location())?;
-        let text: String = paths.iter().map(|path| self.store_dir().print(path) + "\0").collect();
-        noted.file.write_all(text.as_bytes()).map_err(Error::file("write", &noted.path))?;
+        noted.write(paths.iter().map(|path| self.store_dir().print(path)))?;
         Ok(noted)
     }
 }
@@ -98,12 +99,19 @@ impl LocalStore {
 impl TempRoots {
     fn add(&mut self, location: &Location, paths: &[StorePath]) -> Result<(), Error> {
         let printed: Vec<String> = paths.iter().map(|path| location.store_dir.print(path)).collect();
-        let text: String = printed.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
-        self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
-        self.kept.extend(paths.iter().cloned());
+        self.write(printed.iter())?;
         failpoint::reach("temproot.written")?;
         // Whoever begins to collect from now on reads the file; whoever has begun is told.
         self.note(tell_of(location, &printed)?);
+        self.kept.extend(paths.iter().cloned());
+        Ok(())
+    }
+
+    /// Writes paths behind those that the file has.
+    fn write(&mut self, printed: impl IntoIterator<Item = impl AsRef<str>>) -> Result<(), Error> {
+        let text: String = printed.into_iter().fold(String::new(), |text, path| text + path.as_ref() + "\0");
+        self.file.write_all_at(text.as_bytes(), self.length).map_err(Error::file("write", &self.path))?;
+        self.length += text.len() as u64;
         Ok(())
     }
 
@@ -121,7 +129,8 @@ impl TempRoots {
         for path in names.map(|name| directory.join(name)) {
             if let Some(file) = claim(&path)? {
                 failpoint::reach("temproot.claimed")?;
-                return Ok(Self { path, file, kept: BTreeSet::new(), former: BTreeSet::new(), told: None });
+                let (kept, former) = (BTreeSet::new(), BTreeSet::new());
+                return Ok(Self { path, file, length: 0, kept, former, told: None });
             }
         }
         unreachable!("names do not run out before memory does")
@@ -210,4 +219,43 @@ fn tell_collector(socket: &Path, paths: &[String], patience: Option<Duration>) -
         collector.read_exact(&mut [0])?;
     }
     Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+    use crate::store::tests::{placed, scratch_store, some_path};
+
+    fn rooted(location: &Location) -> Vec<StorePath> {
+        let other = LocalStore::open(location.clone(), Options::default()).unwrap();
+        other.passing_roots().unwrap().roots.into_iter().map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn what_was_not_written_whole_hides_nothing_that_comes_later() {
+        let (_scratch, store) = scratch_store();
+        store.temp_root(&some_path("a")).unwrap();
+        // As a disk that is full leaves it.
+        let file = guard(&store.temp_roots).as_ref().unwrap().file.try_clone().unwrap();
+        let end = file.metadata().unwrap().len();
+        file.write_all_at(b"/nix/store/q790zd", end).unwrap();
+        store.temp_root(&some_path("b")).unwrap();
+        let roots = rooted(store.location());
+        assert!(["a", "b"].iter().all(|name| roots.contains(&some_path(name))), "{roots:?}");
+    }
+
+    #[test]
+    fn what_nobody_was_told_of_is_told_the_next_time() {
+        let (_scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        let lock = store.location().state_dir.join("gc.lock");
+        let _ = fs::remove_file(&lock);
+        fs::create_dir(&lock).unwrap();
+        for _ in 0..2 {
+            store.temp_root(&some_path("a")).unwrap_err();
+        }
+        fs::remove_dir(lock).unwrap();
+        store.temp_root(&some_path("a")).unwrap();
+    }
 }

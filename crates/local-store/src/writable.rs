@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::location::Location;
+use crate::mounts::mount_points;
 
 /// Why nothing can be written into a store that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +71,8 @@ fn refused(path: &Path) -> Option<Errno> {
 }
 
 /// Returns where the file system is mounted that has `path`: the last one that is mounted above it.
-#[expect(clippy::disallowed_methods, reason = "the kernel lists mounts in a file")]
 fn mount_point(path: &Path) -> Option<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     let path = path.canonicalize().ok()?;
-    let points =
-        mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| point.replace("\\040", " "));
-    points
-        .map(PathBuf::from)
-        .filter(|point| path.starts_with(point))
-        .max_by_key(|point| point.components().count())
+    let above = mount_points().ok()?.into_iter().filter(|point| path.starts_with(point));
+    above.max_by_key(|point| point.components().count())
 }

@@ -1,9 +1,8 @@
 //! What is alive, what is dead, and what is neither.
-#![expect(clippy::disallowed_methods, reason = "looks at mounts")]
+#![expect(clippy::disallowed_methods, reason = "looks where the store is")]
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use store_db::{Graph, Keep, Marks, PathId};
@@ -11,6 +10,7 @@ use store_path::{Digest, StorePath};
 
 use super::leftovers::{self, Leftover};
 use crate::error::Error;
+use crate::mounts::mount_points;
 use crate::roots::Root;
 use crate::store::LocalStore;
 
@@ -77,7 +77,7 @@ impl LocalStore {
         let used = roots.iter().filter(|(_, root)| root.link().is_none());
         let mut wanted: HashSet<Digest> = used.map(|(path, _)| *path.digest()).collect();
         wanted.extend(leftovers::locked(&self.location().real_store, &names));
-        wanted.extend(mounted(&self.location().real_store));
+        wanted.extend(mounted(&self.location().real_store)?);
         // What a link keeps stays, also if the database has forgotten it.
         for (path, root) in
             roots.iter().filter(|(path, root)| root.link().is_some() && graph.find(path).is_none())
@@ -101,34 +101,9 @@ fn mark_all<'a>(graph: &Graph, digests: impl IntoIterator<Item = &'a Digest>, ma
 }
 
 /// Returns where something is mounted, on a path or in it: that is no part of the store, and keeps what it stands on.
-fn mounted(real_store: &Path) -> Vec<Digest> {
-    let Ok(real_store) = fs::canonicalize(real_store) else { return Vec::new() };
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let store = escaped(&real_store);
-    let below =
-        table.lines().filter_map(|line| line.split(' ').nth(4)?.strip_prefix(&store)?.strip_prefix('/'));
-    below
-        .filter_map(|below| below.split('/').next()?.parse::<StorePath>().ok())
-        .map(|path| *path.digest())
-        .collect()
-}
-
-/// Prints a path as the kernel does in tables of mounts.
-fn escaped(path: &Path) -> String {
-    let escape = |byte: &u8| match byte {
-        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
-        byte => vec![*byte],
-    };
-    let bytes: Vec<u8> = path.as_os_str().as_bytes().iter().flat_map(escape).collect();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blanks_are_escaped_as_by_the_kernel() {
-        assert_eq!(escaped(Path::new("/a b\\c")), "/a\\040b\\134c");
-    }
+fn mounted(real_store: &Path) -> Result<Vec<Digest>, Error> {
+    let store = fs::canonicalize(real_store).map_err(Error::file("look at", real_store))?;
+    let points = mount_points()?;
+    let below = points.iter().filter_map(|point| point.strip_prefix(&store).ok()?.iter().next()?.to_str());
+    Ok(below.filter_map(|name| Some(*name.parse::<StorePath>().ok()?.digest())).collect())
 }

@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use store_db::Graph;
 use store_path::{Digest, StorePath};
 
@@ -86,9 +87,10 @@ fn maker(name: &str) -> Option<u32> {
 fn is_free(path: &Path) -> bool {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
-    match opened {
-        // A symlink, or what this user may not even read: no lock of anybody's.
-        Err(_) => true,
+    match opened.map_err(|error| Errno::from_io_error(&error)) {
+        // It is gone, a symlink or a socket, or what this user may not even read: no lock of anybody's.
+        Err(Some(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ACCESS)) => true,
+        Err(_) => false,
         Ok(file) => try_lock(&file, path, FlockOperation::NonBlockingLockShared).unwrap_or(false),
     }
 }

@@ -32,9 +32,10 @@ const OVERLAY: u64 = 0x794c_7630;
 pub(super) fn find(location: &Location) -> Result<Vec<(StorePath, Root)>, Error> {
     let look = Look { location, names: Names::of(location), own: std::process::id() };
     let proc = Path::new("/proc");
-    let entries = fs::read_dir(proc).map_err(Error::file("list", proc))?;
+    let entries: io::Result<Vec<_>> = fs::read_dir(proc).and_then(Iterator::collect);
+    let entries = entries.map_err(Error::file("list", proc))?;
     let numbers: Vec<u32> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let found = threads::on_each(&numbers, threads::processors(), |number| look.at_process(*number));
     let mut roots = look.at_kernel()?;
     for (number, uses) in numbers.iter().zip(found) {
