@@ -108,7 +108,7 @@ fn read(store: &LocalStore, has_hashes: bool) -> Result<Vec<Registration>> {
 }
 
 fn refuse_absent(store: &LocalStore, registrations: &[Registration]) -> Result<()> {
-    let absent = store.not_on_disk(registrations.iter().map(|one| &one.path));
+    let absent = store.not_on_disk(&registrations.iter().map(|one| &one.path).collect::<Vec<_>>())?;
     let Some(first) = absent.first() else { return Ok(()) };
     let line = registrations.iter().find(|one| one.path == **first).map_or(0, |one| one.line);
     let place = store.real_path(first);

@@ -151,7 +151,14 @@ impl LocalStore {
         if records.is_none() {
             *records = Some(self.open_records().map_err(failed)?);
         }
-        records.as_mut().map_or(Err(Error::Abandoned), |records| work(records).map_err(failed))
+        let Some(open) = records.as_mut() else { return Err(Error::Abandoned) };
+        let answer = work(open);
+        if let Err(error) = open.check_unchanged() {
+            // One that has become stale is not used again.
+            *records = None;
+            return Err(failed(error));
+        }
+        answer.map_err(failed)
     }
 }
 

@@ -14,13 +14,16 @@ use crate::threads::{on_each, processors};
 use crate::until::Until;
 
 impl LocalStore {
-    /// Returns which of `paths` are not on disk.
-    pub fn not_on_disk<'a>(&self, paths: impl IntoIterator<Item = &'a StorePath>) -> Vec<&'a StorePath> {
-        paths.into_iter().filter(|path| self.real_path(path).symlink_metadata().is_err()).collect()
+    /// Keeps `paths`, valid or not, from being collected while the store is open, and returns which are not on disk: the
+    /// others stay there from now on.
+    pub fn not_on_disk<'a>(&self, paths: &[&'a StorePath]) -> Result<Vec<&'a StorePath>, Error> {
+        self.temp_roots(&paths.iter().map(|path| (*path).clone()).collect::<Vec<_>>())?;
+        let is_absent = |path: &&StorePath| self.real_path(path).symlink_metadata().is_err();
+        Ok(paths.iter().copied().filter(is_absent).collect())
     }
 
-    /// Gives what is at the places of `paths` the metadata of the store, and returns its hashes and sizes; each under its
-    /// lock.
+    /// Gives what is at the places of `registrations` the metadata of the store, and fills in the hashes and sizes that are
+    /// not given; each under its lock. The caller has asked [`LocalStore::not_on_disk`].
     pub fn settle_in_place(&self, registrations: &mut [Registration]) -> Result<(), Error> {
         let settled = on_each(registrations, processors(), |one| {
             let _lock = self.lock(std::slice::from_ref(&one.path))?;
@@ -34,7 +37,8 @@ impl LocalStore {
         Ok(())
     }
 
-    /// Makes all of `registrations` valid, or none. Their files are on disk, and their hashes and sizes known.
+    /// Makes all of `registrations` valid, or none. Their files are on disk, as [`LocalStore::not_on_disk`] has said, and their
+    /// hashes and sizes known.
     ///
     /// `outputs` are those of the derivations among them. What is registered already with the same hash keeps what such a text
     /// does not say: signatures, content address, and whether it was built here.
@@ -44,7 +48,6 @@ impl LocalStore {
         outputs: BTreeMap<StorePath, BTreeMap<String, StorePath>>,
     ) -> Result<(), Error> {
         let paths: BTreeSet<StorePath> = registrations.iter().map(|one| one.path.clone()).collect();
-        self.temp_roots(&paths.iter().cloned().collect::<Vec<_>>())?;
         let mut present = self.path_infos(&paths)?;
         let infos = registrations.into_iter().filter_map(|one| {
             let (nar_hash, nar_size) = one.archive?;
@@ -63,5 +66,47 @@ impl LocalStore {
         });
         let rows: Vec<OutputRows> = outputs.into_iter().collect();
         self.register_with(infos.collect(), rows)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
+mod tests {
+    use super::*;
+    use crate::gc::Collection;
+    use crate::store::Options;
+    use crate::store::tests::{scratch_store, some_path};
+
+    #[test]
+    fn what_is_to_be_registered_is_not_collected_in_between() {
+        let (_scratch, store) = scratch_store();
+        let [there, other, absent] = ["there", "other", "absent"].map(some_path);
+        for path in [&there, &other] {
+            std::fs::write(store.real_path(path), "x").unwrap();
+        }
+        assert_eq!(store.not_on_disk(&[&there, &absent]).unwrap(), [&absent]);
+        let collector = LocalStore::open(store.location().clone(), Options::default()).unwrap();
+        let everything = Collection {
+            keep_outputs: false,
+            keep_derivations: false,
+            max_freed_bytes: None,
+            max_size_bytes: None,
+            is_rehearsal: false,
+            unused_since: None,
+            given_up: &[],
+            until: Until::DONE,
+        };
+        collector.collect(&everything, &mut |_| {}).unwrap();
+        assert!(!store.real_path(&other).exists());
+        let mut said = [Registration {
+            path: there.clone(),
+            archive: None,
+            deriver: None,
+            references: BTreeSet::new(),
+            line: 1,
+        }];
+        store.settle_in_place(&mut said).unwrap();
+        store.register_as_said(said.into(), BTreeMap::new()).unwrap();
+        assert!(store.is_valid(&there).unwrap());
     }
 }

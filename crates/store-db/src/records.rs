@@ -17,7 +17,7 @@ use crate::db::{Options, configure_writes, connect, failed_to_open, statement};
 use crate::error::Error;
 use crate::records_schema::STEPS;
 use crate::rows::{Reader, json_list};
-use crate::untouched;
+use crate::untouched::{self, Untouched};
 use crate::waiting::{Patience, wait_for_others};
 use crate::write::Transaction;
 
@@ -32,6 +32,8 @@ pub struct Records {
     pub(crate) connection: Connection,
     path: PathBuf,
     pub(crate) store_dir: StoreDir,
+    /// The files as they were found, if nothing may be written.
+    untouched: Option<Untouched>,
 }
 
 impl Records {
@@ -45,7 +47,7 @@ impl Records {
         configure_writes(&mut connection, path, options).map_err(failed)?;
         check_version(&connection, path)?;
         upgrade(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned(), store_dir })
+        Ok(Self { connection, path: path.to_owned(), store_dir, untouched: None })
     }
 
     /// Opens the database at `path` without writing a byte, there or beside it, for questions only.
@@ -54,12 +56,20 @@ impl Records {
     /// [`Error::Newer`] if a later version of this program has changed it, [`Error::Outdated`] if it would have to be brought
     /// up to date first.
     pub fn open_untouched(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
-        let (connection, _) = untouched::connect(path).map_err(|source| failed_to_open(path, source))?;
+        let (connection, files) = untouched::connect(path).map_err(|source| failed_to_open(path, source))?;
         let found = check_version(&connection, path)?;
         if found < STEPS.len() {
             return Err(Error::Outdated { path: path.to_owned(), found, known: STEPS.len() });
         }
-        Ok(Self { connection, path: path.to_owned(), store_dir })
+        Ok(Self { connection, path: path.to_owned(), store_dir, untouched: Some(files) })
+    }
+
+    /// Looks whether what was read until now was one state of the database.
+    ///
+    /// # Errors
+    /// [`Error::ChangedMeanwhile`] if somebody has changed a database that was read without locks.
+    pub fn check_unchanged(&self) -> Result<(), Error> {
+        self.untouched.as_ref().map_or(Ok(()), Untouched::check)
     }
 
     /// Waits for others with that patience from now on.
@@ -166,7 +176,7 @@ impl Records {
         &mut self,
         work: impl FnOnce(&Change<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Self { connection, path, store_dir } = self;
+        let Self { connection, path, store_dir, .. } = self;
         let path = path.as_path();
         let failed = |action| move |source| statement(action, path, source);
         let inner = connection

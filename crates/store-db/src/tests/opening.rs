@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::Patience;
+use crate::{Patience, Records};
 
 const OPTIONS: Options = Options { wal: true, synchronous: true };
 
@@ -162,6 +162,24 @@ fn a_writer_beside_a_reader_that_leaves_no_trace_is_seen_or_told_of() {
     assert_eq!(reader.all_valid().unwrap().len(), 5);
     reader.check_unchanged().unwrap();
     register(&mut open(&scratch), &[info("f", &[])]).unwrap();
+    assert!(matches!(reader.check_unchanged(), Err(Error::ChangedMeanwhile { .. })));
+}
+
+#[test]
+fn a_writer_beside_a_reader_of_records_is_told_of_as_well() {
+    let scratch = Scratch::new();
+    let file = scratch.join("store.sqlite");
+    let mut db = open(&scratch);
+    sample(&mut db);
+    let note = |day: i64| {
+        let mut records = Records::open(&file, StoreDir::default(), OPTIONS).unwrap();
+        records.note_uses(&paths(&["a"]), day, &db).unwrap();
+    };
+    note(1);
+    let reader = Records::open_untouched(&file, StoreDir::default()).unwrap();
+    assert_eq!(reader.uses(&paths(&["a"])).unwrap()[&path("a")], 1);
+    reader.check_unchanged().unwrap();
+    note(2);
     assert!(matches!(reader.check_unchanged(), Err(Error::ChangedMeanwhile { .. })));
 }
 
