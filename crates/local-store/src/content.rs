@@ -6,7 +6,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use store_path::{Digest, HashAlgorithm, Method, Modulo, ModuloSink};
+use store_path::{
+    ContentAddress, Digest, Hash, HashAlgorithm, Method, Modulo, ModuloSink, PathInfo, StoreDir,
+};
 
 use crate::error::Error;
 use crate::git;
@@ -44,4 +46,33 @@ pub fn hash_content(
         }
     }
     Ok(sink.into_inner().finish())
+}
+
+/// Whether the content address that is stated of a path is that of the tree at `tree`, whose archive has the hash `archive`,
+/// and gives the path. It is if none is stated.
+pub(crate) fn is_addressed(
+    store_dir: &StoreDir,
+    info: &PathInfo,
+    archive: &Hash,
+    tree: &Path,
+    until: Until<'_>,
+) -> Result<bool, Error> {
+    let Some(stated) = info.content_address else { return Ok(true) };
+    let ContentAddress { method, hash } = stated;
+    let mut others = info.references.clone();
+    let refers_to_itself = others.remove(&info.path);
+    let path = store_dir.addressed_path(info.path.name(), &stated, &others, refers_to_itself);
+    if path.as_ref() != Some(&info.path) {
+        return Ok(false);
+    }
+    // An archive without its own digest in it was hashed already.
+    if method == Method::Nar && hash.algorithm() == HashAlgorithm::Sha256 && !refers_to_itself {
+        return Ok(hash == *archive);
+    }
+    match hash_content(tree, method, hash.algorithm(), info.path.digest(), &[], until) {
+        // Without offsets, as some releases of Nix have made it.
+        Ok(modulo) => Ok(hash == modulo.hash || hash == modulo.without_offsets),
+        Err(Error::NotFlat { .. } | Error::GitAlgorithm { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -1,17 +1,15 @@
 //! How much of the disk store paths take.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::mem::MaybeUninit;
-use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, RawDir};
 use store_path::StorePath;
 
 use crate::error::Error;
-use crate::inside::Found;
+use crate::gc::links::Links;
 use crate::store::LocalStore;
 use crate::threads::{on_each, processors};
+use crate::tree::walk;
+use crate::weight::{FileId, Link, Weight};
 
 /// How much of the disk some paths take, in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,31 +39,31 @@ struct Names {
     paths: Vec<usize>,
 }
 
-/// What one tree takes, and its files with several names: number, bytes, names.
-type Tree = (u64, Vec<(u64, u64, u64)>);
-
 impl LocalStore {
     /// Looks how much of the disk the files of `paths` take. A file with several names is there once; the name that
     /// `.links` has for it does not count, since it goes with the others.
     pub fn disk_use(&self, paths: &[&StorePath]) -> Result<DiskUse, Error> {
-        let trees = on_each(paths, processors(), |path| self.weigh(path));
+        let weights = on_each(paths, processors(), |path| {
+            let mut weight = Weight::default();
+            walk(&self.place_of(path), &mut weight).map(|()| weight)
+        });
         let mut disk_use = DiskUse::default();
-        let mut files: HashMap<u64, Names> = HashMap::new();
-        for (path, tree) in trees.into_iter().enumerate() {
-            let (own, several) = tree?;
-            disk_use.own.push(own);
-            for (inode, bytes, links) in several {
-                let names = files.entry(inode).or_insert(Names { bytes, links, found: 0, paths: Vec::new() });
+        let mut files: HashMap<FileId, Names> = HashMap::new();
+        for (path, weight) in weights.into_iter().enumerate() {
+            let Weight { own_bytes, shared, .. } = weight?;
+            disk_use.own.push(own_bytes);
+            for Link { id, links, bytes } in shared {
+                let names = files.entry(id).or_insert(Names { bytes, links, found: 0, paths: Vec::new() });
                 names.found += 1;
                 if names.paths.last() != Some(&path) {
                     names.paths.push(path);
                 }
             }
         }
-        let linked = if files.is_empty() { HashSet::new() } else { self.inodes_of_links()? };
+        let linked = if files.is_empty() { HashSet::new() } else { Links::read(self.location())?.inodes() };
         let mut files: Vec<_> = files.into_iter().collect();
-        files.sort_unstable_by_key(|(inode, _)| *inode);
-        for (inode, names) in files {
+        files.sort_unstable_by_key(|(id, _)| *id);
+        for ((_, inode), names) in files {
             let known = names.found + u64::from(linked.contains(&inode));
             let elsewhere = names.links > known;
             match names.paths[..] {
@@ -74,41 +72,6 @@ impl LocalStore {
             }
         }
         Ok(disk_use)
-    }
-
-    fn weigh(&self, path: &StorePath) -> Result<Tree, Error> {
-        let (mut own, mut several) = (0, Vec::new());
-        let mut left: Vec<Found> = vec![self.look_into(path, Path::new(""), false)?];
-        while let Some(here) = left.pop() {
-            let (inode, bytes, links) = here.on_disk();
-            if here.is_directory() {
-                own += bytes;
-                left.extend(here.entries()?);
-            } else if links > 1 {
-                several.push((inode, bytes, links));
-            } else {
-                own += bytes;
-            }
-        }
-        Ok((own, several))
-    }
-
-    /// Returns the numbers of the files that have a name in `.links`.
-    fn inodes_of_links(&self) -> Result<HashSet<u64>, Error> {
-        let directory = self.location().real_store.join(OsStr::new(".links"));
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = match rustix::fs::open(&directory, flags, Mode::empty()) {
-            // A store of Nix on which nothing was ever optimised may have none.
-            Err(rustix::io::Errno::NOENT) => return Ok(HashSet::new()),
-            result => result.map_err(Error::file("open", &directory))?,
-        };
-        let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
-        let mut entries = RawDir::new(&opened, &mut buffer);
-        let mut inodes = HashSet::new();
-        while let Some(entry) = entries.next() {
-            inodes.insert(entry.map_err(Error::file("list", &directory))?.ino());
-        }
-        Ok(inodes)
     }
 }
 
@@ -132,7 +95,7 @@ mod tests {
             fs::write(file(&a, name), [b'x'; 10_000]).unwrap();
         }
         fs::write(file(&b, "alone"), [b'x'; 10_000]).unwrap();
-        let links = store.location().real_store.join(".links");
+        let links = store.location().links();
         fs::hard_link(file(&a, "both"), file(&b, "both")).unwrap();
         fs::hard_link(file(&a, "both"), links.join("both")).unwrap();
         fs::hard_link(file(&a, "linked"), links.join("linked")).unwrap();

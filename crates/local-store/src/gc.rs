@@ -22,13 +22,12 @@ mod census;
 mod collector;
 mod ledger;
 mod leftovers;
-mod links;
+pub(crate) mod links;
 mod logs;
 mod newcomers;
 mod plan;
 mod removal;
 mod server;
-mod weight;
 
 pub use census::Census;
 

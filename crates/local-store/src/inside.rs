@@ -5,21 +5,20 @@
 //! in a relocated store to another store.
 
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use store_path::StorePath;
 
 use crate::error::Error;
 use crate::store::LocalStore;
-use crate::tree::id;
+use crate::tree::{each_entry, id};
 
 /// Links that lead to links stop here, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -180,18 +179,6 @@ impl Found {
         }
     }
 
-    pub(crate) fn is_directory(&self) -> bool {
-        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
-    }
-
-    /// Returns the number of the file on its file system, how many bytes of the disk it takes, and how many names it has.
-    pub(crate) fn on_disk(&self) -> (u64, u64, u64) {
-        /// What blocks are counted in, whatever those of the file system are.
-        const BLOCK: u64 = 512;
-        let blocks = self.stat.st_blocks.unsigned_abs();
-        (self.stat.st_ino, blocks * BLOCK, self.stat.st_nlink)
-    }
-
     /// Opens a regular file to read.
     pub fn open(&self) -> Result<File, Error> {
         match self.kind()? {
@@ -205,14 +192,8 @@ impl Found {
     pub fn entries(&self) -> Result<Vec<Self>, Error> {
         let directory = Arc::new(self.open_as(OFlags::RDONLY | OFlags::DIRECTORY)?);
         let mut names = Vec::new();
-        let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
-        let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = entry.map_err(Error::file("list", &self.path))?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                names.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
-            }
-        }
+        let note = |name: &CStr, _| names.push(OsStr::from_bytes(name.to_bytes()).to_owned());
+        each_entry(directory.as_fd(), note).map_err(Error::file("list", &self.path))?;
         names.sort_unstable();
         names.iter().map(|name| Self::look(&directory, name, &self.path)).collect()
     }

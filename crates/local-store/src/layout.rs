@@ -18,17 +18,13 @@ use crate::store::LocalStore;
 
 /// Makes what is missing of the directories, which is next to nothing to do where all is there.
 pub(crate) fn prepare(location: &Location) -> Result<(), Error> {
-    create_store(&location.real_store)?;
+    create_dirs(&location.links())?;
     for directory in ["db", "temproots", "profiles", "gcroots/auto", "gc-socket", "running-builds"] {
         create_dirs(&location.state_dir.join(directory))?;
     }
     create_private(&location.builds())?;
     link_profiles(location)?;
     failpoint::reach("open.layout")
-}
-
-fn create_store(path: &Path) -> Result<(), Error> {
-    create_dirs(&path.join(".links"))
 }
 
 fn create_private(path: &Path) -> Result<(), Error> {

@@ -71,6 +71,7 @@ mod tree;
 mod until;
 mod uses;
 mod verify;
+mod weight;
 mod writable;
 
 pub use add::NewDerivation;

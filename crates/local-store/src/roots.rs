@@ -24,6 +24,7 @@ use crate::failpoint;
 use crate::open_file::{create_dirs, lock, open_lock_file, remove_file};
 use crate::running::running_builds;
 use crate::store::{LocalStore, guard};
+use crate::sweep;
 
 mod generations;
 mod kind;
@@ -216,12 +217,7 @@ fn root_key(link: &Path) -> String {
 
 /// Lists a directory that may not be there, in order.
 fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        result => result.map_err(Error::file("list", directory))?,
-    };
-    let paths: io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    let mut paths = paths.map_err(Error::file("list", directory))?;
+    let mut paths = sweep::list(directory)?;
     paths.sort();
     Ok(paths)
 }

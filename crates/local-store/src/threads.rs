@@ -16,14 +16,8 @@ use crate::until::Until;
 
 /// Does `work` on every item, in up to `jobs` threads; the results come in the order of the items.
 pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], jobs: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let (sender, results) = mpsc::channel();
-    let run = |sender: mpsc::Sender<(usize, R)>| {
-        while let Some((index, item)) = take(items, &next) {
-            // The receiver lives until every sender is gone.
-            let _ = sender.send((index, work(item)));
-        }
-    };
+    let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
+    let run = |sender| take_all(items, &next, &work, sender);
     thread::scope(|scope| {
         for _ in 1..jobs.clamp(1, items.len().max(1)) {
             let sender = sender.clone();
@@ -46,14 +40,8 @@ pub(crate) fn told<T: Sync, R: Send>(
     work: impl Fn(&T) -> R + Sync,
     mut tell: impl FnMut(usize, R),
 ) {
-    let next = AtomicUsize::new(0);
-    let (sender, results) = mpsc::channel();
-    let run = |sender: mpsc::Sender<(usize, R)>| {
-        while let Some((index, item)) = take(items, &next) {
-            // The receiver lives until every sender is gone.
-            let _ = sender.send((index, work(item)));
-        }
-    };
+    let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
+    let run = |sender| take_all(items, &next, &work, sender);
     thread::scope(|scope| {
         let mut threads = 0;
         for _ in 0..jobs.clamp(1, items.len().max(1)) {
@@ -82,9 +70,16 @@ pub(crate) fn beside<R>(aside: impl FnOnce() + Send, work: impl FnOnce() -> R) -
     })
 }
 
-fn take<'items, T>(items: &'items [T], next: &AtomicUsize) -> Option<(usize, &'items T)> {
-    let index = next.fetch_add(1, Ordering::Relaxed);
-    items.get(index).map(|item| (index, item))
+/// Does `work` on one item after the other that no other thread has taken.
+fn take_all<T, R>(items: &[T], next: &AtomicUsize, work: impl Fn(&T) -> R, sender: mpsc::Sender<(usize, R)>) {
+    let take = || {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        items.get(index).map(|item| (index, item))
+    };
+    while let Some((index, item)) = take() {
+        // The receiver lives until every sender is gone.
+        let _ = sender.send((index, work(item)));
+    }
 }
 
 /// Returns how many threads this machine can run at once.

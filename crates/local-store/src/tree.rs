@@ -201,16 +201,22 @@ pub(crate) fn id(stat: &Stat) -> (u64, u64) {
 }
 
 fn read_names(directory: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    each_entry(directory, |name, _| names.push(name.to_owned()))?;
+    Ok(names)
+}
+
+/// Tells of everything in a directory: its name, and the number of its file.
+pub(crate) fn each_entry(directory: BorrowedFd<'_>, mut tell: impl FnMut(&CStr, u64)) -> Result<(), Errno> {
     let mut buffer = [const { MaybeUninit::uninit() }; 16 << 10];
     let mut entries = RawDir::new(directory, &mut buffer);
-    let mut names = Vec::new();
     while let Some(entry) = entries.next() {
-        let name = entry?.file_name().to_owned();
-        if !matches!(name.to_bytes(), b"." | b"..") {
-            names.push(name);
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            tell(entry.file_name(), entry.ino());
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 //!
 //! A use is what a process keeps by temporary roots: what a build was asked for, and what builds that really ran took in;
 //! and what a root is made for, or has kept when it is given up. It is noted once at the end of a command, and once a day.
-#![expect(clippy::disallowed_methods, reason = "asks what day it is")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use store_path::StorePath;
 
+use crate::add::now;
 use crate::error::Error;
 use crate::roots::Root;
 use crate::store::{LocalStore, guard};
@@ -59,11 +58,6 @@ impl LocalStore {
         }
         Ok(times)
     }
-}
-
-fn now() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
-use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, Method, PathInfo, StorePath};
+use store_path::{ContentAddress, Hash, HashAlgorithm, HashSink, PathInfo, StorePath};
 
-use crate::content::hash_content;
+use crate::content::is_addressed;
 use crate::error::Error;
 use crate::meter::{Meter, Progress};
 use crate::store::LocalStore;
@@ -217,25 +217,12 @@ impl LocalStore {
     /// Whether the path of a content-addressed object follows from its contents.
     fn check_address(&self, info: &PathInfo, until: Until<'_>) -> Option<Damage> {
         let stated = info.content_address?;
-        let ContentAddress { method, hash } = stated;
-        let mut others = info.references.clone();
-        let refers_to_itself = others.remove(&info.path);
-        let own = info.path.digest();
-        // An archive without its own digest in it was hashed already.
-        let holds = match (method, hash.algorithm()) {
-            (Method::Nar, HashAlgorithm::Sha256) if !refers_to_itself => hash == info.nar_hash,
-            (_, algorithm) => {
-                match hash_content(&self.real_path(&info.path), method, algorithm, own, &[], until) {
-                    // Without offsets, as some releases of Nix have made it.
-                    Ok(modulo) => hash == modulo.hash || hash == modulo.without_offsets,
-                    Err(Error::NotFlat { .. } | Error::GitAlgorithm { .. }) => false,
-                    Err(source) => return Some(Damage::Unreadable { source }),
-                }
-            }
-        };
-        let path = self.store_dir().addressed_path(info.path.name(), &stated, &others, refers_to_itself);
-        (!holds || path.as_ref() != Some(&info.path))
-            .then(|| Damage::Misaddressed { stated: Box::new(stated) })
+        let tree = self.real_path(&info.path);
+        match is_addressed(self.store_dir(), info, &info.nar_hash, &tree, until) {
+            Ok(true) => None,
+            Ok(false) => Some(Damage::Misaddressed { stated: Box::new(stated) }),
+            Err(source) => Some(Damage::Unreadable { source }),
+        }
     }
 }
 
@@ -245,8 +232,10 @@ mod tests {
     use super::*;
     use crate::add::hash_tree;
     use crate::canonical::{Inodes, canonicalise};
+    use crate::content::hash_content;
     use crate::store::tests::{placed, scratch_store, some_path};
     use std::os::unix::fs::PermissionsExt;
+    use store_path::Method;
 
     #[test]
     fn every_kind_of_damage_is_told() {

@@ -1,9 +1,10 @@
 //! From the store to a stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use binary_cache::stream::Format;
+use store_db::Reach;
 use store_path::{HashAlgorithm, HashSink, PathInfo, StorePath};
 
 use crate::add::hash_tree;
@@ -28,15 +29,15 @@ impl LocalStore {
     ) -> Result<(), Error> {
         // From now on none of them is collected.
         self.temp_roots(&paths.iter().cloned().collect::<Vec<_>>())?;
+        let graph = self.reference_graph(paths, Reach::Only)?;
         let infos = self.path_infos(paths)?;
-        if let Some(path) = paths.iter().find(|path| !infos.contains_key(*path)) {
-            return Err(Error::NotValid { path: path.clone() });
-        }
         let failed = |source| Error::Send { source };
         let mut out = Skip { sink, left: from };
         out.write_all(&format.start()).map_err(failed)?;
-        for info in references_first(&infos) {
-            self.send(info, format, &mut out)?;
+        for place in graph.references_first() {
+            if let Some(info) = infos.get(&graph.paths()[place]) {
+                self.send(info, format, &mut out)?;
+            }
         }
         out.write_all(&format.end()).and_then(|()| out.flush()).map_err(failed)
     }
@@ -69,30 +70,6 @@ impl LocalStore {
         }
         out.write_all(&after).map_err(failed)
     }
-}
-
-/// Orders paths as Nix does: depth first, from each in the order of names.
-fn references_first(infos: &BTreeMap<StorePath, PathInfo>) -> Vec<&PathInfo> {
-    let (mut sorted, mut seen) = (Vec::with_capacity(infos.len()), BTreeSet::new());
-    for start in infos.values() {
-        let mut open = Vec::new();
-        let mut next = seen.insert(&start.path).then_some(start);
-        // A stack of our own, so that no chain of references exhausts the thread's.
-        while let Some(info) = next {
-            open.push((info, info.references.iter()));
-            next = None;
-            while let (None, Some((info, references))) = (next, open.last_mut()) {
-                match references.find_map(|path| infos.get(path).filter(|info| seen.insert(&info.path))) {
-                    Some(found) => next = Some(found),
-                    None => {
-                        sorted.push(*info);
-                        open.pop();
-                    }
-                }
-            }
-        }
-    }
-    sorted
 }
 
 /// Leaves out the beginning of what is written.
@@ -137,6 +114,10 @@ impl<W: Write> Write for Tee<'_, W> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use binary_cache::stream::{Entry, Reader};
+
     use super::*;
     use crate::store::tests::{placed, scratch_store, some_path};
 
@@ -146,28 +127,21 @@ mod tests {
         let names = [("a", &["c", "b"][..]), ("b", &["c"]), ("c", &["c"]), ("d", &[]), ("e", &["a"])];
         let infos: Vec<PathInfo> =
             names.iter().map(|(name, references)| placed(&store, name, references)).collect();
-        let infos: BTreeMap<_, _> = infos.into_iter().map(|info| (info.path.clone(), info)).collect();
-        let sorted: Vec<&StorePath> = references_first(&infos).into_iter().map(|info| &info.path).collect();
-        assert_eq!(sorted.len(), 5);
-        let place = |name: &str| sorted.iter().position(|path| **path == some_path(name)).unwrap();
+        store.register(&infos).unwrap();
+        let mut stream = Vec::new();
+        let paths = infos.into_iter().map(|info| info.path).collect();
+        store.export(&paths, Format::Nario, 0, &mut stream).unwrap();
+        let mut reader = Reader::new(&stream[..], store.store_dir().clone()).unwrap();
+        let mut sent = Vec::new();
+        while let Some(Entry::Known(info)) = reader.next().unwrap() {
+            io::copy(&mut reader.archive().take(info.nar_size), &mut io::sink()).unwrap();
+            sent.push(info.path);
+        }
+        assert_eq!(sent.len(), 5);
+        let place = |name: &str| sent.iter().position(|path| *path == some_path(name)).unwrap();
         for (name, references) in names {
             assert!(references.iter().all(|other| place(other) <= place(name)), "{name}");
         }
-    }
-
-    #[test]
-    fn a_long_chain_exhausts_no_stack() {
-        let (_scratch, store) = scratch_store();
-        let one = placed(&store, "x", &[]);
-        let path = |number: u32| some_path(&format!("p{number}"));
-        let info = |number: u32| PathInfo {
-            path: path(number),
-            references: [path(number + 1)].into(),
-            ..one.clone()
-        };
-        let infos: BTreeMap<_, _> = (0..50_000).map(|number| (path(number), info(number))).collect();
-        let sorted = references_first(&infos);
-        assert_eq!((sorted.len(), &sorted[0].path), (50_000, &path(49_999)));
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nar::{ReadError, RestoreError};
-use store_path::{Hash, HashAlgorithm, HashSink, Method, PathInfo};
+use store_path::{Hash, HashAlgorithm, HashSink};
 
 use super::batch::{Item, Tree};
 use super::error::{Place, ReceiveError};
 use crate::canonical::{Inodes, canonicalise};
-use crate::content::hash_content;
+use crate::content::is_addressed;
 use crate::error::Error;
 use crate::store::LocalStore;
 use crate::until::Until;
@@ -126,37 +126,11 @@ pub(super) fn settle(
     }
     let unpacking = |source| ReceiveError::Unpack { place: place(), source };
     canonicalise(&tree, None, &mut Inodes::default(), Until::DONE).map_err(unpacking)?;
-    check_address(store, &item.info, &hash, &tree, &item.place)?;
-    Ok((tree, hash, size))
-}
-
-/// Holds a stated content address against contents and path; nobody has to vouch for it then.
-fn check_address(
-    store: &LocalStore,
-    info: &PathInfo,
-    archive: &Hash,
-    tree: &Path,
-    place: &Place,
-) -> Result<(), ReceiveError> {
-    let Some(stated) = info.content_address else { return Ok(()) };
-    let mut others = info.references.clone();
-    let refers_to_itself = others.remove(&info.path);
-    let path = store.store_dir().addressed_path(info.path.name(), &stated, &others, refers_to_itself);
-    let is_archive = stated.method == Method::Nar && stated.hash.algorithm() == HashAlgorithm::Sha256;
-    let holds = path.as_ref() == Some(&info.path)
-        && if is_archive && !refers_to_itself {
-            stated.hash == *archive
-        } else {
-            let (method, algorithm) = (stated.method, stated.hash.algorithm());
-            match hash_content(tree, method, algorithm, info.path.digest(), &[], Until::DONE) {
-                Ok(modulo) => stated.hash == modulo.hash || stated.hash == modulo.without_offsets,
-                Err(Error::NotFlat { .. } | Error::GitAlgorithm { .. }) => false,
-                Err(source) => return Err(ReceiveError::Unpack { place: place.clone(), source }),
-            }
-        };
-    match holds {
-        true => Ok(()),
-        false => Err(ReceiveError::Address { place: place.clone(), stated: Box::new(stated) }),
+    let is_addressed =
+        is_addressed(store.store_dir(), &item.info, &hash, &tree, Until::DONE).map_err(unpacking)?;
+    match item.info.content_address.filter(|_| !is_addressed) {
+        None => Ok((tree, hash, size)),
+        Some(stated) => Err(ReceiveError::Address { place: place(), stated: Box::new(stated) }),
     }
 }
 

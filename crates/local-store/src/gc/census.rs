@@ -1,5 +1,4 @@
 //! What is alive, what is dead, and what is neither.
-#![expect(clippy::disallowed_methods, reason = "looks where the store is")]
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,41 +1,14 @@
 //! How much room there is once something is gone, where files have several names.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Mutex;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::Stat;
 
 use crate::store::guard;
-use crate::tree::id;
-
-/// What tells one file from all others on this machine.
-type FileId = (u64, u64);
-
-/// One name of a file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
-    id: FileId,
-    /// How many names the file has, with this one.
-    links: u64,
-    bytes: u64,
-}
-
-impl Link {
-    /// Reads it.
-    #[allow(clippy::useless_conversion, reason = "the number of links is narrower on other processors")]
-    pub(super) fn of(stat: &Stat) -> Self {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        // The further links of a directory are its own.
-        let links = if kind == FileType::Directory { 1 } else { u64::from(stat.st_nlink) };
-        // Such a block has 512 bytes, whatever the file system's have.
-        Self { id: id(stat), links, bytes: u64::try_from(stat.st_blocks).unwrap_or(0) * 512 }
-    }
-
-    /// How much is free once this name is gone, if that is the only one.
-    pub(super) fn alone(&self) -> Option<u64> {
-        (self.links <= 1).then_some(self.bytes)
-    }
-}
+use crate::tree::{id, walk};
+use crate::weight::{FileId, Link, Weight};
 
 /// Counts names as they go, in any order and from several threads.
 #[derive(Debug, Default)]
@@ -81,10 +54,22 @@ impl Ledger {
         }
     }
 
+    /// Notes that all of a tree is about to go, and returns how many bytes that frees.
+    pub(super) fn note_all(&self, tree: &Weight) -> u64 {
+        tree.own_bytes + tree.shared.iter().map(|link| self.note(*link)).sum::<u64>()
+    }
+
     /// Whether a file of which only the name in `.links` is left was counted already.
     pub(super) fn has_counted(&self, stat: &Stat) -> bool {
         guard(&self.open).counted.contains(&id(stat))
     }
+}
+
+/// Weighs what is at `path`, as far as it can be looked at: what cannot is told once it cannot be removed.
+pub(super) fn weigh(path: &Path) -> Weight {
+    let mut weight = Weight { passes_closed: true, ..Weight::default() };
+    let _ = walk(path, &mut weight);
+    weight
 }
 
 #[cfg(test)]

@@ -2,22 +2,24 @@
 
 use std::collections::HashSet;
 use std::ffi::CString;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::ledger::{Ledger, Link};
+use super::ledger::Ledger;
 use crate::error::Error;
+use crate::location::Location;
 use crate::threads::{on_each, processors};
+use crate::tree::each_entry;
+use crate::weight::Link;
 
 /// So many are looked at by one thread at a time.
 const PIECE: usize = 1024;
 
 /// The open directory.
-pub(super) struct Links {
+pub(crate) struct Links {
     path: PathBuf,
     directory: OwnedFd,
     entries: Vec<(CString, u64)>,
@@ -32,24 +34,18 @@ pub(super) struct Unshared {
 
 impl Links {
     /// Lists it, without looking at any file.
-    pub(super) fn read(real_store: &Path) -> Result<Self, Error> {
-        let path = real_store.join(".links");
+    pub(crate) fn read(location: &Location) -> Result<Self, Error> {
+        let path = location.links();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = rustix::fs::open(&path, flags, Mode::empty()).map_err(Error::file("open", &path))?;
         let mut entries = Vec::new();
-        let mut buffer = [const { MaybeUninit::uninit() }; 32 << 10];
-        let mut listing = RawDir::new(&directory, &mut buffer);
-        while let Some(entry) = listing.next() {
-            let entry = entry.map_err(Error::file("list", &path))?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                entries.push((entry.file_name().to_owned(), entry.ino()));
-            }
-        }
+        each_entry(directory.as_fd(), |name, inode| entries.push((name.to_owned(), inode)))
+            .map_err(Error::file("list", &path))?;
         Ok(Self { path, directory, entries })
     }
 
     /// Returns the inodes that have a name in it.
-    pub(super) fn inodes(&self) -> HashSet<u64> {
+    pub(crate) fn inodes(&self) -> HashSet<u64> {
         self.entries.iter().map(|(_, inode)| *inode).collect()
     }
 

@@ -1,17 +1,16 @@
 //! Logs of builds that nobody can ask for any more.
-#![expect(clippy::disallowed_methods, reason = "logs are files")]
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use store_path::{Digest, StorePath};
 
 use super::census::Census;
+use super::ledger::{Ledger, weigh};
 use crate::error::Error;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
+use crate::sweep::list;
 
 /// The logs there are.
 #[derive(Debug)]
@@ -29,11 +28,11 @@ impl Logs {
     /// Lists them. What is logged from then on is none of them.
     pub(super) fn list(log_dir: &Path) -> Result<Self, Error> {
         let mut logs = Vec::new();
-        for shard in entries(&log_dir.join("drvs"))? {
+        for shard in list(&log_dir.join("drvs"))? {
             let Some(start) = name(&shard).filter(|start| start.len() == 2 && shard.is_dir()) else {
                 continue;
             };
-            for log in entries(&shard)? {
+            for log in list(&shard)? {
                 let drv = name(&log).and_then(|rest| {
                     let rest = rest.strip_suffix(".bz2").unwrap_or(rest);
                     format!("{start}{rest}").parse::<StorePath>().ok()
@@ -48,7 +47,7 @@ impl Logs {
     pub(super) fn forget(self, known: &HashSet<Digest>, is_rehearsal: bool) -> Forgotten {
         let mut done = Forgotten::default();
         for (log, _) in self.0.into_iter().filter(|(_, digest)| !known.contains(digest)) {
-            let bytes = super::weight::weigh(&log).note(&super::ledger::Ledger::default());
+            let bytes = Ledger::default().note_all(&weigh(&log));
             match if is_rehearsal { Ok(()) } else { remove_file(&log) } {
                 Ok(()) => {
                     done.logs += 1;
@@ -76,12 +75,4 @@ impl LocalStore {
 
 fn name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
-}
-
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    let listed = || fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
-    match listed() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        result => result.map_err(Error::file("list", directory)),
-    }
 }

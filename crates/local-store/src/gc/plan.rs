@@ -7,16 +7,16 @@ use store_db::PathId;
 use store_path::StorePath;
 
 use super::census::Census;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, weigh};
 use super::leftovers::{Leftover, names};
 use super::links::Links;
 use super::logs::Logs;
-use super::weight::{Weight, weigh};
 use super::{Collected, Collection};
 use crate::error::Error;
 use crate::store::LocalStore;
 use crate::threads::{on_each, processors};
 use crate::until::Until;
+use crate::weight::Weight;
 
 /// So many trees are weighed before it is asked whether they are enough.
 const PIECE: usize = 256;
@@ -93,7 +93,7 @@ impl LocalStore {
     /// Returns how many of the plan free that many bytes, or all.
     fn enough(&self, plan: &Plan, limit: u64, until: Until<'_>) -> Result<usize, Error> {
         let (mut freed, mut count) = (0, 0);
-        let ledger = Ledger::new(Links::read(&self.location().real_store)?.inodes());
+        let ledger = Ledger::new(Links::read(self.location())?.inodes());
         let names: Vec<String> = plan.names().collect();
         for piece in names.chunks(PIECE) {
             if until.is_over() {
@@ -103,7 +103,7 @@ impl LocalStore {
                 if freed >= limit {
                     return Ok(count);
                 }
-                freed += weight.note(&ledger);
+                freed += ledger.note_all(&weight);
                 count += 1;
             }
         }
@@ -112,7 +112,7 @@ impl LocalStore {
 
     /// Says what a plan would free.
     pub(super) fn weigh_plan(&self, mut plan: Plan, until: Until<'_>) -> Result<Collected, Error> {
-        let links = Links::read(&self.location().real_store)?;
+        let links = Links::read(self.location())?;
         let ledger = Ledger::new(links.inodes());
         let mut weighed = Collected::default();
         let names: Vec<String> = plan.names().collect();
@@ -120,7 +120,7 @@ impl LocalStore {
             if until.is_over() {
                 break;
             }
-            weighed.freed_bytes += self.weigh_all(piece).iter().map(|one| one.note(&ledger)).sum::<u64>();
+            weighed.freed_bytes += self.weigh_all(piece).iter().map(|one| ledger.note_all(one)).sum::<u64>();
         }
         let unshared = links.unshare(&ledger, true)?;
         weighed.links = unshared.links;
@@ -139,7 +139,7 @@ impl LocalStore {
         let names = names(&self.location().real_store)?;
         let weights = names.chunks(PIECE).flat_map(|piece| self.weigh_all(piece));
         // Files in `.links` are counted with the last of their names, and this is one.
-        Ok(weights.map(|weight| weight.note(&ledger)).sum())
+        Ok(weights.map(|weight| ledger.note_all(&weight)).sum())
     }
 
     fn weigh_all(&self, names: &[String]) -> Vec<Weight> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use store_db::PathId;
 use store_path::{Digest, StorePath};
 
-use super::ledger::{Ledger, Link};
+use super::ledger::{Ledger, weigh};
 use super::leftovers::Leftover;
 use super::links::Links;
 use super::newcomers::Newcomers;
@@ -20,6 +20,7 @@ use crate::failpoint;
 use crate::store::LocalStore;
 use crate::threads::{processors, told};
 use crate::until::Until;
+use crate::weight::Link;
 
 /// So many paths are forgotten in one transaction: a commit waits for the disk, and others wait for it.
 const MOST_PATHS: usize = 500;
@@ -55,7 +56,7 @@ impl<'a> Removals<'a> {
         until: Until<'a>,
         tell: &'a mut dyn FnMut(CollectionNews<'_>),
     ) -> Result<Self, Error> {
-        let links = Links::read(&store.location().real_store)?;
+        let links = Links::read(store.location())?;
         let ledger = Ledger::new(links.inodes());
         let done = Collected::default();
         Ok(Self { store, plan, newcomers, until, tell, links: Some(links), ledger, done })
@@ -222,9 +223,9 @@ impl Doomed {
             freed.fetch_add(ledger.note(Link::of(stat)), Ordering::Relaxed);
         };
         let in_its_way = self.left.as_ref().and_then(|left| {
-            let before = super::weight::weigh(&self.path);
+            let before = weigh(&self.path);
             let removed = left.remove_in_its_way(&self.path)?;
-            freed.fetch_add(before.note(ledger), Ordering::Relaxed);
+            freed.fetch_add(ledger.note_all(&before), Ordering::Relaxed);
             Some(removed)
         });
         let result = in_its_way.unwrap_or_else(|| remove_noting(&self.path, &note));

@@ -1,18 +1,17 @@
 //! What is known of the links: which inodes they are, and which of them are what their names say.
 
 use std::collections::{HashMap, HashSet};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use rustix::fs::{Mode, OFlags, RawDir, Stat};
+use rustix::fs::{Mode, OFlags, Stat};
 use store_path::Hash;
 
 use crate::error::Error;
 use crate::location::Location;
 use crate::store::{LocalStore, guard};
-use crate::tree::id;
+use crate::tree::{each_entry, id};
 
 /// The links, open.
 pub(super) struct Index {
@@ -54,12 +53,9 @@ impl Index {
     /// Opens the links, and learns their inodes.
     pub(super) fn load(location: &Location) -> Result<Self, Error> {
         let index = Self::empty(location)?;
-        let mut linked = HashSet::new();
-        let mut buffer = [const { MaybeUninit::uninit() }; 64 << 10];
-        let mut entries = RawDir::new(&index.directory, &mut buffer);
-        while let Some(entry) = entries.next() {
-            linked.insert(entry.map_err(Error::file("list", &index.path))?.ino());
-        }
+        let mut linked: HashSet<u64> = HashSet::new();
+        each_entry(index.directory(), |_, inode| linked.extend([inode]))
+            .map_err(Error::file("list", &index.path))?;
         Ok(Self { is_for_new: false, linked: Mutex::new(linked), ..index })
     }
 
