@@ -1,8 +1,10 @@
 //! `store delete`.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use crate::scene::{Scene, derivation, text};
+use crate::scene::{Run, Scene, derivation, text};
 
 #[test]
 fn what_nothing_needs_goes() {
@@ -93,4 +95,21 @@ fn roots_are_ignored_on_request_and_references_never() {
     assert_eq!(scene.ok(&["delete", "--ignore-liveness", &top]), top);
     scene.fails(2, &["delete", "--ignore-liveness", "--skip-alive", bottom]);
     assert!(!scene.real(&top).exists() && scene.real(bottom).exists());
+}
+
+#[test]
+fn more_paths_are_deleted_than_a_shell_lets_files_be_open() {
+    let scene = Scene::new();
+    scene.ok(&["add", &scene.write("file", "x")]);
+    // As killed builds leave them.
+    let paths: Vec<String> = (0..100).map(|number| format!("/nix/store/{number:032}-left")).collect();
+    paths.iter().for_each(|path| std::fs::write(scene.real(path), "").unwrap());
+    let delete: Vec<&str> = ["delete"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    let program = scene.command(&delete);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -S -n 64 && exec \"$0\" \"$@\""]).arg(program.get_program());
+    let output = limited.args(program.get_args()).env("HOME", scene.path("home")).output();
+    let run: Run = output.unwrap().into();
+    assert_eq!((run.code, run.stdout.lines().count()), (Some(0), 100), "{}", run.stderr);
+    assert!(!paths.iter().any(|path| scene.real(path).exists()));
 }

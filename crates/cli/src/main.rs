@@ -33,6 +33,7 @@ mod derivation_outputs;
 mod derivation_show;
 mod derivations_at_hand;
 mod derivers;
+mod descriptors;
 mod diff_closures;
 mod divergence;
 mod doctor;
@@ -117,6 +118,7 @@ use crate::session::Session;
 
 fn main() -> ExitCode {
     sandbox::launcher_main_with(builtins::BUILDERS);
+    descriptors::raise_limit();
     // Rust's own code for a panic, 101, means to callers that a build took too long.
     let exit = panic::catch_unwind(start).unwrap_or_else(|_| {
         let _ = writeln!(
