@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::Bench;
 use super::measure::{Contender, Prepared};
-use super::stores::{NIX_OPTIONS, Store};
+use super::stores::Store;
 
 /// How many files are in each path, in a directory.
 const FILES: usize = 4;
@@ -35,8 +35,8 @@ pub(super) fn export(bench: &Bench, count: usize) -> Result<Vec<Contender>> {
     if bench.has_nix() {
         let source = Rc::clone(&source);
         contenders.push(Contender::plain("nix", move || {
-            let mut command = nix_store(source.store.directory());
-            command.arg("--export").args(&source.paths);
+            let mut command = source.store.nix(&["--export"]);
+            command.args(&source.paths);
             Ok(command)
         }));
     }
@@ -77,9 +77,8 @@ pub(super) fn import(bench: &Bench, count: usize) -> Result<Vec<Contender>> {
     if bench.has_nix() {
         let prepare = move || {
             let store = Store::empty()?;
-            let mut command = nix_store(store.directory());
-            command.arg("--import");
-            Ok(Prepared { command: reading(&command, &first), _keep: Some(store) })
+            let command = reading(&store.nix(&["--import"]), &first);
+            Ok(Prepared { command, _keep: Some(store) })
         };
         contenders.push(Contender { name: "nix", prepare: Box::new(prepare), tells: false });
     }
@@ -99,15 +98,6 @@ fn source(bench: &Bench, count: usize) -> Result<Source> {
         paths.push(store.add(&bench.store, &directory)?);
     }
     Ok(Source { store, paths })
-}
-
-fn nix_store(directory: &Path) -> Command {
-    let mut command = Command::new("nix-store");
-    command.arg("--store").arg(directory);
-    for (name, value) in NIX_OPTIONS {
-        command.args(["--option", name, value]);
-    }
-    command
 }
 
 /// Returns a command that reads from a file.

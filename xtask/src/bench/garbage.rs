@@ -26,23 +26,8 @@ const FIRST: usize = 1000;
 
 /// Takes ten thousand paths of a few files away: with us, with Nix, and as nothing but files.
 pub(super) fn collect(bench: &Bench) -> Result<Vec<Contender>> {
-    let contender = |name, command: fn(&Store, &Path) -> Command| {
-        let program = bench.store.clone();
-        let prepare = move || {
-            let store = full(&program)?;
-            Ok(Prepared { command: command(&store, &program), _keep: Some(store) })
-        };
-        Contender { name, prepare: Box::new(prepare), tells: false }
-    };
-    let mut contenders = vec![contender("store", |store, program| {
-        let mut command = store.store(program);
-        command.args(["gc", "--quiet"]);
-        command
-    })];
-    if bench.has_nix() {
-        contenders.push(contender("nix", |store, _| nix(store, &["--gc", "--quiet"])));
-    }
-    contenders.push(contender("rm", |store, _| {
+    let mut contenders = in_turn(bench, &["gc", "--quiet"], &["--gc", "--quiet"]);
+    contenders.push(contender(bench, "rm", |store, _| {
         let mut command = Command::new("rm");
         command.arg("-rf").arg(store.directory().join("nix/store"));
         command
@@ -52,23 +37,34 @@ pub(super) fn collect(bench: &Bench) -> Result<Vec<Contender>> {
 
 /// Says which paths nothing needs.
 pub(super) fn dead(bench: &Bench) -> Result<Vec<Contender>> {
-    let contender = |name, command: fn(&Store, &Path) -> Command| {
-        let program = bench.store.clone();
-        let prepare = move || {
-            let store = full(&program)?;
-            Ok(Prepared { command: command(&store, &program), _keep: Some(store) })
-        };
-        Contender { name, prepare: Box::new(prepare), tells: false }
-    };
-    let mut contenders = vec![contender("store", |store, program| {
+    Ok(in_turn(bench, &["gc", "--print-dead"], &["--gc", "--print-dead"]))
+}
+
+/// Does something to a store full of garbage with us, and with Nix.
+fn in_turn(bench: &Bench, ours: &'static [&str], nixs: &'static [&str]) -> Vec<Contender> {
+    let mut contenders = vec![contender(bench, "store", move |store, program| {
         let mut command = store.store(program);
-        command.args(["gc", "--print-dead"]);
+        command.args(ours);
         command
     })];
     if bench.has_nix() {
-        contenders.push(contender("nix", |store, _| nix(store, &["--gc", "--print-dead"])));
+        contenders.push(contender(bench, "nix", move |store, _| store.nix(nixs)));
     }
-    Ok(contenders)
+    contenders
+}
+
+/// One to whom each run gives a store full of garbage.
+fn contender(
+    bench: &Bench,
+    name: &'static str,
+    command: impl Fn(&Store, &Path) -> Command + 'static,
+) -> Contender {
+    let program = bench.store.clone();
+    let prepare = move || {
+        let store = full(&program)?;
+        Ok(Prepared { command: command(&store, &program), _keep: Some(store) })
+    };
+    Contender { name, prepare: Box::new(prepare), tells: false }
 }
 
 /// Loads a million paths and ten million references, and marks them all from one root.
@@ -91,12 +87,6 @@ pub(super) fn mark(bench: &Bench) -> Result<Vec<Contender>> {
         command.arg("--store").arg(&directory).args(["gc", "--print-dead"]);
         Ok(command)
     })])
-}
-
-fn nix(store: &Store, arguments: &[&str]) -> Command {
-    let mut command = Command::new("nix-store");
-    command.arg("--store").arg(store.directory()).args(arguments);
-    command
 }
 
 /// Makes a store with that many dead paths, each of some files.

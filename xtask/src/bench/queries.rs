@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
@@ -66,11 +65,7 @@ pub(super) fn contenders(bench: &Bench, count: usize, question: Question) -> Res
     })];
     if bench.has_nix() {
         let (nixs, path) = (Rc::clone(&store), asked.clone());
-        contenders.push(Contender::plain("nix", move || {
-            let mut command = Command::new("nix-store");
-            command.arg("--store").arg(nixs.directory()).args(["--query", question.flag(), &path]);
-            Ok(command)
-        }));
+        contenders.push(Contender::plain("nix", move || Ok(nixs.nix(&["--query", question.flag(), &path]))));
     }
     contenders.push(Contender::plain("bare", move || {
         let mut command = this_part(question.floor())?;

@@ -16,7 +16,7 @@ use super::Bench;
 pub(super) const SHELL: &str = "/bin/busybox";
 
 /// A sandbox like ours, as one user, and no wait for a network.
-pub(super) const NIX_OPTIONS: [(&str, &str); 5] = [
+const NIX_OPTIONS: [(&str, &str); 5] = [
     ("sandbox", "true"),
     ("sandbox-paths", "/bin/sh=/bin/busybox"),
     ("substitute", "false"),

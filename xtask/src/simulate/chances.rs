@@ -1,24 +1,22 @@
 //! Numbers that look random and are the same in every run.
 
-/// SplitMix64; good for made-up goals, not for anything that has to be unguessable.
-pub(super) struct Chances(u64);
+use test_support::Random;
+
+/// Good for made-up goals, not for anything that has to be unguessable.
+pub(super) struct Chances(Random);
 
 impl Chances {
     pub(super) fn seeded(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::seeded(seed))
     }
 
     pub(super) fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.number()
     }
 
     /// Returns a number below `limit`, which is not zero.
     pub(super) fn below(&mut self, limit: usize) -> usize {
-        (self.number() % limit as u64) as usize
+        self.0.below(limit)
     }
 
     /// Returns whether something happens that happens so many times in ten thousand.

@@ -1,6 +1,6 @@
 //! Several who work on one store at once, at random, and what they were told.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -42,7 +42,7 @@ struct State {
     told: Vec<String>,
     /// Numbers what is made.
     next: usize,
-    running: BTreeMap<u32, ()>,
+    running: BTreeSet<u32>,
     counts: Counts,
     checked: usize,
 }
@@ -104,7 +104,7 @@ impl<'a> Mix<'a> {
 
     /// Kills whatever still runs.
     fn end_all(&self) {
-        for process in self.state().running.keys() {
+        for process in &self.state().running {
             let _ = killpg(Pid::from_raw(process.cast_signed()), Signal::SIGKILL);
         }
     }
@@ -253,7 +253,7 @@ impl<'a> Mix<'a> {
             let mut state = self.state();
             ensure!(!is_cut.load(Ordering::SeqCst), "the power is cut");
             let child = command.spawn()?;
-            state.running.insert(child.id(), ());
+            state.running.insert(child.id());
             *state.counts.entry(what).or_default() += 1;
             child
         };
