@@ -126,6 +126,10 @@ mod tests {
         let place = |name| graph.place(&some_path(name)).unwrap();
         assert_eq!(graph.of(place("b")), [place("a")]);
         assert_eq!(graph.paths().len(), 4);
+        // Of `b`, and what it refers to, both stores have rows.
+        let graph = store.reference_graph(&paths(&["b", "c"]), Reach::References).unwrap();
+        let place = |name| graph.place(&some_path(name)).unwrap();
+        assert_eq!((graph.of(place("b")), graph.referrer_counts()[place("a")]), (&[place("a")][..], 1));
         assert_eq!(store.place_of(&some_path("a")), lower.real_path(&some_path("a")));
         assert_eq!(store.place_of(&some_path("c")), store.real_path(&some_path("c")));
         assert_eq!(store.lying_below(&paths(&["a", "c"])).into_keys().collect::<Vec<_>>(), [some_path("a")]);

@@ -148,7 +148,7 @@ impl LocalStore {
         what: &Optimisation<'_>,
         meter: &Meter<'_>,
     ) -> Result<Savings, Error> {
-        let mut linker = Linker::new(self, index, what, meter);
+        let mut linker = Linker::new(self, path, index, what, meter);
         let walked = walk(&self.real_path(path), &mut linker);
         if !what.until.is_over() {
             meter.path_done();

@@ -94,6 +94,8 @@ impl References {
         };
         let mut all_edges = edges(self);
         all_edges.extend(edges(other).into_iter().map(|(from, to)| (numbers[from], numbers[to])));
+        all_edges.sort_unstable();
+        all_edges.dedup();
         Self::new(all, &all_edges)
     }
 

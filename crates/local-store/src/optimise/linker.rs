@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use store_path::{Hash, HashAlgorithm, HashSink};
+use store_path::{Hash, HashAlgorithm, HashSink, StorePath};
 
 use super::index::Index;
 use super::{Optimisation, Savings, Sharing};
 use crate::canonical::{STORE_TIME, has_store_time};
 use crate::error::Error;
 use crate::failpoint;
+use crate::lock::PathLock;
 use crate::meter::Meter;
 use crate::store::LocalStore;
 use crate::tree::{Node, Visit};
@@ -24,6 +25,7 @@ const TRIES: usize = 50;
 /// Goes through a path and links what is in it.
 pub(super) struct Linker<'a> {
     store: &'a LocalStore,
+    path: &'a StorePath,
     index: &'a Index,
     what: &'a Optimisation<'a>,
     meter: &'a Meter<'a>,
@@ -35,11 +37,12 @@ pub(super) struct Linker<'a> {
 impl<'a> Linker<'a> {
     pub(super) fn new(
         store: &'a LocalStore,
+        path: &'a StorePath,
         index: &'a Index,
         what: &'a Optimisation<'a>,
         meter: &'a Meter<'a>,
     ) -> Self {
-        Self { store, index, what, meter, depth: 0, savings: Savings::default() }
+        Self { store, path, index, what, meter, depth: 0, savings: Savings::default() }
     }
 
     pub(super) fn savings(self) -> Savings {
@@ -182,6 +185,10 @@ impl Linker<'_> {
             Verdict::Gone => return Ok(false),
             Verdict::Unread => return Ok(true),
         }
+        let _lock = match self.lock_single_file(node)? {
+            Ok(lock) => lock,
+            Err(InOtherHands) => return Ok(true),
+        };
         let done = match (self.what.sharing, opened) {
             (Sharing::Links, _) => self.replace(node, name),
             (Sharing::Blocks, Some(file)) => self.share(file, name, node.stat),
@@ -192,6 +199,20 @@ impl Linker<'_> {
             Err(Errno::NOENT | Errno::ACCESS | Errno::EXIST) => Ok(false),
             done => self.unless_full(done).map_err(node.failed("replace by a link")),
         }
+    }
+
+    /// Locks a path that is a single file: whoever repairs it puts another one in its place, which a link to what was read
+    /// before would undo. In a directory, that is another directory then.
+    fn lock_single_file(&self, node: &Node<'_>) -> Result<Result<Option<PathLock>, InOtherHands>, Error> {
+        if self.depth > 0 || self.index.is_for_new {
+            return Ok(Ok(None));
+        }
+        let lock = self.store.try_lock(std::slice::from_ref(self.path))?;
+        if lock.is_some() {
+            // Fails if it is another one already.
+            node.handle()?;
+        }
+        Ok(lock.map(Some).ok_or(InOtherHands))
     }
 
     /// Gives the first file with a hash its link.
@@ -316,6 +337,9 @@ impl Linker<'_> {
         Ok(())
     }
 }
+
+/// Somebody has the lock of a path.
+struct InOtherHands;
 
 /// Whether something may be linked to a link.
 enum Verdict {

@@ -189,3 +189,35 @@ fn nothing_is_linked_to_what_was_not_read_to_its_end() {
     assert!(saved.stopped && saved.files == 0, "{saved:?}");
     assert!(fs::read(&file).unwrap() == contents);
 }
+
+#[test]
+fn a_file_that_was_repaired_meanwhile_stays() {
+    let (scratch, store) = scratch_store();
+    let damaged = vec![b'x'; 9 << 20];
+    let whole = vec![b'y'; 9 << 20];
+    let add = |name: &str, contents: &[u8]| {
+        fs::write(scratch.join(name), contents).unwrap();
+        store.add_path(&name.parse().unwrap(), &scratch.join(name)).unwrap().path
+    };
+    add("other", &damaged);
+    run(&store);
+    let path = add("file", &whole);
+    let place = store.real_path(&path);
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&place, &damaged).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o444)).unwrap();
+    let is_repaired = std::sync::Once::new();
+    // While it is read.
+    let repair = |_: Progress| {
+        is_repaired.call_once(|| {
+            let new = store.location().real_store.join("new");
+            fs::write(&new, &whole).unwrap();
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o444)).unwrap();
+            let _lock = store.lock(std::slice::from_ref(&path)).unwrap();
+            store.replace(&path, &new).unwrap();
+        });
+    };
+    store.optimise(&Optimisation { progress: &repair, ..Optimisation::default() }).unwrap();
+    assert!(is_repaired.is_completed());
+    assert!(fs::read(&place).unwrap() == whole);
+}
