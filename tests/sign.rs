@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::scene::{Scene, has, shell_derivation, text};
+use crate::scene::{Run, Scene, has, shell_derivation, text};
 
 /// The first key of RFC 8032.
 const PUBLIC: &str = "rfc-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
@@ -143,4 +143,19 @@ fn what_is_built_is_signed() {
     let options = ["--option", "secret-key-files", "/absent"];
     let said = scene.fails(1, &[&["build", "--no-link", &file], &options[..]].concat());
     assert!(said.contains("cannot read the secret key in `/absent`"), "{said}");
+}
+
+#[test]
+fn a_key_that_cannot_be_written_whole_is_in_the_way_of_no_other() {
+    let scene = Scene::new();
+    let generate = ["key", "generate", "k-1", "--out", "secret"];
+    let program = scene.command(&generate);
+    // As on a full disk: files may have no bytes.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 0 && exec \"$0\" \"$@\""]).arg(program.get_program());
+    let output =
+        limited.args(program.get_args()).current_dir(scene.path("")).env("HOME", scene.path("home")).output();
+    let run: Run = output.unwrap().into();
+    assert!(run.code == Some(1) && run.stderr.contains("cannot write the secret key"), "{}", run.stderr);
+    scene.ok(&generate);
 }

@@ -96,7 +96,7 @@ fn line(mount: &Path, one: &Use) -> String {
 fn is_full(directory: &Path) -> bool {
     let Ok(space) = statvfs(nearest(directory)) else { return false };
     // Some file systems count no files.
-    space.blocks_available() * space.fragment_size() < LITTLE
+    space.blocks_available().saturating_mul(space.fragment_size()) < LITTLE
         || space.files() > 0 && space.files_available() == 0
 }
 

@@ -4,7 +4,7 @@
     reason = "secret keys are made of what the system finds random, and are files"
 )]
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write, stdin, stdout};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -73,8 +73,9 @@ fn print(session: &mut Session, field: &str, key: &str) -> Result<Exit> {
 /// No other file is overwritten: it may be the only copy of another key.
 fn write_secret(path: &Path, key: &SecretKey) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", key.reveal())?;
-    file.sync_all()
+    let written = writeln!(file, "{}", key.reveal()).and_then(|()| file.sync_all());
+    // What is not whole would be in the way of the next try.
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// A shell makes files that others can read.

@@ -142,6 +142,8 @@ fn refetch(
             if until.is_over() {
                 break;
             }
+            // It stays while it is fetched, and the next start knows of the lock if this process dies.
+            store.temp_root(&path)?;
             let _lock = store.lock(std::slice::from_ref(&path))?;
             let Some(info) = store.path_info(&path)? else { continue };
             let fetch = Fetch { path: path.clone(), offer, promised: None };

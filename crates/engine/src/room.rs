@@ -16,7 +16,7 @@ use crate::worker::Message;
 const MUCH_LESS: f64 = 0.97;
 
 /// The shortest time between two looks, in milliseconds.
-const LEAST_MILLIS: u16 = 100;
+const LEAST_MILLIS: i32 = 100;
 
 /// How much room there is to be.
 pub(crate) struct Room<'a> {
@@ -35,7 +35,7 @@ impl<'a> Room<'a> {
     /// Looks after it until `done` is readable, and tells what came of it.
     pub(crate) fn keep(mut self, done: BorrowedFd<'_>, messages: &SyncSender<Message>) {
         let millis = self.settings.min_free_check_interval.saturating_mul(1000);
-        let pause = u16::try_from(millis).unwrap_or(u16::MAX).max(LEAST_MILLIS);
+        let pause = i32::try_from(millis).unwrap_or(i32::MAX).max(LEAST_MILLIS);
         loop {
             if let Some(bytes) = self.missing() {
                 let _ = messages.send(Message::MadeRoom(self.collect(bytes, done)));
@@ -80,9 +80,10 @@ fn missing(free: u64, least: u64, wanted: u64, free_after: Option<u64>) -> Optio
     (!is_enough && !is_as_before).then(|| wanted - free)
 }
 
-fn is_done_within(done: BorrowedFd<'_>, millis: u16) -> bool {
+fn is_done_within(done: BorrowedFd<'_>, millis: i32) -> bool {
     let mut polled = [PollFd::new(done, PollFlags::POLLIN)];
-    poll(&mut polled, PollTimeout::from(millis)).is_ok_and(|ready| ready > 0)
+    // All numbers from zero on are times.
+    poll(&mut polled, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

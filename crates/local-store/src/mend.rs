@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use store_db::Reach;
 use store_path::{PathInfo, StorePath};
 
 use crate::canonical::{Inodes, canonicalise};
@@ -95,19 +96,15 @@ impl LocalStore {
         let _lock = self.lock(&in_order)?;
         missing.retain(|path| std::fs::symlink_metadata(self.real_path(path)).is_err());
         missing = self.valid_among(&missing)?;
-        loop {
-            let mut needed = BTreeSet::new();
-            for path in &missing {
-                let referrers = self.referrers(path)?;
-                if referrers.iter().any(|referrer| referrer != path && !missing.contains(referrer)) {
-                    needed.insert(path.clone());
-                }
+        let graph = self.reference_graph(&missing, Reach::Referrers)?;
+        // What is there needs all that it refers to, directly or not.
+        let mut needed = vec![false; graph.paths().len()];
+        for place in graph.references_first().into_iter().rev() {
+            if needed[place] || !missing.contains(&graph.paths()[place]) {
+                graph.of(place).iter().for_each(|other| needed[*other] = true);
             }
-            if needed.is_empty() {
-                break;
-            }
-            missing.retain(|path| !needed.contains(path));
         }
+        missing.retain(|path| graph.place(path).is_some_and(|place| !needed[place]));
         if !missing.is_empty() {
             self.with_database(|database| {
                 database.transaction(|transaction| Ok::<_, Error>(transaction.invalidate(&missing)?))

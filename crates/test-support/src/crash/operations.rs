@@ -58,10 +58,9 @@ pub const OPERATIONS: &[Operation] = &[
         name: "add-again",
         // What somebody has left in its place.
         prepare: |world| {
-            tree(world)?;
-            let path = world.ok(&["add", "tree"])?;
-            world.ok(&["delete", path.trim_end()])?;
-            world.leave(&format!("{}/half/file", path.trim_end()))
+            added_tree(world)?;
+            world.ok(&["delete", TREE])?;
+            world.leave(&format!("{TREE}/half/file"))
         },
         arguments: &["add", "tree"],
         ..PLAIN
@@ -143,10 +142,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation {
         name: "delete",
         prepare: |world| {
-            tree(world)?;
-            world.ok(&["add", "tree"])?;
-            world.write("x.json", chain())?;
-            world.ok(&["build", "--quiet", "--no-link", "x.json"]).map(|_| ())
+            added_tree(world)?;
+            built_chain(world)
         },
         arguments: &["delete", LAST, TREE],
         done: |world| {
@@ -163,10 +160,8 @@ pub const OPERATIONS: &[Operation] = &[
     Operation {
         name: "gc",
         prepare: |world| {
-            tree(world)?;
-            world.ok(&["add", "tree"])?;
-            world.write("x.json", chain())?;
-            world.ok(&["build", "--quiet", "--no-link", "x.json"])?;
+            added_tree(world)?;
+            built_chain(world)?;
             world.leave("nix/store/q790zdjk75hm2cn42nh77pqw4gbv1b88-half/file")
         },
         arguments: &["gc", "--quiet"],
@@ -181,8 +176,7 @@ pub const OPERATIONS: &[Operation] = &[
         name: "root-moved",
         // The link leads somewhere else before.
         prepare: |world| {
-            tree(world)?;
-            world.ok(&["add", "tree"])?;
+            added_tree(world)?;
             world.write("other", "other\n")?;
             let other = world.ok(&["add", "other"])?;
             world.ok(&["root", "add", "result", other.trim_end()]).map(|_| ())
@@ -196,8 +190,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation {
         name: "root-removed",
         prepare: |world| {
-            tree(world)?;
-            world.ok(&["add", "tree"])?;
+            added_tree(world)?;
             world.ok(&["root", "add", "result", TREE]).map(|_| ())
         },
         arguments: &["root", "remove", "result"],
@@ -208,8 +201,7 @@ pub const OPERATIONS: &[Operation] = &[
         name: "import-stream",
         prepare: |world| {
             let elsewhere = World::in_directory(world.program(), &world.path("elsewhere"))?;
-            tree(&elsewhere)?;
-            elsewhere.ok(&["add", "tree"])?;
+            added_tree(&elsewhere)?;
             let stream = run_raw(&mut elsewhere.command(&["export", TREE]))?;
             world.write("stream", stream)
         },
@@ -221,10 +213,8 @@ pub const OPERATIONS: &[Operation] = &[
         name: "repair",
         // Contents, metadata and all of a path.
         prepare: |world| {
-            tree(world)?;
-            world.ok(&["add", "tree"])?;
-            world.write("x.json", chain())?;
-            world.ok(&["build", "--quiet", "--no-link", "x.json"])?;
+            added_tree(world)?;
+            built_chain(world)?;
             world.write("other", "other\n")?;
             let other = world.ok(&["add", "other"])?;
             world.damage(LAST, Some(b"damaged\n"))?;
@@ -256,8 +246,7 @@ pub const OPERATIONS: &[Operation] = &[
         name: "migrate",
         // As an older Nix would have left it, as far as the next start can see.
         prepare: |world| {
-            tree(world)?;
-            world.ok(&["add", "tree"])?;
+            added_tree(world)?;
             let file = world.root().join("nix/var/nix/db/schema");
             fs::write(&file, "9").map_err(|error| format!("cannot write `{}`: {error}", file.display()))
         },
@@ -294,6 +283,18 @@ fn tree(world: &World) -> Result<(), String> {
     world.write("tree/g", "2\n")?;
     let link = world.path("tree/l");
     std::os::unix::fs::symlink("g", &link).map_err(|error| format!("cannot make a symlink: {error}"))
+}
+
+/// One that is added.
+fn added_tree(world: &World) -> Result<(), String> {
+    tree(world)?;
+    world.ok(&["add", "tree"]).map(|_| ())
+}
+
+/// What [`chain`] makes, kept by nothing.
+fn built_chain(world: &World) -> Result<(), String> {
+    world.write("x.json", chain())?;
+    world.ok(&["build", "--quiet", "--no-link", "x.json"]).map(|_| ())
 }
 
 /// A manifest of files, whose store paths the program itself tells.
