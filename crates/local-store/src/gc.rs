@@ -162,4 +162,4 @@ impl LocalStore {
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
-mod tests;
+pub(crate) mod tests;

@@ -73,7 +73,7 @@ impl LocalStore {
 #[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 mod tests {
     use super::*;
-    use crate::gc::Collection;
+    use crate::gc::tests::ALL;
     use crate::store::Options;
     use crate::store::tests::{scratch_store, some_path};
 
@@ -86,17 +86,7 @@ mod tests {
         }
         assert_eq!(store.not_on_disk(&[&there, &absent]).unwrap(), [&absent]);
         let collector = LocalStore::open(store.location().clone(), Options::default()).unwrap();
-        let everything = Collection {
-            keep_outputs: false,
-            keep_derivations: false,
-            max_freed_bytes: None,
-            max_size_bytes: None,
-            is_rehearsal: false,
-            unused_since: None,
-            given_up: &[],
-            until: Until::DONE,
-        };
-        collector.collect(&everything, &mut |_| {}).unwrap();
+        collector.collect(&ALL, &mut |_| {}).unwrap();
         assert!(!store.real_path(&other).exists());
         let mut said = [Registration {
             path: there.clone(),

@@ -9,7 +9,8 @@ use crate::store::tests::{placed, scratch_store, some_path};
 use rustix::fs::FlockOperation;
 use store_path::{PathInfo, StorePath};
 
-const ALL: Collection<'static> = Collection {
+/// All of it.
+pub(crate) const ALL: Collection<'static> = Collection {
     keep_outputs: false,
     keep_derivations: true,
     max_freed_bytes: None,
