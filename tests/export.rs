@@ -120,6 +120,6 @@ fn a_stream_can_begin_later() {
         let rest = export(&scene, &[&arguments[..], &["--from-byte", &text]].concat(), "rest");
         assert!(fs::read(rest).unwrap() == whole[from..], "from {from}");
     }
-    let said = scene.fails(1, &["export", &paths[0], "--from-byte", "8"]);
+    let said = scene.fails(2, &["export", &paths[0], "--from-byte", "8"]);
     assert!(said.contains("needs `--format 2`"), "{said}");
 }

@@ -58,6 +58,6 @@ fn what_the_program_does_wrong_is_a_failed_build() {
     assert!(run.stderr.contains("did not make its output `out`"), "{}", run.stderr);
     let run = build(&scene, "sleep 600", &["--max-silent-time", "1"]);
     assert_eq!(run.code, Some(101), "{}", run.stderr);
-    let wrong = scene.fails(1, &["config", "show", "--option", "external-builders", "{}"]);
+    let wrong = scene.fails(2, &["config", "show", "--option", "external-builders", "{}"]);
     assert!(wrong.contains("expected a list in JSON"), "{wrong}");
 }

@@ -69,6 +69,7 @@ mod log_verdict;
 mod lower_store;
 mod ls;
 mod many;
+mod mistakes;
 mod nar;
 mod narinfo;
 mod neighbours;

@@ -12,9 +12,6 @@ pub(crate) fn after(error: &Error) -> Option<&'static str> {
         if let Some(missing) = missing(cause) {
             return Some(about_missing(missing));
         }
-        if let Some(local_store::Error::NotValid { .. }) = cause.downcast_ref() {
-            return Some("`--verbose` says where the store is, `--store DIR` takes another one");
-        }
         match cause.downcast_ref::<io::Error>()?.kind() {
             // Which one it is cannot be found out any more.
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(
@@ -78,9 +75,6 @@ mod tests {
         let missing = vec![Missing { path: drv, wanted_by: BTreeSet::new() }];
         let error = Error::from(engine::Error::Missing { missing });
         assert!(after(&error).is_some_and(|advice| advice.contains("--recursive")));
-        let path = "00000000000000000000000000000000-a".parse().unwrap();
-        let absent = Error::from(local_store::Error::NotValid { path });
-        assert!(after(&absent).is_some_and(|advice| advice.contains("`--store DIR`")));
         assert_eq!(after(&Error::msg("something else")), None);
     }
 }

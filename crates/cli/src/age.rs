@@ -15,10 +15,12 @@ fn since(text: &str, now: i64) -> Option<i64> {
     }
     let units = [('m', 60), ('h', 3600), ('d', 86_400), ('w', 7 * 86_400)];
     let seconds = units.into_iter().find_map(|(unit, seconds)| {
-        let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(i64::from(count) * seconds)
+        let count = text.strip_suffix(unit)?;
+        let plain = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+        // However long ago, it is a time, and nothing is older.
+        plain.then(|| count.parse().unwrap_or(i64::MAX).saturating_mul(seconds))
     });
-    seconds.map(|seconds| now - seconds)
+    seconds.map(|seconds| now.saturating_sub(seconds))
 }
 
 /// The beginning of a day.
@@ -58,6 +60,7 @@ mod tests {
             ["90m", "12h", "30d", "2w"].map(read),
             [5400, 43_200, 2_592_000, 1_209_600].map(|ago| Some(now - ago))
         );
+        assert_eq!(read("99999999999999999999w"), Some(now - i64::MAX));
         let dates = ["1970-01-01", "1972-03-01", "2000-02-29", "2026-11-30", "2100-03-01"].map(read);
         assert_eq!(dates, [0, 68_256_000, 951_782_400, 1_795_996_800, 4_107_542_400].map(Some));
         for text in [

@@ -157,6 +157,26 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Returns what a run has done also when nobody could be told of it: nothing, if it only asks.
+    pub(crate) fn done(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Build(args) if args.builds() => "what was built is there",
+            Self::Add(_) | Self::Derivation(Derivation::Add(_)) => "what was added is there",
+            Self::Import(_) => "what was imported is there",
+            Self::Delete(_) => "what was deleted is gone",
+            Self::Gc(args) if args.collects() => "what was deleted is gone",
+            Self::Optimise(args) if args.links() => "what was linked stays linked",
+            Self::Verify(args) if args.repairs() => "what was repaired is whole",
+            Self::Root(Root::Add(_)) => "the roots are there",
+            Self::Root(Root::Remove(_)) => "the roots are gone",
+            Self::Sign(_) => "the signatures are there",
+            Self::Key(Key::Generate(args)) if args.keeps() => "the secret key is in its file",
+            _ => return None,
+        })
+    }
+}
+
 /// The options that every verb takes, before or after it.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Global options")]

@@ -153,6 +153,11 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Returns whether anything is built.
+    pub(crate) fn builds(&self) -> bool {
+        !self.dry_run
+    }
+
     /// Returns the options that are settings, too.
     pub(crate) fn flags(&self) -> Vec<Flag> {
         let when = |is_set: bool| is_set.then(|| "true".to_owned());

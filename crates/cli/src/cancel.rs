@@ -20,8 +20,8 @@ use crate::user_name;
 ///
 /// Returns 0 if all of them were cancelled, else 1.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  store cancel bcdfghjk    (an id that `store ps` prints)\n  \
-                        store cancel /nix/store/…-hello.drv    (whoever builds it)\n  \
+#[command(after_help = "Examples:\n  store cancel bcdfghjk    # an id that `store ps` prints\n  \
+                        store cancel /nix/store/…-hello.drv    # whoever builds it\n  \
                         store ps --json | jq -r '.[].id' | xargs store cancel")]
 pub(crate) struct Args {
     /// An id that `store ps` prints, a derivation, or something that is built from one.

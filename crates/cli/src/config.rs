@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use settings::{Line, Origin, Settings, Source};
 
 use crate::environment::Environment;
+use crate::exit::Misuse;
 
 /// One setting given on the command line.
 pub(crate) struct Flag {
@@ -30,9 +31,16 @@ pub(crate) fn load(environment: &Environment, flags: &[Flag]) -> Result<Settings
         layers.apply_text(text, &Source::Variable("STORE_CONFIG"), &environment.working_dir)?;
     }
     for Flag { spelling, key, value } in flags {
-        layers.settings.set(key, value, &Origin::flag(spelling))?;
+        layers.settings.set(key, value, &Origin::flag(spelling)).map_err(misuse)?;
     }
     Ok(layers.settings)
+}
+
+/// Adds to what is wrong with a flag where the right names are told, unless the right one is.
+fn misuse(wrong: settings::Error) -> Misuse {
+    let lists = matches!(wrong, settings::Error::Unknown { nearest: None, .. });
+    let wrong = Misuse::new(wrong);
+    if lists { Misuse::says(format!("{wrong}; `store config show` lists all settings")) } else { wrong }
 }
 
 /// What to do when a file is not there.

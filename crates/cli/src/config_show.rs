@@ -10,7 +10,7 @@ use crate::session::Session;
 /// Shows every setting with its value, in the form of a configuration file.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store config show\n  store config show sandbox-paths\n  \
-                        store -v config show    (what each setting is for)")]
+                        store -v config show    # what each setting is for")]
 pub(crate) struct Args {
     /// Shows the value of this setting only.
     name: Option<String>,

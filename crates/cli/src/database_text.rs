@@ -112,10 +112,14 @@ fn refuse_absent(store: &LocalStore, registrations: &[Registration]) -> Result<(
     let Some(first) = absent.first() else { return Ok(()) };
     let line = registrations.iter().find(|one| one.path == **first).map_or(0, |one| one.line);
     let place = store.real_path(first);
+    let others = match absent.len() - 1 {
+        0 => String::new(),
+        1 => ", nor is 1 other".to_owned(),
+        others => format!(", nor are {others} others"),
+    };
     bail!(
-        "nothing is registered: `{}` (line {line}) is not on disk, nor are {} others; copy the files first",
-        place.display(),
-        absent.len() - 1
+        "nothing is registered: `{}` (line {line}) is not on disk{others}; copy the files first",
+        place.display()
     )
 }
 

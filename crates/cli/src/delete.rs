@@ -17,7 +17,7 @@ mod kept;
 /// What keeps a path is said: each root (a link, a profile, a running process) with the paths by way of which it needs it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store delete /nix/store/…-hello-2.10\n  \
-                        store delete --recursive --skip-alive /nix/store/…-hello-2.10    (with what only it needs)\n  \
+                        store delete --recursive --skip-alive /nix/store/…-hello-2.10    # with what only it needs\n  \
                         store delete --json ./result | jq '.kept[].roots[].root'\n\n\
                         What a root (such as ./result) or another path refers to is refused. `store root list` shows all \
                         roots, `store query --referrers` what refers to a path.")]

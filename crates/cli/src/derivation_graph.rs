@@ -12,6 +12,7 @@ use derivation::graph;
 use crate::derivations_at_hand::AtHand;
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::size;
 
 /// Prints what derivations need to be built, down to what needs nothing.
 #[derive(clap::Args, Debug)]
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     format: Format,
 
     /// How many steps to follow inputs; all of them if not given.
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = size::count::<usize>)]
     depth: Option<usize>,
 
     /// Also shows what derivations need besides derivations; JSON always has it.

@@ -30,10 +30,13 @@ pub(crate) fn in_seconds(text: &str) -> Result<String, String> {
         Some((count, "h")) => (count, 3600),
         Some(_) => ("", 1),
     };
+    if count.is_empty() {
+        let wanted =
+            "say a number of seconds, or one with a unit: `90`, `90s`, `10m` or `2h`; 0 for no limit";
+        return Err(wanted.to_owned());
+    }
     let total = count.parse::<usize>().ok().and_then(|count| count.checked_mul(seconds));
-    total.map(|total| total.to_string()).ok_or_else(|| {
-        "say a number of seconds, or one with a unit: `90`, `90s`, `10m` or `2h`; 0 for no limit".to_owned()
-    })
+    total.map(|total| total.to_string()).ok_or_else(|| "that is too long; 0 is for no limit".to_owned())
 }
 
 /// Returns what is put behind the number of builds that are to come.

@@ -1,5 +1,6 @@
 //! The exit codes of `store`: all of them, in one enum.
 
+use std::fmt;
 use std::ops::BitOr;
 use std::process::ExitCode;
 
@@ -51,6 +52,35 @@ impl From<Exit> for ExitCode {
         Self::from(exit.code())
     }
 }
+
+/// A mistake on the command line that is found only after it was taken apart: [`Exit::Usage`], however it is told.
+#[derive(Debug)]
+pub(crate) struct Misuse(String);
+
+impl Misuse {
+    /// Says what is wrong; for an error, with its causes.
+    pub(crate) fn new(wrong: impl Into<anyhow::Error>) -> Self {
+        Self(format!("{:#}", wrong.into()))
+    }
+
+    /// The same for a text.
+    pub(crate) fn says(wrong: impl Into<String>) -> Self {
+        Self(wrong.into())
+    }
+
+    /// Returns the exit code of an error.
+    pub(crate) fn exit(error: &anyhow::Error) -> Exit {
+        if error.is::<Self>() { Exit::Usage } else { Exit::Failure }
+    }
+}
+
+impl fmt::Display for Misuse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misuse {}
 
 /// What `verify` found out, and did not mend. The bits are those of `nix store verify`; its 2 is for paths that nobody
 /// trusted has signed, and a usage error here.

@@ -10,8 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use binary_cache::stream::Format;
 use store_path::{StoreDir, StorePath};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Misuse};
 use crate::session::Session;
+use crate::size;
 
 /// Writes store paths to stdout as one stream, for `store import` or `nix-store --import` elsewhere.
 ///
@@ -20,7 +21,8 @@ use crate::session::Session;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store export --recursive ./result > hello.export\n  \
                         store export -R ./result | ssh other store import\n  \
-                        store import < part.export > there; ssh other store export -R /nix/store/…-hello --except-from - < there | store import\n  \
+                        store import < part.export > there\n  \
+                        ssh other store export -R /nix/store/…-hello --except-from - < there | store import\n  \
                         store export --format 2 -R ./result --from-byte 81264 > rest.export")]
 pub(crate) struct Args {
     /// Store paths, or links to them such as `./result`.
@@ -41,7 +43,7 @@ pub(crate) struct Args {
     except_from: Option<PathBuf>,
 
     /// Leaves out that many bytes at the beginning, which the other side has: with format 2, where `store import` says so.
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = size::count::<u64>)]
     from_byte: u64,
 }
 
@@ -62,7 +64,9 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     ensure!(
         args.from_byte == 0 || args.format == Version::Two,
-        "`--from-byte` needs `--format 2`: in the first format there is no hash to tell that two halves fit together"
+        Misuse::says(
+            "`--from-byte` needs `--format 2`: in the first format there is no hash to tell that two halves fit together"
+        )
     );
     let store = session.read_store()?;
     let mut paths: BTreeSet<StorePath> = session.valid_paths(&store, &args.paths)?.into_iter().collect();

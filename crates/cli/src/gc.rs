@@ -63,6 +63,13 @@ pub(crate) struct Args {
     delete_older_than: Option<i64>,
 }
 
+impl Args {
+    /// Returns whether anything is deleted.
+    pub(crate) fn collects(&self) -> bool {
+        !(self.dry_run || self.print_roots || self.print_live || self.print_dead)
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     if args.print_roots || args.print_live || args.print_dead {

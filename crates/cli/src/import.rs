@@ -17,6 +17,7 @@ use crate::keys::trusted_keys;
 use crate::messages::Messages;
 use crate::results::Results;
 use crate::session::Session;
+use crate::size;
 
 /// Reads a stream of store paths from stdin, as `store export` and `nix-store --export` write it, makes them valid and
 /// prints them.
@@ -31,7 +32,7 @@ use crate::session::Session;
 )]
 pub(crate) struct Args {
     /// Goes on in a stream of format 2: what is read begins at that byte of it, where a path begins.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = size::count::<u64>)]
     from_byte: Option<u64>,
 
     /// Takes only what one of the keys in the setting `trusted-public-keys` has signed, or whose path follows from its

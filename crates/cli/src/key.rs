@@ -10,11 +10,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use binary_cache::SecretKey;
 use serde_json::json;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Misuse};
 use crate::session::Session;
 
 /// Where Linux has random bytes; before it has enough for keys, reading waits.
@@ -38,20 +38,33 @@ pub(crate) struct GenerateArgs {
 #[command(after_help = "Example:\n  store key public < secret.key")]
 pub(crate) struct PublicArgs {}
 
+impl GenerateArgs {
+    /// Returns whether the secret key is kept in a file, and not only printed.
+    pub(crate) fn keeps(&self) -> bool {
+        self.out.is_some()
+    }
+}
+
 /// Runs `store key generate`.
 pub(crate) fn generate(session: &mut Session, args: &GenerateArgs) -> Result<Exit> {
     let mut seed = [0; 32];
     File::open(RANDOM)
         .and_then(|mut random| random.read_exact(&mut seed))
         .with_context(|| format!("cannot read random bytes from `{RANDOM}`"))?;
-    let key = SecretKey::from_seed(&args.name, &seed)?;
+    let key = SecretKey::from_seed(&args.name, &seed).map_err(Misuse::new)?;
     let Some(file) = &args.out else {
         warn_of_readers(session);
         return print(session, "secretKey", &key.reveal());
     };
     let file = session.absolute(file);
-    write_secret(&file, &key)
-        .with_context(|| format!("cannot write the secret key to `{}`", file.display()))?;
+    write_secret(&file, &key).map_err(|error| {
+        let next = match error.kind() {
+            io::ErrorKind::AlreadyExists => "; no key is overwritten: name another file",
+            io::ErrorKind::NotFound => "; make the directory first",
+            _ => "",
+        };
+        anyhow!("cannot write the secret key to `{}`: {error}{next}", file.display())
+    })?;
     print(session, "publicKey", &key.public().to_string())
 }
 

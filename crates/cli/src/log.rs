@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::build_argument::{self, Named, what_runs};
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::size;
 
 mod about;
 mod failed;
@@ -22,10 +23,10 @@ use printer::Printer;
 /// On a terminal it is shown without what would steer that; elsewhere each byte is printed as the builder printed it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store log ./result\n  store log /nix/store/…-hello.drv\n  \
-                  store log -f bcdfghjk    (a build that runs, see `store ps`; ends with it)\n  \
+                  store log -f bcdfghjk    # a build that runs, see `store ps`; ends with it\n  \
                   store log -f --tail 20 /nix/store/…-hello.drv\n  \
-                  store log --about ./result    (how it was built, and what kept that build apart)\n  \
-                  store log --failed=3    (the last 3 builds that failed)\n\n\
+                  store log --about ./result    # how it was built, and what kept that build apart\n  \
+                  store log --failed=3    # the last 3 builds that failed\n\n\
                   With `--follow`, the exit code is that of building it: 0 if it was built, 100, 101, 102 or 104 if that\n\
                   failed, 1 if it was cancelled or its process was killed.")]
 pub(crate) struct Args {
@@ -38,7 +39,7 @@ pub(crate) struct Args {
     follow: bool,
 
     /// Begins with the last N lines of what there is.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = size::count::<usize>)]
     tail: Option<usize>,
 
     /// Instead tells how it was built: when, from what, how isolated, and what that took.
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     about: bool,
 
     /// Instead tells of the last N builds that failed, the last one first: when, after how long, and why.
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10",
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = size::count::<usize>,
           conflicts_with_all = ["build", "about", "follow", "tail"])]
     failed: Option<usize>,
 }

@@ -113,7 +113,7 @@ use anyhow::{Context, Result};
 
 use crate::arguments::{Command, Config, Derivation, Hash, Key, Realisation, Recipe, Root, Sandbox};
 use crate::config::Flag;
-use crate::exit::Exit;
+use crate::exit::{Exit, Misuse};
 use crate::session::Session;
 
 fn main() -> ExitCode {
@@ -140,7 +140,7 @@ fn start() -> Exit {
         Ok(mut session) => finish(&mut session, &command),
         Err(error) => {
             let _ = writeln!(io::stderr(), "store: {error:#}");
-            Exit::Failure
+            Misuse::exit(&error)
         }
     }
 }
@@ -181,17 +181,20 @@ fn finish(session: &mut Session, command: &Command) -> Exit {
         session.messages().error(build_failure::harmless(&format!("{error:#}")));
         // Not the disk of the store, of which the other advice would speak.
         let advice = match session.results().refused() {
-            true => Some(
-                "results went to a file or device that takes no more; what was built or added is there"
-                    .into(),
-            ),
+            true => Some(unprinted(command).into()),
             false => session.advice(&error),
         };
         if let Some(advice) = advice {
             session.messages().error(advice);
         }
-        Exit::Failure
+        Misuse::exit(&error)
     })
+}
+
+/// Says why results could not be printed, and what is done all the same.
+fn unprinted(command: &Command) -> String {
+    let why = "results went to a file or device that takes no more";
+    command.done().map_or_else(|| why.to_owned(), |done| format!("{why}; {done}"))
 }
 
 fn run(session: &mut Session, command: &Command) -> Result<Exit> {

@@ -24,7 +24,7 @@ use crate::session::Session;
 #[command(after_help = "Examples:\n  store narinfo q790zdjk75hm2cn42nh77pqw4gbv1b88.narinfo --json\n  \
                         store path-info --json ./result | store narinfo --fingerprint -\n  \
                         store narinfo --sign-with secret.key unsigned.narinfo > signed.narinfo\n  \
-                        store narinfo --public-key cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= *.narinfo")]
+                        store narinfo --public-key \"$(cat public.key)\" *.narinfo")]
 pub(crate) struct Args {
     /// Files with the text of a `.narinfo`, or with JSON as `nix path-info --json` prints it; `-` for stdin.
     #[arg(required = true)]

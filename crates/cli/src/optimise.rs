@@ -16,7 +16,7 @@ use crate::size;
 #[derive(clap::Args, Debug)]
 #[command(
     alias = "optimize",
-    after_help = "Examples:\n  store optimise --dry-run    (says what would be saved)\n  store optimise\n\n\
+    after_help = "Examples:\n  store optimise --dry-run    # says what would be saved\n  store optimise\n\n\
                   The setting `auto-optimise-store` does so for each new path."
 )]
 pub(crate) struct Args {
@@ -28,6 +28,13 @@ pub(crate) struct Args {
     /// and modes. All files are read each time.
     #[arg(long, conflicts_with = "dry_run")]
     reflink: bool,
+}
+
+impl Args {
+    /// Returns whether anything is linked.
+    pub(crate) fn links(&self) -> bool {
+        !self.dry_run
+    }
 }
 
 /// Runs the command.

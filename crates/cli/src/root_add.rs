@@ -41,7 +41,10 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
             links.push(store.add_permanent_root(&name, path).with_context(failed)?);
         } else {
             let link = link_path(&session.absolute(&args.link), index, "out");
-            store.add_root(&link, path).with_context(failed)?;
+            store.add_root(&link, path).with_context(|| {
+                let is_missing = link.parent().is_some_and(|directory| !directory.exists());
+                failed() + if is_missing { "; make the directory first" } else { "" }
+            })?;
             links.push(link);
         }
     }

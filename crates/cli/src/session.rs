@@ -229,7 +229,15 @@ impl Session {
     /// Returns what to do about an error, where its text cannot know.
     pub(crate) fn advice(&self, error: &anyhow::Error) -> Option<Cow<'static, str>> {
         let build_dir = self.settings.build_dir.as_deref();
-        let full = full_disk::told(error.as_ref(), &self.location().ok()?, build_dir);
+        let location = self.location().ok()?;
+        let is_absent = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(local_store::Error::NotValid { .. }))
+        };
+        if error.chain().any(is_absent) {
+            let place = location.real_store.display();
+            return Some(format!("the store is at `{place}`; `--store DIR` takes another one").into());
+        }
+        let full = full_disk::told(error.as_ref(), &location, build_dir);
         full.map(Cow::Owned).or_else(|| advice::after(error).map(Cow::Borrowed))
     }
 

@@ -18,19 +18,18 @@ pub(crate) fn show(bytes: u64) -> String {
     }
 }
 
-/// Reads a size as a person writes it: a number of bytes, or with `K`, `M`, `G` or `T` after it, powers of 1024.
+/// Reads a size as settings have it: a number of bytes, or with `K`, `M`, `G` or `T` after it.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
-    let (digits, power) = match text.char_indices().last() {
-        Some((end, 'k' | 'K')) => (&text[..end], 1),
-        Some((end, 'm' | 'M')) => (&text[..end], 2),
-        Some((end, 'g' | 'G')) => (&text[..end], 3),
-        Some((end, 't' | 'T')) => (&text[..end], 4),
-        _ => (text, 0),
-    };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.parse::<u64>().ok().filter(|_| plain);
-    let bytes = number.and_then(|number| number.checked_mul(1 << (10 * power)));
-    bytes.ok_or_else(|| "a size is a number, with K, M, G or T after it if that is meant".to_owned())
+    settings::number(text).map(|bytes| bytes as u64).map_err(|wrong| wrong.to_string())
+}
+
+/// Reads how many of something are meant.
+pub(crate) fn count<N: TryFrom<u64>>(text: &str) -> Result<N, String> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("expected a whole number".to_owned());
+    }
+    let number = text.parse::<u64>().ok().and_then(|number| number.try_into().ok());
+    number.ok_or_else(|| "the number is too large".to_owned())
 }
 
 #[cfg(test)]
@@ -46,12 +45,15 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_with_or_without_a_unit() {
-        assert_eq!(parse("10"), Ok(10));
-        assert_eq!([parse("2k"), parse("3M"), parse("4G")], [Ok(2 << 10), Ok(3 << 20), Ok(4 << 30)]);
-        assert_eq!(parse("1T"), Ok(1 << 40));
-        for text in ["", "K", "-1", "+1", "1.5G", "1 G", "20000000T"] {
-            assert!(parse(text).is_err(), "{text}");
+    fn what_is_no_size_and_what_is_too_large_are_told_apart() {
+        assert_eq!([parse("10"), parse("2k"), parse("4GiB")], [Ok(10), Ok(2 << 10), Ok(4 << 30)]);
+        assert!(parse("1.5G").is_err_and(|wrong| wrong.contains("K, M, G or T")));
+        assert!(parse("20000000T").is_err_and(|wrong| wrong.contains("too large")));
+        assert_eq!(count::<u16>("12"), Ok(12));
+        for text in ["", "5x", "-1", "+1", "1K"] {
+            assert_eq!(count::<u64>(text), Err("expected a whole number".to_owned()), "{text}");
         }
+        assert_eq!(count::<u16>("65536"), Err("the number is too large".to_owned()));
+        assert_eq!(count::<u64>("99999999999999999999"), Err("the number is too large".to_owned()));
     }
 }

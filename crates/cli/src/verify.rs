@@ -23,9 +23,9 @@ use crate::verify_isolated;
 /// Exit code 1 if something is damaged and was not repaired, 4 if something could not be read, 5 if both.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  store verify\n  store verify --contents    (reads every file of the store)\n  \
+    after_help = "Examples:\n  store verify\n  store verify --contents    # reads every file of the store\n  \
                   store verify --contents --repair /nix/store/…-hello-2.10\n  \
-                  store verify --isolated    (fails unless all that was built was kept apart)"
+                  store verify --isolated    # fails unless all that was built was kept apart"
 )]
 pub(crate) struct Args {
     /// Also hashes the contents of every path, and looks at modes, times and owners.
@@ -44,6 +44,13 @@ pub(crate) struct Args {
 
     /// These store paths only.
     paths: Vec<PathBuf>,
+}
+
+impl Args {
+    /// Returns whether anything is repaired.
+    pub(crate) fn repairs(&self) -> bool {
+        self.repair
+    }
 }
 
 /// Runs the command.

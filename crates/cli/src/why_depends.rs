@@ -12,6 +12,7 @@ use store_path::StorePath;
 
 use crate::exit::Exit;
 use crate::session::Session;
+use crate::size;
 
 /// Tells why a path needs another one: which path refers to which, in what file, and at which byte of it.
 ///
@@ -34,11 +35,11 @@ pub(crate) struct Args {
     all: bool,
 
     /// With `--all`: shows at most so many references; the rest is counted.
-    #[arg(long, value_name = "NUMBER", default_value_t = 500)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 500, value_parser = size::count::<usize>)]
     limit: usize,
 
     /// Shows at most so many files for each reference; with 0, no file is read.
-    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = size::count::<usize>)]
     places: usize,
 }
 

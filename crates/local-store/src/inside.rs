@@ -101,6 +101,13 @@ impl Way<'_> {
                 self.here.pop();
                 continue;
             }
+            if !last.is_directory() {
+                let sought: PathBuf = [&last.path, Path::new(&name)]
+                    .into_iter()
+                    .chain(self.left.iter().map(Path::new))
+                    .collect();
+                return Err(Error::file("look at", &sought)(Errno::NOTDIR));
+            }
             let directory = Arc::new(last.open_as(OFlags::PATH | OFlags::DIRECTORY)?);
             self.here.push(Found::look(&directory, &name, &last.path)?);
         }

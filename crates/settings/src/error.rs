@@ -65,12 +65,16 @@ pub enum ValueError {
     /// Not one of the spellings of true and false.
     #[error("expected `true` or `false`")]
     NotBoolean,
-    /// Not a whole number, or one too large to count anything here.
-    #[error("expected a whole number, with K, M, G or T after it at most")]
+    /// Not a whole number.
+    #[error("expected a whole number, with K, M, G or T after it at most (`KiB` and so on mean the same)")]
     NotANumber,
+    /// A number too large to count anything here.
+    #[error("the number is too large")]
+    TooLarge,
     /// No job at all would leave every build waiting for ever.
     #[error(
-        "at least one build has to be able to run here: what a build hook takes elsewhere does not count"
+        "at least one build has to be able to run here: what a build hook takes elsewhere does not count, so 1 is the least; \
+         to build nothing, `--dry-run`"
     )]
     NoJobs,
     /// Not one of a fixed set of words.

@@ -45,4 +45,5 @@ pub use external::{ExternalBuilder, ExternalBuilders};
 pub use layer::{Line, Origin, Source, parse};
 pub use on_fail::OnFail;
 pub use table::{Described, Settings, entries, entry};
+pub use value::number;
 pub use variation::{Variation, Variations};

@@ -28,18 +28,27 @@ pub(crate) trait Value {
     fn show(&self) -> String;
 }
 
-/// Reads a whole number; `K`, `M`, `G` and `T` are powers of 1024.
-pub(crate) fn number(text: &str) -> Result<usize, ValueError> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((end, 'k' | 'K')) => (&text[..end], 10),
-        Some((end, 'm' | 'M')) => (&text[..end], 20),
-        Some((end, 'g' | 'G')) => (&text[..end], 30),
-        Some((end, 't' | 'T')) => (&text[..end], 40),
-        _ => (text, 0),
+/// Reads a whole number, as of bytes; `K`, `M`, `G` and `T` behind it, or `KiB` and so on, are powers of 1024.
+///
+/// # Errors
+/// [`ValueError::NotANumber`], or [`ValueError::TooLarge`] if the number is more than any machine has.
+pub fn number(text: &str) -> Result<usize, ValueError> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let power = match unit.strip_suffix("iB").filter(|letter| !letter.is_empty()).unwrap_or(unit) {
+        "" => 0,
+        "k" | "K" => 10,
+        "m" | "M" => 20,
+        "g" | "G" => 30,
+        "t" | "T" => 40,
+        _ => return Err(ValueError::NotANumber),
     };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let number = digits.parse::<usize>().ok().filter(|_| plain);
-    number.and_then(|number| number.checked_mul(1 << unit)).ok_or(ValueError::NotANumber)
+    if digits.is_empty() {
+        return Err(ValueError::NotANumber);
+    }
+    // Of nothing but digits, so there can only be too many.
+    let number = digits.parse::<usize>().ok();
+    number.and_then(|number| number.checked_mul(1 << power)).ok_or(ValueError::TooLarge)
 }
 
 /// Reads an absolute path, without doubled or trailing slashes.
@@ -91,7 +100,7 @@ impl Value for u32 {
     }
 
     fn set(&mut self, text: &str) -> Result<(), ValueError> {
-        *self = number(text)?.try_into().map_err(|_| ValueError::NotANumber)?;
+        *self = number(text)?.try_into().map_err(|_| ValueError::TooLarge)?;
         Ok(())
     }
 
