@@ -7,6 +7,7 @@
 //! 50 steps each, `STORE_TEST_ALTERNATE=20,7` those from seed 7 on.
 
 mod agree;
+mod harm;
 mod program;
 mod stores;
 mod universe;

@@ -101,6 +101,12 @@ fn roots_of_nix(place: Place<'_>) -> Result<BTreeSet<String>, String> {
     Ok(roots.filter_map(|line| Some(line.split_once(" -> ")?.1.to_owned())).collect())
 }
 
+/// Returns which paths somebody has signed.
+pub(super) fn signed(place: Place<'_>) -> Result<Vec<String>, String> {
+    let signed = infos_of_nix(place)?.into_iter().filter(|(_, info)| info.contains_key("signatures"));
+    Ok(signed.map(|(path, _)| path).collect())
+}
+
 fn infos_of_nix(place: Place<'_>) -> Result<Infos, String> {
     Ok(infos(&place.nix("nix", &["path-info", "--json", "--all"])?))
 }

@@ -43,6 +43,14 @@ pub(super) enum Act {
     Collect,
     Optimise,
     Verify,
+    /// Does harm to one of all paths, if it can be built again, and has that repaired.
+    Repair(usize, Harm),
+    /// Signs one of all paths.
+    Sign(usize),
+    /// Has somebody dump the database, and loads that.
+    Reload(Reload, By),
+    /// Deletes one of all paths, brings its files back, and says what is known of them.
+    Register(usize),
     /// Exports one of all paths with all it needs, and has it imported elsewhere by somebody.
     Carry(Way, usize, By),
 }
@@ -56,6 +64,24 @@ pub(super) enum Way {
     Out,
     /// From the second store.
     Back,
+}
+
+/// What happens to a path.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Harm {
+    /// A file of it has other contents.
+    Changed,
+    /// It is not there.
+    Gone,
+}
+
+/// Into what a dump is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reload {
+    /// Into the database that it is of.
+    Again,
+    /// Into a new one: the old one was lost.
+    Lost,
 }
 
 impl fmt::Display for Step {
@@ -81,7 +107,7 @@ pub(super) fn random(seed: u64, count: usize) -> Vec<Step> {
 fn act(random: &mut Random) -> Act {
     // Reduced to how many paths there are where it is used.
     let any = random.below(1000);
-    match random.below(25) {
+    match random.below(32) {
         0 => Act::Add(random.below(SOURCES)),
         1..3 => Act::Instantiate(random.below(DERIVATIONS)),
         3..9 => Act::Build(random.below(DERIVATIONS)),
@@ -91,8 +117,15 @@ fn act(random: &mut Random) -> Act {
         18 => Act::Optimise,
         19 => Act::Verify,
         20 => Act::Collect,
+        21..24 => Act::Repair(any, if random.below(3) == 0 { Harm::Gone } else { Harm::Changed }),
+        24 => Act::Sign(any),
+        25..27 => {
+            let into = if random.below(2) == 0 { Reload::Again } else { Reload::Lost };
+            Act::Reload(into, By::any(random))
+        }
+        27 => Act::Register(any),
         way => {
-            let way = [Way::In, Way::Out, Way::Out, Way::Back][way - 21];
+            let way = [Way::In, Way::Out, Way::Out, Way::Back][way - 28];
             Act::Carry(way, any, By::any(random))
         }
     }

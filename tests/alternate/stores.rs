@@ -1,17 +1,22 @@
 //! The stores of a program, and how each of its steps is taken on them.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::program::{Act, By, Step, Way};
+use super::program::{Act, By, Reload, Step, Way};
 use super::universe::Universe;
+use super::{agree, harm};
 use crate::scene::{Run, Scene, text};
 
 /// What builds of both may use besides their inputs.
 const PROGRAMS: &str = "/bin/sh=/bin/busybox /bin/busybox";
+
+/// The first secret key of RFC 8032, with which paths are signed.
+const SECRET: &str =
+    "rfc-1:nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2DXWpgBgrEKt9VL/tPJZAc6DuFy89qmIyWvAhpo9wdRGg==";
 
 /// The stores of one program.
 pub(super) struct Stores {
@@ -30,6 +35,7 @@ impl Stores {
     pub(super) fn new(seed: u64) -> Result<Self, String> {
         let scene = Scene::new();
         let universe = Universe::new(&scene, seed)?;
+        scene.write("secret", SECRET);
         let stores = Self { scene, universe };
         // Both are there before one of the programs is asked about what is in them.
         for place in [stores.shared(), stores.twin(), stores.second("store"), stores.second("twin")] {
@@ -55,8 +61,16 @@ impl Stores {
 
     /// Takes a step on both.
     pub(super) fn take(&self, step: &Step) -> Result<(), String> {
-        let (shared, twin) =
-            both(|| self.act(self.shared(), step), || self.act(self.twin(), &Step { by: By::Nix, ..*step }));
+        let alone = || match *step {
+            // A dump says less than is known of what is there. `store` forgets none of that, as Nix does.
+            Step { by: By::Store, act: Act::Reload(Reload::Again, _) } => Ok(String::new()),
+            Step { act: Act::Reload(into, _), .. } => {
+                self.act(self.twin(), &Step { by: By::Nix, act: Act::Reload(into, By::Nix) })
+            }
+            Step { by: By::Store, act: Act::Repair(..) } => self.repair_alone(step),
+            _ => self.act(self.twin(), &Step { by: By::Nix, ..*step }),
+        };
+        let (shared, twin) = both(|| self.act(self.shared(), step), alone);
         match (&shared, &twin) {
             (Ok(ours), Ok(nixs)) if ours != nixs => {
                 Err(format!("it printed {ours:?}, and Nix alone {nixs:?}"))
@@ -107,6 +121,34 @@ impl Stores {
             (Act::Optimise, By::Store) => silently(place.store(&["optimise"])),
             (Act::Verify, By::Nix) => place.nix("nix-store", &["--verify", "--check-contents"]),
             (Act::Verify, By::Store) => place.store(&["verify", "--contents"]),
+            (Act::Repair(number, harm), by) => {
+                if !universe.maker_of(any(number)).is_some_and(|drv| place.has(drv) && place.has(any(number)))
+                {
+                    return Ok(String::new());
+                }
+                harm::to(&place.real(any(number)), harm);
+                silently(match by {
+                    By::Nix => place.nix("nix-store", &["--verify", "--check-contents", "--repair"]),
+                    By::Store => place.store(&[
+                        "verify",
+                        "--contents",
+                        "--repair",
+                        "--option",
+                        "sandbox-paths",
+                        PROGRAMS,
+                    ]),
+                })
+            }
+            (Act::Sign(number), by) => {
+                let key = text(self.scene.path("secret"));
+                silently(match by {
+                    By::Nix => place.nix("nix", &["store", "sign", "-k", &key, any(number)]),
+                    By::Store => place.store(&["sign", "-k", &key, any(number)]),
+                })
+            }
+            (Act::Reload(into, dumped), by) => silently(place.reload(into, dumped, by)),
+            (Act::Register(number), _) if !place.has(any(number)) => Ok(String::new()),
+            (Act::Register(number), by) => silently(place.register(any(number), by)),
             (Act::Carry(way, number, to), by) => {
                 let to = if place.name == "twin" { By::Nix } else { to };
                 let second = self.second(place.name);
@@ -117,6 +159,17 @@ impl Stores {
                 }
             }
         }
+    }
+
+    /// Has Nix repair what is harmed, and sign again what is repaired: it forgets signatures then, and `store` does not.
+    fn repair_alone(&self, step: &Step) -> Result<String, String> {
+        let signed = agree::signed(self.twin())?;
+        let done = self.act(self.twin(), &Step { by: By::Nix, ..*step })?;
+        let key = text(self.scene.path("secret"));
+        for path in signed.iter().filter(|path| self.twin().has(path)) {
+            self.twin().nix("nix", &["store", "sign", "-k", &key, path])?;
+        }
+        Ok(done)
     }
 
     fn instantiate(&self, place: Place<'_>, by: By, number: usize) -> Result<String, String> {
@@ -220,8 +273,54 @@ impl<'a> Place<'a> {
         Ok(format!("a stream of {} bytes", stream.len()))
     }
 
+    /// Has the database dumped, and loads that again, by whom it is said.
+    fn reload(&self, into: Reload, dumped: By, by: By) -> Result<String, String> {
+        let dump = match dumped {
+            By::Nix => self.nix("nix-store", &["--dump-db"])?,
+            By::Store => self.store(&["dump-db"])?,
+        };
+        if into == Reload::Lost {
+            fs::remove_dir_all(self.scene.path(self.name).join("nix/var/nix/db")).unwrap();
+        }
+        self.load(&dump, by, &["load-db"])
+    }
+
+    /// Deletes a path, brings its files back, and has it registered.
+    fn register(&self, path: &str, by: By) -> Result<String, String> {
+        let record = self.nix("nix-store", &["--dump-db", path])?;
+        let (place, kept) = (self.real(path), self.scene.path(format!("{}-kept", self.name)));
+        harm::copy(&place, &kept);
+        let deleted = match by {
+            By::Nix => self.nix("nix-store", &["--delete", path]),
+            By::Store => self.store(&["delete", path]),
+        };
+        if deleted.is_ok() {
+            harm::copy(&kept, &place);
+        }
+        harm::remove(&kept);
+        deleted?;
+        // In a store that is elsewhere, `nix-store --register-validity` looks for the files where they are not.
+        self.load(&record, by, &["register-validity", "--hash-given"])
+    }
+
+    /// Has a text of records read by Nix as a dump, or else by that command of `store`.
+    fn load(&self, records: &str, by: By, ours: &[&str]) -> Result<String, String> {
+        let end = if records.is_empty() { "" } else { "\n" };
+        let file = self.scene.write(&format!("{}.records", self.name), format!("{records}{end}"));
+        let command = match by {
+            By::Nix => self.nix_command("nix-store", &["--load-db"]),
+            By::Store => self.store_command(ours),
+        };
+        bytes(command, File::open(file).unwrap().into()).map(|_| String::new())
+    }
+
+    /// Returns where the files of a path are.
+    fn real(&self, path: &str) -> PathBuf {
+        self.scene.path(self.name).join(&path[1..])
+    }
+
     fn has(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.scene.path(self.name).join(&path[1..])).is_ok()
+        fs::symlink_metadata(self.real(path)).is_ok()
     }
 
     fn link(&self, number: usize) -> String {

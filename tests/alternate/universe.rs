@@ -82,6 +82,14 @@ impl Universe {
     }
 }
 
+impl Universe {
+    /// Returns the derivation whose output a path is.
+    pub(super) fn maker_of(&self, path: &str) -> Option<&str> {
+        let makes = |derivation: &&Derivation| derivation.outputs.iter().any(|output| output == path);
+        self.derivations.iter().find(makes).map(|derivation| derivation.path.as_str())
+    }
+}
+
 fn refs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
