@@ -4,9 +4,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use derivation::{Derivation, Finding, Source, SourceForm, aterm, review};
+use derivation::{Derivation, Finding, ReadSource, Source, SourceForm, aterm, review};
 use local_store::LocalStore;
 use serde_json::{Value, json};
 use store_path::{StoreDir, StorePath};
@@ -37,20 +38,22 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let texts = read(session, &args.files)?;
-    let mut sources = Vec::new();
+    let store_dir = StoreDir::default();
+    let places: Vec<Place> = args.files.iter().map(|file| Place::of(session, file)).collect();
     let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();
-    let mut files = Vec::new();
-    for (file, text) in args.files.iter().zip(&texts) {
-        if !derivation_file::is_aterm(text) && ::recipe::is_recipe(text) {
-            listed.extend(recipe_check::finding(session, file, text)?.map(|finding| (file, finding)));
-        } else {
-            sources.push(Source { text, form: form(file, text)? });
-            files.push(file);
+    let (mut files, mut sources) = (Vec::new(), Vec::new());
+    for (file, read) in args.files.iter().zip(threads::on_each(&places, |place| place.read(&store_dir))) {
+        match read? {
+            Read::Recipe(text) => {
+                listed.extend(recipe_check::finding(session, file, text)?.map(|finding| (file, finding)));
+            }
+            Read::Derivations(source) => {
+                files.push(file);
+                sources.push(source);
+            }
         }
     }
-    let store_dir = StoreDir::default();
-    let beside = args.files.iter().filter_map(|file| Some(session.absolute(file).parent()?.to_owned()));
+    let beside = places.iter().filter_map(|place| place.path.parent());
     let mut inputs = Inputs {
         // Without a store there is nothing to find in it.
         store: session.read_store_if_there()?,
@@ -58,7 +61,6 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         store_dir: &store_dir,
     };
     inputs.beside.dedup();
-    let sources = threads::on_each(&sources, |source| source.clone().read(&store_dir));
     let found = review(sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
     listed.extend(
         files.into_iter().zip(found).flat_map(|(file, list)| list.into_iter().map(move |one| (file, one))),
@@ -69,15 +71,37 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     Ok(if errors > 0 { Exit::Failure } else { Exit::Success })
 }
 
-fn read(session: &Session, files: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
-    let is_stdin = |file: &Path| file == Path::new("-");
-    let path = |file: &PathBuf| if is_stdin(file) { file.clone() } else { session.absolute(file) };
-    let paths: Vec<PathBuf> = files.iter().map(path).collect();
-    let texts = threads::on_each(&paths, |path| bounded::read(path));
-    let named = |(file, text): (&PathBuf, Result<_>)| {
-        text.with_context(|| format!("cannot read `{}`", file.display()))
-    };
-    files.iter().zip(texts).map(named).collect()
+/// A file, and room for what is in it.
+struct Place<'a> {
+    file: &'a Path,
+    /// Where it is, whatever the working directory.
+    path: PathBuf,
+    text: OnceLock<Vec<u8>>,
+}
+
+/// A file that has been read.
+enum Read<'a> {
+    Recipe(&'a [u8]),
+    Derivations(ReadSource<'a>),
+}
+
+impl<'a> Place<'a> {
+    fn of(session: &Session, file: &'a Path) -> Self {
+        let is_stdin = file == Path::new("-");
+        let path = if is_stdin { file.to_owned() } else { session.absolute(file) };
+        Self { file, path, text: OnceLock::new() }
+    }
+
+    /// Reads the file and, while it is near at hand, the derivations in it.
+    fn read(&self, store_dir: &StoreDir) -> Result<Read<'_>> {
+        let text =
+            bounded::read(&self.path).with_context(|| format!("cannot read `{}`", self.file.display()))?;
+        let text = self.text.get_or_init(|| text);
+        if !derivation_file::is_aterm(text) && ::recipe::is_recipe(text) {
+            return Ok(Read::Recipe(text));
+        }
+        Ok(Read::Derivations(Source { text, form: form(self.file, text)? }.read(store_dir)))
+    }
 }
 
 /// What is no `.drv` file is told of as what is wrong with the JSON.
@@ -92,7 +116,7 @@ fn form(file: &Path, text: &[u8]) -> Result<SourceForm> {
 /// Where input derivations may be that are in none of the files.
 struct Inputs<'a> {
     store: Option<LocalStore>,
-    beside: Vec<PathBuf>,
+    beside: Vec<&'a Path>,
     store_dir: &'a StoreDir,
 }
 

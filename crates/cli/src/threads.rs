@@ -9,7 +9,7 @@ use std::thread;
 const BATCH: usize = 16;
 
 /// Does `work` on every item; the results come in the order of the items.
-pub(crate) fn on_each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn on_each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
     let batches = Mutex::new(items.chunks(BATCH).enumerate());
     let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).next();
     let run = || {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use store_path::{NameError, StoreDir, StorePath};
 
 use crate::aterm::Text;
-use crate::model::file_name;
+use crate::model::{Bytes, file_name};
 use crate::modulo::Replaced;
 use crate::{Derivation, InputError, Modulo, OutputName};
 
@@ -143,8 +143,9 @@ pub enum CheckError {
 ///
 /// A variable named after an output is set with a path that is filled in, and has to be right otherwise.
 pub fn check(derivation: Derivation, modulo: &mut Modulo) -> Result<Checked, CheckError> {
-    let checked = complete_or_tell(derivation, None, modulo);
-    checked.map(|(checked, _)| checked).map_err(|mut problems| problems.swap_remove(0))
+    let settled = settle_or_tell(derivation, None, modulo).map_err(|mut problems| problems.swap_remove(0))?;
+    settled.tell(modulo);
+    Ok(settled.into())
 }
 
 /// What follows from a derivation as it stands, whatever its inputs are: its own file.
@@ -154,29 +155,58 @@ pub(crate) struct OwnFile<'a> {
 }
 
 impl<'a> OwnFile<'a> {
-    fn new(text: Text<'a>, derivation: &Derivation, store_dir: &StoreDir) -> Self {
+    fn new<B: Bytes>(text: Text<'a>, derivation: &Derivation<B>, store_dir: &StoreDir) -> Self {
         let path = path(derivation, &text, store_dir);
         Self { text, path }
     }
 
-    pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
+    pub(crate) fn of<B: Bytes>(derivation: &Derivation<B>, store_dir: &StoreDir) -> Self {
         Self::new(Text::of(derivation, store_dir), derivation, store_dir)
     }
 
     /// Returns nothing if `file` is not what would be printed.
-    pub(crate) fn read(derivation: &Derivation, store_dir: &StoreDir, file: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read<B: Bytes>(
+        derivation: &Derivation<B>,
+        store_dir: &StoreDir,
+        file: &'a [u8],
+    ) -> Option<Self> {
         Text::of_file(derivation, store_dir, file).map(|text| Self::new(text, derivation, store_dir))
     }
 }
 
-/// The same, or all rules that are broken; and whether anything was filled in. `own` is the derivation's.
+/// A derivation that keeps the rules, and what follows from it and its inputs.
+pub(crate) struct Settled<'a, B> {
+    pub(crate) path: StorePath,
+    pub(crate) derivation: Derivation<B>,
+    pub(crate) text: Text<'a>,
+    pub(crate) elsewhere: Vec<Elsewhere>,
+    /// Whether output paths were absent.
+    pub(crate) was_filled: bool,
+    replaced: Replaced,
+}
+
+impl<B> Settled<'_, B> {
+    /// Makes it known to dependents.
+    pub(crate) fn tell(&self, modulo: &mut Modulo) {
+        modulo.insert_replaced(&self.path, &self.derivation, &self.replaced, &self.text);
+    }
+}
+
+impl From<Settled<'_, Vec<u8>>> for Checked {
+    fn from(settled: Settled<'_, Vec<u8>>) -> Self {
+        let Settled { path, derivation, text, elsewhere, .. } = settled;
+        Self { path, derivation, aterm: text.into_bytes(), elsewhere }
+    }
+}
+
+/// Does what [`check`] does but for telling dependents, or returns all rules that are broken. `own` is the derivation's.
 ///
 /// Paths are not computed from what breaks another rule already: they will change with it.
-pub(crate) fn complete_or_tell(
-    mut derivation: Derivation,
-    own: Option<OwnFile<'_>>,
-    modulo: &mut Modulo,
-) -> Result<(Checked, bool), Vec<CheckError>> {
+pub(crate) fn settle_or_tell<'a, B: Bytes>(
+    mut derivation: Derivation<B>,
+    own: Option<OwnFile<'a>>,
+    modulo: &Modulo,
+) -> Result<Settled<'a, B>, Vec<CheckError>> {
     let mut problems = form::problems(&derivation);
     let replaced = if derivation.is_fixed() { Ok(Replaced::nothing()) } else { modulo.replace(&derivation) };
     if replaced.is_err() {
@@ -196,8 +226,7 @@ pub(crate) fn complete_or_tell(
         elsewhere::after_collision(&derivation, modulo.store_dir(), &replaced, &text).map_err(alone)?;
     let elsewhere = without_variables.into_iter().chain(after_collision).collect();
     let path = path.map_err(alone)?;
-    modulo.insert_replaced(&path, &derivation, &replaced, &text);
-    Ok((Checked { path, derivation, aterm: text.into_bytes(), elsewhere }, was_filled))
+    Ok(Settled { path, derivation, text, elsewhere, was_filled, replaced })
 }
 
 /// Returns the path of a derivation's own file as it stands, whatever is wrong with it.
@@ -206,6 +235,10 @@ pub fn own_path(derivation: &Derivation, store_dir: &StoreDir) -> Result<StorePa
 }
 
 /// Returns the path of the file with the derivation's text.
-fn path(derivation: &Derivation, text: &Text<'_>, store_dir: &StoreDir) -> Result<StorePath, NameError> {
+fn path<B: Bytes>(
+    derivation: &Derivation<B>,
+    text: &Text<'_>,
+    store_dir: &StoreDir,
+) -> Result<StorePath, NameError> {
     Ok(store_dir.text_path(&file_name(&derivation.name)?, &text.hash(), &derivation.references()))
 }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use store_path::{Name, StoreDir, StorePath};
 
-use crate::check::{OwnFile, complete_or_tell};
+use crate::check::{OwnFile, Settled, settle_or_tell};
 use crate::json::Stated;
+use crate::model::Bytes;
 use crate::{CheckError, Checked, Derivation, InputError, InputOutputs, Modulo};
 
 /// Why some derivations are not right together.
@@ -82,35 +83,49 @@ pub fn check_closure<E: std::error::Error + 'static>(
             return Err(ClosureError::Twice { path: store_dir.print(path) });
         }
     }
-    let (order, circular) = order(&derivations, &given);
+    let Order { order, circular, .. } = order(&derivations, &given);
     if let Some(index) = circular.first() {
         return Err(cycle(&derivations[*index], store_dir));
     }
     let mut closure = Closure::new(store_dir, known);
     let mut waiting: Vec<_> = derivations.into_iter().map(Some).collect();
+    let mut checked = Vec::with_capacity(order.len());
     for index in order {
         let (stated, derivation) = waiting[index].take().expect("the order names each once");
-        closure.add(stated, derivation, None).map_err(|mut problems| problems.swap_remove(0))?;
+        let settled =
+            closure.settle(stated, derivation, None).map_err(|mut problems| problems.swap_remove(0))?;
+        settled.tell(&mut closure.modulo);
+        checked.push(settled.into());
     }
-    Ok(closure.checked)
+    Ok(checked)
 }
 
 /// Says that a derivation is an input of itself.
-pub(crate) fn cycle<E: std::error::Error + 'static>(
-    (stated, derivation): &Stated,
+pub(crate) fn cycle<B, E: std::error::Error + 'static>(
+    (stated, derivation): &Stated<B>,
     store_dir: &StoreDir,
 ) -> ClosureError<E> {
     ClosureError::Cycle { path: describe(stated.as_ref(), &derivation.name, store_dir) }
 }
 
-/// Returns the places of the derivations in an order in which inputs come first, and which depends on nothing
-/// but the list; and the places of those that are inputs of themselves, one of each circle.
+/// How derivations in a list need each other; each is named by its place there.
+pub(crate) struct Order {
+    /// All of them, inputs first, in an order that depends on nothing but the list.
+    pub(crate) order: Vec<usize>,
+    /// Those that are inputs of themselves, one of each circle.
+    pub(crate) circular: Vec<usize>,
+    /// Whether it is an input of another.
+    pub(crate) is_input: Vec<bool>,
+}
+
+/// Puts derivations in order.
 ///
 /// A walk with a stack of its own: graphs are deeper than a thread's stack.
-pub(crate) fn order(derivations: &[Stated], given: &HashMap<StorePath, usize>) -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn order<B>(derivations: &[Stated<B>], given: &HashMap<StorePath, usize>) -> Order {
     let mut circular = Vec::new();
+    let mut is_input = vec![false; derivations.len()];
     let inputs = |index: usize| {
-        let drv: &Derivation = &derivations[index].1;
+        let drv = &derivations[index].1;
         drv.input_drvs.keys().chain(&drv.input_srcs).filter_map(|path| given.get(path).copied())
     };
     let mut visits = vec![Visit::Ahead; derivations.len()];
@@ -128,6 +143,7 @@ pub(crate) fn order(derivations: &[Stated], given: &HashMap<StorePath, usize>) -
                 stack.pop();
                 continue;
             };
+            is_input[input] = true;
             match visits[input] {
                 Visit::Done => {}
                 Visit::Open => circular.push(input),
@@ -138,7 +154,7 @@ pub(crate) fn order(derivations: &[Stated], given: &HashMap<StorePath, usize>) -
             }
         }
     }
-    (order, circular)
+    Order { order, circular, is_input }
 }
 
 /// How far the walk has come with a derivation.
@@ -158,18 +174,19 @@ fn describe(stated: Option<&StorePath>, name: &Name, store_dir: &StoreDir) -> St
 }
 
 /// What is done so far.
-pub(crate) struct Closure<'a, E> {
+pub(crate) struct Closure<'a, 'text, B, E> {
     store_dir: &'a StoreDir,
     known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
-    modulo: Modulo,
+    pub(crate) modulo: Modulo,
     /// Labels, and the paths that they turned out to stand for.
     aliases: HashMap<StorePath, StorePath>,
-    pub(crate) checked: Vec<Checked>,
+    /// Those that are no inputs of others in the list. Should one be met further on, it is told of then.
+    untold: HashMap<StorePath, Settled<'text, B>>,
     /// Whether the inputs of a fixed output have to be had, though no path follows from them.
     pub(crate) needs_inputs_of_fixed: bool,
 }
 
-impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
+impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, E> {
     pub(crate) fn new(
         store_dir: &'a StoreDir,
         known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
@@ -180,18 +197,19 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
             known,
             modulo,
             aliases: HashMap::new(),
-            checked: Vec::new(),
+            untold: HashMap::new(),
             needs_inputs_of_fixed: true,
         }
     }
 
-    /// Checks the next one, and returns all that is wrong with it. `own` is its file, if that is known.
-    pub(crate) fn add(
+    /// Checks the next one, of which its dependents are still to be told; or returns all that is wrong with it.
+    /// `own` is its file, if that is known.
+    pub(crate) fn settle(
         &mut self,
         stated: Option<StorePath>,
-        mut derivation: Derivation,
-        own: Option<OwnFile<'_>>,
-    ) -> Result<(), Vec<ClosureError<E>>> {
+        mut derivation: Derivation<B>,
+        own: Option<OwnFile<'text>>,
+    ) -> Result<Settled<'text, B>, Vec<ClosureError<E>>> {
         let was_relabelled = self.resolve_aliases(&mut derivation);
         let own = own.filter(|_| !was_relabelled);
         let missing = self.missing(&derivation);
@@ -208,24 +226,27 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
             let derivation = describe(stated.as_ref(), &name, self.store_dir);
             ClosureError::Check { derivation, source }
         };
-        let (checked, was_filled) = complete_or_tell(derivation, own, &mut self.modulo)
+        let settled = settle_or_tell(derivation, own, &self.modulo)
             .map_err(|problems| problems.into_iter().map(error).collect::<Vec<_>>())?;
         if let Some(stated) = stated
-            && stated != *checked.path()
+            && stated != settled.path
         {
-            if !was_filled && !was_relabelled {
-                let (stated, computed) =
-                    (self.store_dir.print(&stated), self.store_dir.print(checked.path()));
+            if !settled.was_filled && !was_relabelled {
+                let (stated, computed) = (self.store_dir.print(&stated), self.store_dir.print(&settled.path));
                 return Err(vec![ClosureError::Path { stated, computed }]);
             }
-            self.aliases.insert(stated, checked.path().clone());
+            self.aliases.insert(stated, settled.path.clone());
         }
-        self.checked.push(checked);
-        Ok(())
+        Ok(settled)
+    }
+
+    /// Takes one that is no input of others in the list: its hash would cost as much as all the rest, for nothing.
+    pub(crate) fn put_by(&mut self, settled: Settled<'text, B>) {
+        self.untold.insert(settled.path.clone(), settled);
     }
 
     /// Replaces labels by paths, and returns whether there were any.
-    fn resolve_aliases(&self, derivation: &mut Derivation) -> bool {
+    fn resolve_aliases(&self, derivation: &mut Derivation<B>) -> bool {
         let is_alias = |path: &StorePath| self.aliases.contains_key(path);
         if !derivation.input_drvs.keys().chain(&derivation.input_srcs).any(is_alias) {
             return false;
@@ -241,7 +262,7 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
     }
 
     /// Returns the inputs that have to be asked for: those that are not in the list.
-    fn missing(&self, derivation: &Derivation) -> Vec<StorePath> {
+    fn missing(&self, derivation: &Derivation<B>) -> Vec<StorePath> {
         if derivation.is_fixed() && !self.needs_inputs_of_fixed {
             return Vec::new();
         }
@@ -258,6 +279,10 @@ impl<'a, E: std::error::Error + 'static> Closure<'a, E> {
             }
             if let Some(derivation) = derivation {
                 self.insert_stored(&path, &derivation)?;
+                continue;
+            }
+            if let Some(settled) = self.untold.remove(&path) {
+                settled.tell(&mut self.modulo);
                 continue;
             }
             let full: Rc<str> = self.store_dir.print(&path).into();

@@ -1,5 +1,6 @@
 //! What a derivation is.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -100,9 +101,10 @@ pub(crate) const MAX_DYNAMIC_DEPTH: usize = 32;
 
 /// One build: a program, what it is given, and the outputs it makes.
 ///
-/// Everything that is not a path or an output's name is bytes, as it is for the program.
+/// Everything that is not a path or an output's name is bytes, as it is for the program. `B` holds them: they are its
+/// own, or a part of the text they were read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Derivation {
+pub struct Derivation<B = Vec<u8>> {
     /// The name in its own path (without `.drv`) and in those of its outputs. Its file does not hold it.
     pub name: Name,
     /// What the program makes.
@@ -112,16 +114,21 @@ pub struct Derivation {
     /// What has to be in the store before.
     pub input_srcs: BTreeSet<StorePath>,
     /// The kind of machine that can run the program, such as `x86_64-linux`.
-    pub system: Vec<u8>,
+    pub system: B,
     /// The program.
-    pub builder: Vec<u8>,
+    pub builder: B,
     /// Its arguments, without the program's name.
-    pub args: Vec<Vec<u8>>,
+    pub args: Vec<B>,
     /// Its environment. Structured attributes are JSON in the variable `__json`.
-    pub env: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub env: BTreeMap<B, B>,
 }
 
-impl Derivation {
+/// What can hold the bytes of a derivation.
+pub(crate) trait Bytes: AsRef<[u8]> + Borrow<[u8]> + Ord + Default + From<Vec<u8>> {}
+
+impl<B: AsRef<[u8]> + Borrow<[u8]> + Ord + Default + From<Vec<u8>>> Bytes for B {}
+
+impl<B> Derivation<B> {
     /// Whether the contents of the output are promised.
     pub fn is_fixed(&self) -> bool {
         self.outputs.values().any(|output| matches!(output, Output::Fixed { .. }))
@@ -135,6 +142,23 @@ impl Derivation {
     /// Returns what the derivation's own file refers to: its inputs, not its outputs.
     pub fn references(&self) -> BTreeSet<StorePath> {
         self.input_drvs.keys().chain(&self.input_srcs).cloned().collect()
+    }
+
+    /// Returns the same derivation, with its bytes held in another way.
+    pub(crate) fn held<C: Ord>(self, hold: impl Fn(B) -> C) -> Derivation<C> {
+        let Self { name, outputs, input_drvs, input_srcs, system, builder, args, env } = self;
+        let env = env.into_iter().map(|(name, value)| (hold(name), hold(value))).collect();
+        let args = args.into_iter().map(&hold).collect();
+        Derivation {
+            name,
+            outputs,
+            input_drvs,
+            input_srcs,
+            system: hold(system),
+            builder: hold(builder),
+            args,
+            env,
+        }
     }
 }
 

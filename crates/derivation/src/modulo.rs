@@ -81,10 +81,10 @@ impl Modulo {
     }
 
     /// `text` is that of the derivation.
-    pub(crate) fn insert_replaced(
+    pub(crate) fn insert_replaced<B>(
         &mut self,
         path: &StorePath,
-        derivation: &Derivation,
+        derivation: &Derivation<B>,
         replaced: &Replaced,
         text: &Text<'_>,
     ) {
@@ -114,7 +114,7 @@ impl Modulo {
     }
 
     /// Looks up every input.
-    pub(crate) fn replace(&self, derivation: &Derivation) -> Result<Replaced, InputError> {
+    pub(crate) fn replace<B>(&self, derivation: &Derivation<B>) -> Result<Replaced, InputError> {
         let mut is_deferred = false;
         let mut pairs = Some(Vec::with_capacity(derivation.input_drvs.len()));
         for (input, wanted) in &derivation.input_drvs {
@@ -144,9 +144,9 @@ impl Modulo {
     }
 
     /// Returns the inputs as some releases of Nix see them, if those are others than `merged`.
-    fn last_wins(
+    fn last_wins<B>(
         &self,
-        derivation: &Derivation,
+        derivation: &Derivation<B>,
         merged: &[(HexHash, OutputName)],
     ) -> Option<Vec<(HexHash, OutputName)>> {
         let hashes = merged.chunk_by(|left, right| left.0 == right.0).count();
@@ -163,7 +163,7 @@ impl Modulo {
     }
 
     /// Returns all that is wrong with the inputs, of which [`Self::replace`] tells the first.
-    pub(crate) fn input_problems(&self, derivation: &Derivation) -> Vec<InputError> {
+    pub(crate) fn input_problems<B>(&self, derivation: &Derivation<B>) -> Vec<InputError> {
         let mut problems = Vec::new();
         for (input, wanted) in &derivation.input_drvs {
             let Some(known) = self.known.get(input) else {
@@ -180,7 +180,12 @@ impl Modulo {
     }
 
     /// Returns the hash under which dependents know the derivation.
-    fn input_hash(&self, derivation: &Derivation, replaced: &Replaced, text: &Text<'_>) -> Option<Hash> {
+    fn input_hash<B>(
+        &self,
+        derivation: &Derivation<B>,
+        replaced: &Replaced,
+        text: &Text<'_>,
+    ) -> Option<Hash> {
         let promise = derivation.outputs.values().find_map(|output| match output {
             Output::Fixed { method, hash, path } => {
                 let (prefix, hash) = (method.prefix(), hash.prefixed_base16());

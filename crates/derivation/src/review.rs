@@ -7,6 +7,7 @@ mod graph;
 mod spot;
 mod warnings;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::error::Error;
 
@@ -69,10 +70,13 @@ impl<'a> Source<'a> {
 /// A file of derivations that has been read, the first half of a review: each file by itself.
 pub struct ReadSource<'a> {
     source: Source<'a>,
-    stated: Vec<(Stated, Option<OwnFile<'a>>)>,
+    stated: Vec<(Lent<'a>, Option<OwnFile<'a>>)>,
     remarks: Vec<Remark>,
     unread: Unread,
 }
+
+/// A derivation whose bytes are those of the text, where they stand there as they are.
+type Lent<'a> = Stated<Cow<'a, [u8]>>;
 
 /// Returns what is to be said about each of some files, in the order of their texts.
 ///
@@ -134,7 +138,7 @@ fn read<'a>(
     store_dir: &StoreDir,
     remarks: &mut Vec<Remark>,
     unread: &mut Unread,
-) -> Vec<(Stated, Option<OwnFile<'a>>)> {
+) -> Vec<(Lent<'a>, Option<OwnFile<'a>>)> {
     match &source.form {
         SourceForm::Json => {
             let (stated, problems) = json::examine(source.text, store_dir);
@@ -144,7 +148,7 @@ fn read<'a>(
                 let message = "there is no derivation in it".to_owned();
                 remarks.push(Remark { is_error: true, at: At::Offset(0), message });
             }
-            stated.into_iter().map(|stated| (stated, None)).collect()
+            stated.into_iter().map(|(path, derivation)| ((path, derivation.held(Cow::Owned)), None)).collect()
         }
         SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
             Ok(derivation) => {

@@ -18,8 +18,12 @@ pub fn parse(text: &[u8], store_dir: &StoreDir, name: &Name) -> Result<Derivatio
     examine(text, store_dir, name).map_err(|mut problems| problems.swap_remove(0))
 }
 
-/// The same, or all that is wrong with it.
-pub(crate) fn examine(text: &[u8], store_dir: &StoreDir, name: &Name) -> Result<Derivation, Vec<ParseError>> {
+/// The same, or all that is wrong with it. What holds the bytes may borrow them from the text.
+pub(crate) fn examine<'a, B: Ord + From<Cow<'a, [u8]>>>(
+    text: &'a [u8],
+    store_dir: &StoreDir,
+    name: &Name,
+) -> Result<Derivation<B>, Vec<ParseError>> {
     let mut reader = Reader::new(text);
     let read = derivation(&mut reader, &Context { store_dir, name });
     let (derivation, end) = match read {
@@ -41,11 +45,14 @@ struct Context<'a> {
     name: &'a Name,
 }
 
-fn derivation(reader: &mut Reader<'_>, context: &Context<'_>) -> Result<Derivation, Problem> {
+fn derivation<'a, B: Ord + From<Cow<'a, [u8]>>>(
+    reader: &mut Reader<'a>,
+    context: &Context<'_>,
+) -> Result<Derivation<B>, Problem> {
     let dynamic_depth = head(reader)?;
     let outputs = reader.map(output_name, |reader, name| output(reader, context, name))?;
     reader.expect(",")?;
-    let path = |reader: &mut Reader<'_>| reader.make(|text| context.path(&text));
+    let path = |reader: &mut Reader<'a>| reader.make(|text| context.path(&text));
     let input_drvs = reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth).map(Some))?;
     reader.expect(",")?;
     let input_srcs = reader.set(path)?;
@@ -166,7 +173,7 @@ fn output_name(reader: &mut Reader<'_>) -> Result<Option<OutputName>, Problem> {
     reader.make(|text| String::from_utf8_lossy(&text).parse().map_err(Problem::Name))
 }
 
-fn arguments(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Problem> {
+fn arguments<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<Vec<B>, Problem> {
     let mut arguments = Vec::new();
     reader.list(|reader| {
         arguments.push(bytes(reader)?);
@@ -175,8 +182,8 @@ fn arguments(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, Problem> {
     Ok(arguments)
 }
 
-fn bytes(reader: &mut Reader<'_>) -> Result<Vec<u8>, Problem> {
-    reader.string().map(Cow::into_owned)
+fn bytes<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Problem> {
+    reader.string().map(B::from)
 }
 
 /// Bytes that are no text become a character that no name, path or hash may contain.

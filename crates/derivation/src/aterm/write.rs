@@ -8,6 +8,7 @@ use store_path::{Hash, HashAlgorithm, HashSink, StoreDir, StorePath};
 
 use super::DYNAMIC_HEAD;
 use super::find::find;
+use crate::model::Bytes;
 use crate::modulo::HexHash;
 use crate::{Derivation, InputOutputs, Output, OutputName};
 
@@ -28,18 +29,28 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    pub(crate) fn of(derivation: &Derivation, store_dir: &StoreDir) -> Self {
+    pub(crate) fn of<B: Bytes>(derivation: &Derivation<B>, store_dir: &StoreDir) -> Self {
         let mut bytes = Vec::with_capacity(4096);
         let (outputs, inputs) = View { derivation, store_dir }.write(&mut bytes);
         Self { bytes: bytes.into(), outputs, inputs }
     }
 
     /// Returns the text if it is the one of `file`, without a copy of its own.
-    pub(crate) fn of_file(derivation: &Derivation, store_dir: &StoreDir, file: &'a [u8]) -> Option<Self> {
+    pub(crate) fn of_file<B: Bytes>(
+        derivation: &Derivation<B>,
+        store_dir: &StoreDir,
+        file: &'a [u8],
+    ) -> Option<Self> {
         let mut rest = Rest { length: 0, expected: Some(file) };
         let (outputs, inputs) = View { derivation, store_dir }.write(&mut rest);
         let is_same = rest.expected.is_some_and(<[u8]>::is_empty);
         is_same.then(|| Self { bytes: file.into(), outputs, inputs })
+    }
+
+    /// Whether it is the text of `file`.
+    pub(crate) fn is(&self, file: &[u8]) -> bool {
+        // One that was taken from there need not be compared.
+        std::ptr::eq(&*self.bytes, file) || *self.bytes == *file
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -136,12 +147,12 @@ fn replaced(inputs: &[(HexHash, OutputName)]) -> Vec<u8> {
 }
 
 /// A derivation, on its way into a text.
-struct View<'a> {
-    derivation: &'a Derivation,
+struct View<'a, B> {
+    derivation: &'a Derivation<B>,
     store_dir: &'a StoreDir,
 }
 
-impl View<'_> {
+impl<B: Bytes> View<'_, B> {
     /// Returns where the paths of the outputs are, and the list of input derivations.
     fn write(&self, text: &mut impl Out) -> (Vec<Range<usize>>, Range<usize>) {
         let drv = self.derivation;
@@ -156,13 +167,14 @@ impl View<'_> {
         text.put(b",");
         list(text, &drv.input_srcs, |text, path| self.path(text, path));
         text.put(b",");
-        system(text, &drv.system);
+        system(text, drv.system.as_ref());
         text.put(b",");
-        string(text, &drv.builder);
+        string(text, drv.builder.as_ref());
         text.put(b",");
-        list(text, &drv.args, |text, argument| string(text, argument));
+        list(text, &drv.args, |text, argument| string(text, argument.as_ref()));
         text.put(b",");
         list(text, &drv.env, |text, (name, value)| {
+            let (name, value) = (name.as_ref(), value.as_ref());
             let value = variable(text, name, value);
             outputs.extend(self.is_output(name).then_some(value));
         });

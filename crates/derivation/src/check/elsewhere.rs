@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use store_path::{NameError, StoreDir, StorePath};
 
 use crate::aterm::Text;
+use crate::model::Bytes;
 use crate::modulo::Replaced;
 use crate::{Derivation, Output, OutputName};
 
@@ -39,8 +40,8 @@ pub struct Elsewhere {
 }
 
 /// Asked before absent variables are set.
-pub(super) fn without_variables(
-    derivation: &Derivation,
+pub(super) fn without_variables<B: Bytes>(
+    derivation: &Derivation<B>,
     store_dir: &StoreDir,
     replaced: &Replaced,
     text: &Text<'_>,
@@ -55,8 +56,8 @@ pub(super) fn without_variables(
 }
 
 /// Asked once all paths are settled.
-pub(super) fn after_collision(
-    derivation: &Derivation,
+pub(super) fn after_collision<B: Bytes>(
+    derivation: &Derivation<B>,
     store_dir: &StoreDir,
     replaced: &Replaced,
     text: &Text<'_>,
@@ -70,8 +71,8 @@ pub(super) fn after_collision(
     }
 }
 
-fn outputs(
-    derivation: &Derivation,
+fn outputs<B: Bytes>(
+    derivation: &Derivation<B>,
     store_dir: &StoreDir,
     replaced: &Replaced,
     text: &Text<'_>,

@@ -8,7 +8,7 @@ use super::CheckError;
 use crate::{Derivation, Output, OutputName};
 
 /// Returns all rules that are broken.
-pub(super) fn problems(derivation: &Derivation) -> Vec<CheckError> {
+pub(super) fn problems<B>(derivation: &Derivation<B>) -> Vec<CheckError> {
     let mut problems = Vec::new();
     let Some((first, kind)) = derivation.outputs.first_key_value() else {
         problems.push(CheckError::NoOutputs);

@@ -4,14 +4,14 @@ use store_path::{Hash, Method, StoreDir, StorePath};
 
 use super::CheckError;
 use crate::aterm::Text;
-use crate::model::fixed_path;
+use crate::model::{Bytes, fixed_path};
 use crate::modulo::Replaced;
 use crate::{Derivation, Output, OutputName};
 
 /// Fills in what is absent, holds the rest against what it should be, and returns whether anything was absent, or
 /// all that is wrong. `text` is that of the derivation before.
-pub(super) fn settle(
-    derivation: &mut Derivation,
+pub(super) fn settle<B: Bytes>(
+    derivation: &mut Derivation<B>,
     store_dir: &StoreDir,
     replaced: &Replaced,
     text: &Text<'_>,
@@ -28,8 +28,8 @@ pub(super) fn settle(
 }
 
 /// A fixed output's path cannot be absent, since the hash alone decides it; but its variable can.
-fn settle_fixed(
-    derivation: &mut Derivation,
+fn settle_fixed<B: Bytes>(
+    derivation: &mut Derivation<B>,
     store_dir: &StoreDir,
     name: &OutputName,
     method: Method,
@@ -44,8 +44,8 @@ fn one(problem: impl Into<CheckError>) -> Vec<CheckError> {
     vec![problem.into()]
 }
 
-fn verify(
-    derivation: &Derivation,
+fn verify<B: Bytes>(
+    derivation: &Derivation<B>,
     store_dir: &StoreDir,
     replaced: &Replaced,
     text: &Text<'_>,
@@ -61,8 +61,8 @@ fn verify(
 }
 
 /// Of a wrong path and a variable that repeats it, the path alone is told.
-fn verify_output(
-    derivation: &Derivation,
+fn verify_output<B: Bytes>(
+    derivation: &Derivation<B>,
     store_dir: &StoreDir,
     name: &OutputName,
     hash: &Hash,
@@ -71,14 +71,14 @@ fn verify_output(
     check_path(derivation, store_dir, name, &computed)?;
     let expected = store_dir.print(&computed);
     match derivation.env.get(name.as_str().as_bytes()) {
-        Some(found) if found == expected.as_bytes() => Ok(()),
-        Some(found) => Err(wrong_variable(name, found, expected)),
+        Some(found) if found.as_ref() == expected.as_bytes() => Ok(()),
+        Some(found) => Err(wrong_variable(name, found.as_ref(), expected)),
         None => Err(CheckError::NoVariable { output: name.clone(), expected }),
     }
 }
 
-fn fill_in(
-    derivation: &mut Derivation,
+fn fill_in<B: Bytes>(
+    derivation: &mut Derivation<B>,
     store_dir: &StoreDir,
     replaced: &Replaced,
 ) -> Result<bool, Vec<CheckError>> {
@@ -88,7 +88,7 @@ fn fill_in(
     let names: Vec<OutputName> = derivation.outputs.keys().cloned().collect();
     // The variables are part of the hash, so all have to be there before it is made.
     for name in &names {
-        derivation.env.entry(name.as_str().as_bytes().to_vec()).or_default();
+        derivation.env.entry(variable_of(name)).or_default();
     }
     let text = Text::of(derivation, store_dir);
     let hash = replaced.output_hash(&text).expect("every input's path is known");
@@ -101,8 +101,8 @@ fn fill_in(
     if problems.is_empty() { Ok(true) } else { Err(problems) }
 }
 
-fn check_path(
-    derivation: &Derivation,
+fn check_path<B: Bytes>(
+    derivation: &Derivation<B>,
     store_dir: &StoreDir,
     name: &OutputName,
     computed: &StorePath,
@@ -118,17 +118,24 @@ fn check_path(
 }
 
 /// Sets an absent or empty variable; any other has to be right. Returns whether it was set.
-fn set_variable(
-    derivation: &mut Derivation,
+fn set_variable<B: Bytes>(
+    derivation: &mut Derivation<B>,
     name: &OutputName,
     expected: String,
 ) -> Result<bool, CheckError> {
-    let variable = derivation.env.entry(name.as_str().as_bytes().to_vec()).or_default();
-    if variable.is_empty() {
-        *variable = expected.into_bytes();
-        return Ok(true);
+    let variable = derivation.env.entry(variable_of(name)).or_default();
+    match variable.as_ref() {
+        b"" => {
+            *variable = expected.into_bytes().into();
+            Ok(true)
+        }
+        found if found == expected.as_bytes() => Ok(false),
+        found => Err(wrong_variable(name, found, expected)),
     }
-    if variable == expected.as_bytes() { Ok(false) } else { Err(wrong_variable(name, variable, expected)) }
+}
+
+fn variable_of<B: Bytes>(output: &OutputName) -> B {
+    output.as_str().as_bytes().to_vec().into()
 }
 
 fn wrong_variable(name: &OutputName, found: &[u8], expected: String) -> CheckError {
@@ -136,7 +143,7 @@ fn wrong_variable(name: &OutputName, found: &[u8], expected: String) -> CheckErr
     CheckError::Variable { output: name.clone(), found, expected }
 }
 
-fn too_early(derivation: &Derivation, store_dir: &StoreDir) -> CheckError {
+fn too_early<B: Bytes>(derivation: &Derivation<B>, store_dir: &StoreDir) -> CheckError {
     let (output, path) = derivation
         .outputs
         .iter()

@@ -24,7 +24,7 @@ const MOST_DERIVATIONS: usize = 1_000_000;
 const MOST_PROBLEMS: usize = 1000;
 
 /// A derivation with the path that its file gives it, if any.
-pub(crate) type Stated = (Option<StorePath>, Derivation);
+pub(crate) type Stated<B = Vec<u8>> = (Option<StorePath>, Derivation<B>);
 
 /// Reads a file of derivations, each with the path that the file gives it, if any.
 ///

@@ -7,23 +7,22 @@ use store_path::{StoreDir, StorePath};
 
 use super::spot::{At, Spot};
 use super::warnings::{self, Before};
-use super::{Remark, Source, Unread, chain};
+use super::{Lent, Remark, Source, Unread, chain};
 use crate::check::OwnFile;
-use crate::closure::{Closure, cycle, order};
-use crate::json::Stated;
+use crate::closure::{Closure, Order, cycle, order};
 use crate::{CheckError, ClosureError, Derivation, InputError};
 
 /// Returns remarks, each with the file that it is about.
 ///
 /// An input that cannot be had may be in a part that is `unread`, and then is not told of.
-pub(super) fn remarks<E: Error + 'static>(
-    all: Vec<(Stated, (usize, Option<OwnFile<'_>>))>,
+pub(super) fn remarks<'a, E: Error + 'static>(
+    all: Vec<(Lent<'a>, (usize, Option<OwnFile<'a>>))>,
     sources: &[Source<'_>],
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     unread: Unread,
 ) -> Vec<(usize, Remark)> {
-    let (stated, rest): (Vec<Stated>, Vec<_>) = all.into_iter().unzip();
+    let (stated, rest): (Vec<Lent<'_>>, Vec<_>) = all.into_iter().unzip();
     let (files, mut own_files): (Vec<usize>, Vec<_>) = rest.into_iter().unzip();
     let mut given = HashMap::new();
     for (index, (path, _)) in stated.iter().enumerate() {
@@ -31,7 +30,7 @@ pub(super) fn remarks<E: Error + 'static>(
             given.entry(path.clone()).or_insert(index);
         }
     }
-    let (order, circular) = order(&stated, &given);
+    let Order { order, circular, is_input } = order(&stated, &given);
     let mut remarks = Vec::new();
     let mut bad = unread.paths;
     for index in circular {
@@ -43,7 +42,7 @@ pub(super) fn remarks<E: Error + 'static>(
     let mut closure = Closure::new(store_dir, known);
     // A download is right or wrong by itself.
     closure.needs_inputs_of_fixed = false;
-    let mut waiting: Vec<Option<Stated>> = stated.into_iter().map(Some).collect();
+    let mut waiting: Vec<Option<Lent<'_>>> = stated.into_iter().map(Some).collect();
     for index in order {
         let (path, derivation) = waiting[index].take().expect("the order names each once");
         let other_bytes = || warnings::other_bytes(&sources[files[index]], store_dir);
@@ -54,14 +53,18 @@ pub(super) fn remarks<E: Error + 'static>(
             continue;
         }
         let before = Before::of(&derivation);
-        match closure.add(path.clone(), derivation, own_files[index].take()) {
-            Ok(()) => {
-                let checked = closure.checked.pop().expect("it was added last");
-                let warnings = warnings::of(path.as_ref(), &before, &checked, store_dir);
+        match closure.settle(path.clone(), derivation, own_files[index].take()) {
+            Ok(settled) => {
+                let warnings = warnings::of(path.as_ref(), &before, &settled, store_dir);
                 remarks.extend(warnings.into_iter().map(|remark| (files[index], remark)));
                 // What was filled in is not in the file either.
-                if checked.aterm() != sources[files[index]].text {
+                if !settled.text.is(sources[files[index]].text) {
                     remarks.extend(other_bytes().map(|remark| (files[index], remark)));
+                }
+                if is_input[index] {
+                    settled.tell(&mut closure.modulo);
+                } else {
+                    closure.put_by(settled);
                 }
             }
             Err(problems) => {

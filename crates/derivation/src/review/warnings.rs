@@ -6,7 +6,9 @@ use store_path::{StoreDir, StorePath};
 
 use super::spot::{At, Spot};
 use super::{Remark, Source, SourceForm};
-use crate::{Checked, Derivation, Disagreement, Elsewhere, Output, OutputName, aterm};
+use crate::check::Settled;
+use crate::model::Bytes;
+use crate::{Derivation, Disagreement, Elsewhere, Output, OutputName, aterm};
 
 /// What is known of a derivation before its paths are filled in.
 pub(super) struct Before {
@@ -15,7 +17,7 @@ pub(super) struct Before {
 }
 
 impl Before {
-    pub(super) fn of(derivation: &Derivation) -> Self {
+    pub(super) fn of<B: Bytes>(derivation: &Derivation<B>) -> Self {
         let open = |output: &&OutputName| derivation.outputs[*output] == Output::Deferred;
         let open: Vec<OutputName> = derivation.outputs.keys().filter(open).cloned().collect();
         let has_none = |name: &&OutputName| !derivation.env.contains_key(name.as_str().as_bytes());
@@ -25,15 +27,15 @@ impl Before {
 }
 
 /// Returns all warnings about a derivation that is right.
-pub(super) fn of(
+pub(super) fn of<B>(
     path: Option<&StorePath>,
     before: &Before,
-    checked: &Checked,
+    settled: &Settled<'_, B>,
     store_dir: &StoreDir,
 ) -> Vec<Remark> {
     let mut remarks = Vec::new();
     for name in &before.open {
-        let Some(full) = checked.derivation().outputs[name].path() else { continue };
+        let Some(full) = settled.derivation.outputs[name].path() else { continue };
         let full = store_dir.print(full);
         let mut message = format!("its output `{name}` has no path, but could have: `{full}`");
         // Nix hashes without the variable and sets it afterwards, so that it gets another path each time it looks.
@@ -46,14 +48,14 @@ pub(super) fn of(
         let at = At::Part(path.cloned(), Spot::Output(name.clone()));
         remarks.push(Remark { is_error: false, at, message });
     }
-    remarks.extend(collision(path, checked, store_dir));
+    remarks.extend(collision(path, &settled.elsewhere, store_dir));
     remarks
 }
 
 /// Warns of paths that are others with some releases of Nix, as they drop inputs that have the hash of another one.
-fn collision(path: Option<&StorePath>, checked: &Checked, store_dir: &StoreDir) -> Option<Remark> {
+fn collision(path: Option<&StorePath>, elsewhere: &[Elsewhere], store_dir: &StoreDir) -> Option<Remark> {
     let is_collision = |theirs: &&Elsewhere| theirs.disagreement == Disagreement::Collision;
-    let theirs = checked.elsewhere().iter().find(is_collision)?;
+    let theirs = elsewhere.iter().find(is_collision)?;
     let paths = theirs.outputs.iter().map(|(name, path)| format!("`{name}`: `{}`", store_dir.print(path)));
     let message = format!(
         "some of its inputs have the same hash, of which {} keep one; there its outputs have other paths, as has all \
