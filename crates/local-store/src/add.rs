@@ -95,7 +95,15 @@ impl LocalStore {
         let references = derivations.iter().flat_map(|derivation| &derivation.references);
         let rooted: BTreeSet<&StorePath> = paths.iter().chain(references).collect();
         self.temp_roots(&rooted.into_iter().cloned().collect::<Vec<_>>())?;
-        let valid = self.valid_among(&paths)?;
+        again_when_overtaken(&paths, || self.add_missing(derivations, &paths))
+    }
+
+    fn add_missing(
+        &self,
+        derivations: &[NewDerivation<'_>],
+        paths: &BTreeSet<StorePath>,
+    ) -> Result<(), Error> {
+        let valid = self.valid_among(paths)?;
         let (mut infos, mut outputs) = (Vec::new(), Vec::new());
         for derivation in derivations.iter().filter(|derivation| !valid.contains(&derivation.path)) {
             infos.push(self.place_derivation(derivation)?);
@@ -172,6 +180,38 @@ impl LocalStore {
         })?;
         let address = ContentAddress { method: Method::Nar, hash: *hash };
         Ok(added(path, archive, address))
+    }
+}
+
+/// So often it is tried to add what a collector takes away meanwhile.
+const TRIES: u32 = 100;
+
+/// After so many milliseconds it is tried again.
+const AGAIN_MILLIS: u32 = 10;
+
+/// Adds `paths`, which are temporary roots, once more when a collector took some of them away meanwhile.
+///
+/// Nix's collector deletes a path together with all that refers to it; whoever makes one of them a root while it still
+/// looks at the others is told that the path stays, and it goes nevertheless. It does so once.
+fn again_when_overtaken(
+    paths: &BTreeSet<StorePath>,
+    mut add: impl FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
+    for _ in 1..TRIES {
+        match add() {
+            Err(error) if is_of_taken(&error, paths) => Until::DONE.is_over_within(AGAIN_MILLIS),
+            result => return result,
+        };
+    }
+    add()
+}
+
+/// Whether an error comes of one of `paths` not being there any more.
+fn is_of_taken(error: &Error, paths: &BTreeSet<StorePath>) -> bool {
+    match error {
+        Error::Database(store_db::Error::InvalidReference { reference, .. }) => paths.contains(reference),
+        Error::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -253,6 +293,23 @@ mod tests {
             info,
             "once is enough"
         );
+    }
+
+    #[test]
+    fn what_a_collector_takes_meanwhile_is_added_again() {
+        let [path, reference, foreign] = ["x.drv", "y.drv", "z.drv"].map(crate::store::tests::some_path);
+        let paths = [path.clone(), reference.clone()].into();
+        let taken = |reference: &StorePath| {
+            let (path, reference) = (path.clone(), reference.clone());
+            Error::Database(store_db::Error::InvalidReference { path, reference })
+        };
+        let gone = || Error::file("sync", Path::new("x"))(io::Error::from(io::ErrorKind::NotFound));
+        let mut errors = vec![gone(), taken(&reference)];
+        again_when_overtaken(&paths, || errors.pop().map_or(Ok(()), Err)).unwrap();
+        assert!(errors.is_empty());
+        let mut errors = vec![gone(), taken(&foreign)];
+        let error = again_when_overtaken(&paths, || errors.pop().map_or(Ok(()), Err)).unwrap_err();
+        assert!(error.to_string().contains("z.drv") && errors.len() == 1, "{error}");
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Way<'_> {
                 self.here.pop();
                 continue;
             }
-            if !last.is_directory() {
+            if last.kind()? != FileKind::Directory {
                 let sought: PathBuf = [&last.path, Path::new(&name)]
                     .into_iter()
                     .chain(self.left.iter().map(Path::new))
