@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::scene::{Run, Scene, shell_derivation, text};
+use crate::scene::{Run, Scene, has, say, shell_derivation, text};
 
 /// A store with something in it, and an empty one above it.
 struct Two {
@@ -103,4 +104,63 @@ fn a_lower_store_that_is_not_there_is_named() {
     two.lower.ok(&["add", &two.lower.write("file", "x")]);
     let added = two.ok(&["add", "file"]);
     assert!(two.lower.real(&added).exists() && !two.upper.real(&added).exists(), "it was there");
+}
+
+#[test]
+fn a_dump_of_both_is_loaded_above() {
+    let two = Two::new();
+    let below = two.lower.build("chain").remove(0);
+    let json = shell_derivation("above", &format!("echo {below} > $out"))
+        .replace(r#""inputSrcs": []"#, &format!(r#""inputSrcs": [ "{below}" ]"#));
+    let file = two.upper.write("above.json", json);
+    let above = two.ok(&["build", "--no-link", &file]);
+    let dump = two.run(&["dump-db"]).stdout;
+    let load = |text: &str| -> Run {
+        let input = fs::File::open(two.upper.write("dump", text)).unwrap();
+        let mut command = two.upper.command(&["--option", "lower-store", &two.below, "load-db"]);
+        command.stdin(input).output().unwrap().into()
+    };
+    let before = contents(&two.lower.root());
+    let databases = two.upper.root().join("nix/var/nix/db");
+    for is_lost in [false, true] {
+        if is_lost {
+            fs::rename(&databases, two.upper.path("away")).unwrap();
+        }
+        let run = load(&dump);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert_eq!(two.run(&["dump-db"]).stdout, dump);
+        assert_eq!(two.ok(&["build", "--no-link", &file]), above);
+        two.ok(&["verify", "--contents"]);
+    }
+    // What is said otherwise of it would have to have files here.
+    let record = two.ok(&["dump-db", &below]);
+    let hash = record.lines().nth(1).unwrap();
+    let run = load(&dump.replace(hash, &"0".repeat(64)));
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("is not on disk"), "{}", run.stderr);
+    assert_eq!(contents(&two.lower.root()), before, "nothing was written below");
+}
+
+#[test]
+fn a_lower_store_that_is_this_one_by_a_mount_is_told_so() {
+    if !has("unshare") {
+        return;
+    }
+    let two = Two::new();
+    two.lower.ok(&["add", &two.lower.write("file", "x")]);
+    fs::create_dir(two.upper.root()).unwrap();
+    let command = two.upper.command(&["--option", "lower-store", &two.below, "add"]);
+    let script = r#"mount --bind "$BELOW" "$ABOVE" || exit 9; exec "$@" "$FILE""#;
+    let mut confined = Command::new("unshare");
+    confined.args(["--mount", "--user", "--map-root-user", "sh", "-c", script, "sh"]);
+    confined.arg(command.get_program()).args(command.get_args());
+    confined.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    confined.env("BELOW", &two.below).env("ABOVE", two.upper.root());
+    confined.env("HOME", two.upper.path("home")).env("FILE", two.upper.write("file", "y"));
+    let run: Run = confined.output().unwrap().into();
+    if run.code == Some(9) || run.stderr.contains("unshare") {
+        return say("skipped: no mount namespace to be had here");
+    }
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("names the store itself"), "{}", run.stderr);
 }

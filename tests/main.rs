@@ -25,6 +25,7 @@ mod container;
 mod content_addressed;
 mod crash;
 mod crowd;
+mod damaged_database;
 mod database_text;
 mod delete;
 mod derivation;

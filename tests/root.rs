@@ -14,23 +14,42 @@ use crate::running;
 use crate::scene::{Scene, derivation, has, is_root, text};
 
 /// Has something in the way that its first argument says, until it is killed.
+///
+/// With a third one a thread has it: after the first thread has `ended`, or with directory and descriptors `apart` from it.
 const HOLDER: &str = r#"
+#define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-int main(int count, char **words) {
-    const char *how = count > 2 ? words[1] : "";
-    if (!strcmp(how, "open")) open(words[2], O_RDONLY);
-    if (!strcmp(how, "cwd") && chdir(words[2])) return 1;
+static int hold(const char *how, const char *what) {
+    if (!strcmp(how, "open")) open(what, O_RDONLY);
+    if (!strcmp(how, "cwd") && chdir(what)) return 1;
     if (!strcmp(how, "map")) {
-        int file = open(words[2], O_RDONLY);
+        int file = open(what, O_RDONLY);
         if (mmap(0, 1, PROT_READ, MAP_PRIVATE, file, 0) == MAP_FAILED) return 1;
         close(file);
     }
     puts("ready");
     fflush(stdout);
+    for (;;) pause();
+}
+static pthread_t first;
+static void *thread(void *given) {
+    char **words = given;
+    if (!strcmp(words[3], "ended") ? pthread_join(first, 0) : unshare(CLONE_FS | CLONE_FILES)) return 0;
+    hold(words[1], words[2]);
+    return 0;
+}
+int main(int count, char **words) {
+    pthread_t other;
+    if (count < 4) return hold(count > 2 ? words[1] : "", words[2]);
+    first = pthread_self();
+    if (pthread_create(&other, 0, thread, words)) return 1;
+    if (!strcmp(words[3], "ended")) pthread_exit(0);
     for (;;) pause();
 }"#;
 
@@ -129,6 +148,23 @@ fn whatever_a_process_has_is_kept_while_it_runs() {
     let mut command = Command::new(scene.real(&program));
     check_process(&scene, &program, &mut command, "executable", "its executable");
     assert_eq!(scene.ok(&["delete", &path, &program]).lines().count(), 2);
+}
+
+#[test]
+fn what_only_a_thread_has_is_kept_too() {
+    let scene = Scene::new();
+    let holder = scene.c_program("holder", HOLDER);
+    let path = add_tree(&scene);
+    let (real, file) = (text(scene.real(&path)), text(scene.real(&path).join("file")));
+    let check = |words: &[&str], usage: &str, told: &str| {
+        check_process(&scene, &path, Command::new(&holder).args(words), usage, told);
+    };
+    for how in ["ended", "apart"] {
+        check(&["cwd", &real, how], "working-directory", "its working directory");
+        check(&["open", &file, how], "open-file", &format!("the open file `{file}`"));
+    }
+    check(&["map", &file, "ended"], "mapped-file", &format!("the mapped file `{file}`"));
+    scene.ok(&["delete", &path]);
 }
 
 #[test]

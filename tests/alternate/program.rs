@@ -45,7 +45,7 @@ pub(super) enum Act {
     Verify,
     /// Does harm to one of all paths, if it can be built again, and has that repaired.
     Repair(usize, Harm),
-    /// Signs one of all paths.
+    /// Signs one of all paths. A derivation stands for what it makes where Nix signs.
     Sign(usize),
     /// Has somebody dump the database, and loads that.
     Reload(Reload, By),

@@ -1,8 +1,10 @@
 //! The stores of a program, and how each of its steps is taken on them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +24,9 @@ const SECRET: &str =
 pub(super) struct Stores {
     pub(super) scene: Scene,
     pub(super) universe: Universe,
+    /// Derivations of which `store` has repaired something: what it knows of that stays as it was, and Nix takes all that
+    /// they make for built here from then on.
+    pub(super) repaired: Mutex<BTreeSet<String>>,
 }
 
 /// A store of the scene.
@@ -36,7 +41,7 @@ impl Stores {
         let scene = Scene::new();
         let universe = Universe::new(&scene, seed)?;
         scene.write("secret", SECRET);
-        let stores = Self { scene, universe };
+        let stores = Self { scene, universe, repaired: Mutex::default() };
         // Both are there before one of the programs is asked about what is in them.
         for place in [stores.shared(), stores.twin(), stores.second("store"), stores.second("twin")] {
             place.nix("nix-store", &["--init"])?;
@@ -61,13 +66,18 @@ impl Stores {
 
     /// Takes a step on both.
     pub(super) fn take(&self, step: &Step) -> Result<(), String> {
+        let universe = &self.universe;
         let alone = || match *step {
             // A dump says less than is known of what is there. `store` forgets none of that, as Nix does.
             Step { by: By::Store, act: Act::Reload(Reload::Again, _) } => Ok(String::new()),
             Step { act: Act::Reload(into, _), .. } => {
                 self.act(self.twin(), &Step { by: By::Nix, act: Act::Reload(into, By::Nix) })
             }
-            Step { by: By::Store, act: Act::Repair(..) } => self.repair_alone(step),
+            Step { by: By::Store, act: Act::Repair(number, _) } => {
+                let maker = universe.maker_of(&universe.paths[number % universe.paths.len()]);
+                self.repaired.lock().unwrap().extend(maker.map(str::to_owned));
+                self.repair_alone(step)
+            }
             _ => self.act(self.twin(), &Step { by: By::Nix, ..*step }),
         };
         let (shared, twin) = both(|| self.act(self.shared(), step), alone);
@@ -140,10 +150,11 @@ impl Stores {
                 })
             }
             (Act::Sign(number), by) => {
-                let key = text(self.scene.path("secret"));
+                let (key, thing) =
+                    (text(self.scene.path("secret")), &universe.things[number % universe.things.len()]);
                 silently(match by {
-                    By::Nix => place.nix("nix", &["store", "sign", "-k", &key, any(number)]),
-                    By::Store => place.store(&["sign", "-k", &key, any(number)]),
+                    By::Nix => place.nix("nix", &["store", "sign", "-k", &key, thing]),
+                    By::Store => place.store(&["sign", "-k", &key, thing]),
                 })
             }
             (Act::Reload(into, dumped), by) => silently(place.reload(into, dumped, by)),

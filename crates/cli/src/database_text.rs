@@ -27,7 +27,7 @@ pub(crate) struct DumpArgs {
 
 /// Reads from stdin what `store dump-db` or `nix-store --dump-db` has printed, and makes all of it valid, or nothing.
 ///
-/// The files have to be there; that they are what their hashes say, `store verify --contents` sees.
+/// The files have to be there, or valid in the lower store; that they are what their hashes say, `store verify --contents` sees.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  store load-db < database.txt")]
 pub(crate) struct LoadArgs {}
@@ -104,7 +104,9 @@ fn read(store: &LocalStore, has_hashes: bool) -> Result<Vec<Registration>> {
         }
         all.insert(one.path.clone(), one);
     }
-    Ok(all.into_values().collect())
+    let mut all = all.into_values().collect();
+    store.leave_out_below(&mut all)?;
+    Ok(all)
 }
 
 fn refuse_absent(store: &LocalStore, registrations: &[Registration]) -> Result<()> {
@@ -144,6 +146,6 @@ fn outputs_of(
     drv: &StorePath,
     newcomers: &mut Newcomers<'_>,
 ) -> Result<BTreeMap<String, StorePath>> {
-    let text = fs::read(store.real_path(drv))?;
+    let text = fs::read(store.place_of(drv))?;
     Ok(newcomers.outputs(drv, &text)?)
 }

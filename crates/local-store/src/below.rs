@@ -13,7 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use store_path::{PathInfo, StorePath};
 
@@ -43,8 +44,9 @@ impl LocalStore {
     pub(crate) fn open_lower(location: &Location, options: &Options) -> Result<Option<Box<Self>>, Error> {
         let Some(lower) = &location.lower else { return Ok(None) };
         let directory = lower.real_store.clone();
-        let is_same =
-            || Some(fs::canonicalize(&directory).ok()? == fs::canonicalize(&location.real_store).ok()?);
+        // By another name, too: a symlink, or a mount.
+        let id = |place: &Path| fs::metadata(place).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        let is_same = || Some(id(&directory)? == id(&location.real_store)?);
         if directory == location.real_store || is_same() == Some(true) {
             return Err(Error::LowerIsThis { directory });
         }

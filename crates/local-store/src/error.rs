@@ -163,6 +163,19 @@ pub enum Error {
         oldest: u32,
     },
 
+    /// The file that tells the schema tells none.
+    #[error(
+        "`{}` is damaged: it should say which schema the database beside it has, and says `{found}`; remove that file: the \
+         database says it, too, and the next command that writes to the store writes the file anew",
+        path.display()
+    )]
+    BadSchema {
+        /// The file.
+        path: PathBuf,
+        /// How it begins.
+        found: String,
+    },
+
     /// The lower store is not there.
     #[error(
         "there is no store at `{}`, which the setting `lower-store` names; name another, or make it with `store add`",
@@ -174,7 +187,10 @@ pub enum Error {
     },
 
     /// A store cannot be below itself.
-    #[error("the setting `lower-store` names the store itself, `{}`; name another, or leave it out", directory.display())]
+    #[error(
+        "the setting `lower-store` names the store itself: `{}` has the same files; name another, or leave it out",
+        directory.display()
+    )]
     LowerIsThis {
         /// The directory with its files.
         directory: PathBuf,

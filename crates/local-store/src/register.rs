@@ -22,6 +22,18 @@ impl LocalStore {
         Ok(paths.iter().copied().filter(is_absent).collect())
     }
 
+    /// Leaves out what has its files in the lower store only, and is valid there as it is said.
+    pub fn leave_out_below(&self, registrations: &mut Vec<Registration>) -> Result<(), Error> {
+        let Some(lower) = &self.lower else { return Ok(()) };
+        let known = lower.path_infos(&registrations.iter().map(|one| one.path.clone()).collect())?;
+        let is_so = |one: &Registration| {
+            let below = known.get(&one.path);
+            below.is_some_and(|info| one.archive.is_none_or(|(hash, _)| hash == info.nar_hash))
+        };
+        registrations.retain(|one| self.place_of(&one.path) == self.real_path(&one.path) || !is_so(one));
+        Ok(())
+    }
+
     /// Gives what is at the places of `registrations` the metadata of the store, and fills in the hashes and sizes that are
     /// not given; each under its lock. The caller has asked [`LocalStore::not_on_disk`].
     pub fn settle_in_place(&self, registrations: &mut [Registration]) -> Result<(), Error> {

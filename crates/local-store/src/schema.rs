@@ -30,6 +30,9 @@ const SCHEMA: u32 = 10;
 /// The first one whose database is in SQLite.
 const OLDEST: u32 = 6;
 
+/// Of what is no number, so many characters are told.
+const SHOWN: usize = 40;
+
 /// How long it is waited for others to close the store.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -84,10 +87,11 @@ pub(crate) fn enter(
 pub(crate) fn known(location: &Location) -> Result<Option<u32>, Error> {
     let directory = location.databases();
     let path = directory.join("schema");
-    let text = match fs::read_to_string(&path) {
+    let text = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result.map_err(Error::file("read", &path))?,
     };
+    let text = String::from_utf8_lossy(&text);
     let found = text.trim();
     if found.is_empty() {
         // Nix does not sync it, so a power cut may leave it so. The database says by itself what it is.
@@ -96,7 +100,11 @@ pub(crate) fn known(location: &Location) -> Result<Option<u32>, Error> {
     match found.parse() {
         Ok(number @ OLDEST..=SCHEMA) => Ok(Some(number)),
         Ok(number) if number > SCHEMA => Err(Error::NewerSchema { directory, found: number, known: SCHEMA }),
-        _ => Err(Error::OlderSchema { directory, found: found.to_owned(), oldest: OLDEST }),
+        Ok(_) => Err(Error::OlderSchema { directory, found: found.to_owned(), oldest: OLDEST }),
+        Err(_) => {
+            let found = found.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+            Err(Error::BadSchema { path, found })
+        }
     }
 }
 
@@ -183,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         for (found, told) in
-            [("11\n", "has schema 11, made by a later Nix"), ("5", "schemas from 6 on"), ("x", "`x`")]
+            [("11\n", "has schema 11, made by a later Nix"), ("5", "schemas from 6 on"), ("x", "says `x`")]
         {
             let scratch = Scratch::new();
             let location = Location::below(scratch.path());
@@ -215,6 +223,25 @@ mod tests {
         let store = LocalStore::open(location, Options::default()).unwrap();
         assert_eq!(store.schema_before(), None);
         assert!(store.is_valid(&some_path("a")).unwrap());
+    }
+
+    #[test]
+    fn whoever_removes_a_damaged_schema_file_goes_on() {
+        let (_scratch, store) = scratch_store();
+        store.register(&[placed(&store, "a", &[])]).unwrap();
+        let location = store.location().clone();
+        drop(store);
+        let file = location.databases().join("schema");
+        for garbage in [&b"\xff\x00\x1b[2J garbage"[..], b"10x", b"-3", b"99999999999"] {
+            fs::write(&file, garbage).unwrap();
+            let error = LocalStore::open(location.clone(), Options::default()).unwrap_err();
+            assert!(matches!(error, Error::BadSchema { .. }), "{error}");
+            let told = error.to_string();
+            assert!(told.contains("remove that file") && !told.contains('\x1b'), "{told}");
+            fs::remove_file(&file).unwrap();
+            let store = LocalStore::open(location.clone(), Options::default()).unwrap();
+            assert!(store.is_valid(&some_path("a")).unwrap() && schema(&location) == "10");
+        }
     }
 
     #[test]

@@ -165,17 +165,29 @@ impl Db {
 }
 
 pub(crate) fn failed_to_open(path: &Path, source: rusqlite::Error) -> Error {
-    if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
-        return Error::Busy { path: path.to_owned() };
+    match statement("read", path, source) {
+        Error::Statement { path, source, .. } => Error::Open { path, source },
+        other => other,
     }
-    Error::Open { path: path.to_owned(), source: cause(source) }
 }
 
 pub(crate) fn statement(action: &'static str, path: &Path, source: rusqlite::Error) -> Error {
-    if source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
-        return Error::Busy { path: path.to_owned() };
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => Error::Busy { path },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            // Its text says the same twice.
+            Error::Damaged { action, path, source: message(&source).into() }
+        }
+        _ => Error::Statement { action, path, source: cause(source) },
     }
-    Error::Statement { action, path: path.to_owned(), source: cause(source) }
+}
+
+fn message(source: &rusqlite::Error) -> String {
+    match source {
+        rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// A full disk is told as the system tells it, since callers know what to do about that.

@@ -30,6 +30,39 @@ pub enum Error {
         source: Cause,
     },
 
+    /// What is in the file of the store's database is not what SQLite has written.
+    #[error(
+        "cannot {action} in the store database `{}`, which is damaged: put the directory `{}` back from a copy; or move it \
+         away, and make it anew of what can still be read: what `store dump-db` prints before that, `store load-db` enters \
+         again after it, or `sqlite3 OLD/db.sqlite .dump | sqlite3 NEW/db.sqlite`, which may read more. `store verify --contents` \
+         looks over what comes of it",
+        path.display(),
+        path.parent().unwrap_or(path).display()
+    )]
+    Damaged {
+        /// What was to be done, as a phrase.
+        action: &'static str,
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: Cause,
+    },
+
+    /// The same of our own database.
+    #[error(
+        "cannot {action} in the database of builds `{}`, which is damaged: move that file away; what was built until now is \
+         then of unknown isolation, and nothing else is lost",
+        path.display()
+    )]
+    DamagedRecords {
+        /// What was to be done, as a phrase.
+        action: &'static str,
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: Cause,
+    },
+
     /// Another process has kept it locked for too long.
     #[error("the store database `{}` is locked, and has been for too long", path.display())]
     Busy {
@@ -140,6 +173,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Makes it one about our own database, which nobody needs to have back.
+    pub(crate) fn of_records(self) -> Self {
+        match self {
+            Self::Damaged { action, path, source } => Self::DamagedRecords { action, path, source },
+            other => other,
+        }
+    }
+
     /// Returns the database, if the system, or what is in it, was in the way.
     pub fn database(&self) -> Option<&Path> {
         match self {

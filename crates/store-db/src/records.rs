@@ -42,7 +42,7 @@ impl Records {
     /// # Errors
     /// [`Error::Newer`] if a later version of this program has changed it.
     pub fn open(path: &Path, store_dir: StoreDir, options: Options) -> Result<Self, Error> {
-        let failed = |source| failed_to_open(path, source);
+        let failed = |source| failed_to_open(path, source).of_records();
         let mut connection = connect(path).map_err(failed)?;
         configure_writes(&mut connection, path, options).map_err(failed)?;
         check_version(&connection, path)?;
@@ -56,7 +56,8 @@ impl Records {
     /// [`Error::Newer`] if a later version of this program has changed it, [`Error::Outdated`] if it would have to be brought
     /// up to date first.
     pub fn open_untouched(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
-        let (connection, files) = untouched::connect(path).map_err(|source| failed_to_open(path, source))?;
+        let (connection, files) =
+            untouched::connect(path).map_err(|source| failed_to_open(path, source).of_records())?;
         let found = check_version(&connection, path)?;
         if found < STEPS.len() {
             return Err(Error::Outdated { path: path.to_owned(), found, known: STEPS.len() });
@@ -75,7 +76,7 @@ impl Records {
     /// Waits for others with that patience from now on.
     pub fn with_patience(mut self, patience: Patience) -> Result<Self, Error> {
         let result = wait_for_others(&mut self.connection, &self.path, patience);
-        result.map_err(|source| failed_to_open(&self.path, source))?;
+        result.map_err(|source| failed_to_open(&self.path, source).of_records())?;
         Ok(self)
     }
 
@@ -178,7 +179,7 @@ impl Records {
     ) -> Result<(), Error> {
         let Self { connection, path, store_dir, .. } = self;
         let path = path.as_path();
-        let failed = |action| move |source| statement(action, path, source);
+        let failed = |action| move |source| statement(action, path, source).of_records();
         let inner = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(failed("begin a transaction"))?;
@@ -193,7 +194,7 @@ impl Records {
     }
 
     pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-        move |source| statement(action, &self.path, source)
+        move |source| statement(action, &self.path, source).of_records()
     }
 }
 
@@ -289,7 +290,7 @@ impl Change<'_> {
     }
 
     pub(crate) fn failed(&self, action: &'static str) -> impl Fn(rusqlite::Error) -> Error + '_ {
-        move |source| statement(action, self.path, source)
+        move |source| statement(action, self.path, source).of_records()
     }
 }
 
@@ -350,7 +351,7 @@ pub(crate) fn micros(time: Duration) -> i64 {
 fn check_version(connection: &Connection, path: &Path) -> Result<usize, Error> {
     let found = connection
         .query_row("pragma user_version", [], |row| row.get::<_, i64>(0))
-        .map_err(|source| statement("read the version", path, source))?;
+        .map_err(|source| statement("read the version", path, source).of_records())?;
     match usize::try_from(found) {
         Ok(version) if version <= STEPS.len() => Ok(version),
         _ => Err(Error::Newer { path: path.to_owned(), found, known: STEPS.len() }),
@@ -362,7 +363,7 @@ fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     if check_version(connection, path)? == STEPS.len() {
         return Ok(());
     }
-    let failed = |source| statement("make the tables", path, source);
+    let failed = |source| statement("make the tables", path, source).of_records();
     let change = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version = check_version(&change, path)?;
     for step in &STEPS[version..] {

@@ -196,7 +196,7 @@ fn what_is_no_database_is_refused() {
     std::fs::write(scratch.join("db.sqlite"), [b'x'; 4096]).unwrap();
     let options = Options { wal: true, synchronous: true };
     let error = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), options).unwrap_err();
-    assert!(matches!(error, Error::Open { .. }));
+    assert!(matches!(error, Error::Damaged { .. }));
     assert!(Db::open(&scratch.join("absent/db.sqlite"), StoreDir::default(), options).is_err());
 }
 

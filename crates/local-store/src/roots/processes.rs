@@ -70,22 +70,32 @@ struct Uses {
 
 impl Look<'_> {
     fn at_process(&self, number: u32) -> Result<Vec<(StorePath, Usage)>, Error> {
-        let directory = PathBuf::from(format!("/proc/{number}"));
         let mut uses = Uses::default();
+        let mut is_seen = false;
+        for thread in list(&PathBuf::from(format!("/proc/{number}/task")))? {
+            // Each may have directories and descriptors of its own.
+            self.at_thread(&thread, &mut uses)?;
+            // Memory and environment are those of all, but the first thread has nothing any more once it has ended.
+            if !is_seen {
+                is_seen = self.mapped_files(&thread, &mut uses)?;
+                // Ours may name what is to be deleted, as somebody's shell has it in a variable, and it is not used by that.
+                if number != self.own {
+                    self.environment(&thread, &mut uses)?;
+                }
+            }
+        }
+        Ok(uses.found.into_iter().map(|((path, _), usage)| (path, usage)).collect())
+    }
+
+    fn at_thread(&self, directory: &Path, uses: &mut Uses) -> Result<(), Error> {
         for (name, usage) in
             [("exe", Usage::Executable), ("cwd", Usage::WorkingDirectory), ("root", Usage::RootDirectory)]
         {
             let target = target_of(&directory.join(name))?;
             let named = target.and_then(|target| self.names.at(undeleted(&target)));
-            self.note(&directory, named, usage, &mut uses);
+            self.note(directory, named, usage, uses);
         }
-        self.open_files(&directory, &mut uses)?;
-        self.mapped_files(&directory, &mut uses)?;
-        // Ours may name what is to be deleted, as somebody's shell has it in a variable, and it is not used by that.
-        if number != self.own {
-            self.environment(&directory, &mut uses)?;
-        }
-        Ok(uses.found.into_iter().map(|((path, _), usage)| (path, usage)).collect())
+        self.open_files(directory, uses)
     }
 
     fn open_files(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
@@ -97,8 +107,8 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// A line of `maps` has the name of a file from its first slash on.
-    fn mapped_files(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
+    /// A line of `maps` has the name of a file from its first slash on. Returns whether there is any line.
+    fn mapped_files(&self, process: &Path, uses: &mut Uses) -> Result<bool, Error> {
         let text = text_of(&process.join("maps"))?;
         let mut last: &[u8] = b"";
         for line in text.split(|byte| *byte == b'\n') {
@@ -110,7 +120,7 @@ impl Look<'_> {
                 self.note(process, named, Usage::MappedFile(OsStr::from_bytes(file).into()), uses);
             }
         }
-        Ok(())
+        Ok(!text.is_empty())
     }
 
     fn environment(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
