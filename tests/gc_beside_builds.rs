@@ -122,18 +122,37 @@ fn store_builds_while_nix_collects() {
     scene.build("hello");
     let collect = || {
         let output = nix_store_command(&scene, &["--gc"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(&output.stderr);
+        // What it was about to delete was added again meanwhile.
+        let is_late = said.contains(".drv' because it is in use by");
+        assert!(output.status.success() || is_late, "{said}");
     };
     let file = scene.write("chain.json", chain(6, "link"));
     while_repeating(collect, || {
         for _ in 0..3 {
             for name in ["diamond", "two-outputs", "chain"] {
-                scene.build(name);
+                beside_nix(&scene, &["build", "--no-link", &derivation(name)]);
             }
-            scene.ok(&["derivation", "add", &file]);
+            beside_nix(&scene, &["derivation", "add", &file]);
         }
     });
     scene.ok(&["verify", "--contents"]);
+}
+
+/// Runs the program, again when a derivation is gone that a temporary root should keep.
+///
+/// Nix 2.8 decides about a path and all that refers to it one by one, answers about each as if nothing were decided, and
+/// then deletes them: beside it, its own programs fail in the same way. Nothing else may fail, and it does not go on.
+fn beside_nix(scene: &Scene, arguments: &[&str]) {
+    for _ in 0..20 {
+        let run = scene.run(arguments);
+        if run.code == Some(0) {
+            return;
+        }
+        let is_gone = ["which is not valid", "No such file"].iter().any(|gone| run.stderr.contains(gone));
+        assert!(is_gone && run.stderr.contains(".drv`"), "store {}: {}", arguments.join(" "), run.stderr);
+    }
+    panic!("store {} fails again and again beside a collector of Nix's", arguments.join(" "));
 }
 
 #[test]
