@@ -143,7 +143,7 @@ fn a_file_gets_events_beside_the_text_for_people() {
     let events = read(&fs::read_to_string(scene.path("events.jsonl")).unwrap());
     assert_eq!(types(&events), ["begin", "planned", "end"]);
     assert!(!run.stderr.contains('{'), "{}", run.stderr);
-    let said = scene.fails(1, &["build", "--events", "-", &file]);
+    let said = scene.fails(2, &["build", "--events", "-", &file]);
     assert!(said.contains("stdout is for results"), "{said}");
     let said = scene.fails(1, &["build", "--events", "absent/events", &file]);
     assert!(said.contains("cannot write events to") && said.contains("absent/events"), "{said}");

@@ -115,10 +115,32 @@ fn a_stream_can_begin_later() {
         [&["-R", "--format", "2"], &paths.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat();
     let whole = fs::read(export(&scene, &arguments, "whole")).unwrap();
     assert!(whole.starts_with(b"NARIO2\0\0"));
-    for from in [1, 8, 1000, whole.len() / 2, whole.len() - 1] {
-        let text = from.to_string();
-        let rest = export(&scene, &[&arguments[..], &["--from-byte", &text]].concat(), "rest");
-        assert!(fs::read(rest).unwrap() == whole[from..], "from {from}");
+    let from = |byte: usize| {
+        let text = byte.to_string();
+        let output = export_output(&scene, &[&arguments[..], &["--from-byte", &text]].concat(), "rest");
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+            fs::read(scene.path("rest")).unwrap(),
+        )
+    };
+    let (mut begins, mut looked_for) = (vec![8], 9);
+    // Each is told by what is said of the byte behind the one before.
+    while looked_for < whole.len() - 8 {
+        let (code, said, rest) = from(looked_for);
+        assert!(code == Some(1) && rest.is_empty(), "{looked_for}: {said}");
+        let told = said.trim_end().rsplit_once(" and ").unwrap().1.parse().unwrap();
+        begins.push(told);
+        looked_for = told + 1;
+    }
+    assert_eq!(begins.last(), Some(&(whole.len() - 8)), "{begins:?}");
+    for byte in begins {
+        assert!(from(byte) == (Some(0), String::new(), whole[byte..].to_vec()), "from {byte}");
+    }
+    for beyond in [whole.len() - 7, whole.len(), usize::MAX] {
+        let (code, said, rest) = from(beyond);
+        let told = format!("whose paths end at byte {}\n", whole.len() - 8);
+        assert!(code == Some(1) && said.ends_with(&told) && rest.is_empty(), "{beyond}: {said}");
     }
     let said = scene.fails(2, &["export", &paths[0], "--from-byte", "8"]);
     assert!(said.contains("needs `--format 2`"), "{said}");

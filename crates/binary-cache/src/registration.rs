@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Read};
 use store_path::{Hash, HashAlgorithm, HashError, PathInfo, StoreDir, StoreDirError, StorePath};
 
 /// No line is longer: a path and a little more.
-const MAX_LINE: u64 = 8192;
+const MAX_LINE: u64 = 512;
 
 /// What such a text says of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,9 @@ pub enum LineError {
     /// The last line has to end, or the text may have been cut.
     #[error("it does not end, or is too long")]
     Unfinished,
+    /// Nothing of that kind stands in such a text.
+    #[error("it is not text as `dump-db` prints it")]
+    NotText,
     /// Not a number.
     #[error("`{}` should be a number", text.escape_debug())]
     Number {
@@ -139,8 +142,11 @@ impl<R: BufRead> Registrations<R> {
         read.map_err(|source| LineError::Source { source })?;
         match bytes.pop() {
             None => Ok(None),
-            // What is no text is no path either.
-            Some(b'\n') => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Some(b'\n') if bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) => {
+                Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+            }
+            // It would be of no use to whoever reads the message.
+            Some(b'\n') => Err(LineError::NotText),
             Some(_) => Err(LineError::Unfinished),
         }
     }

@@ -36,8 +36,8 @@ pub(crate) fn load(environment: &Environment, flags: &[Flag]) -> Result<Settings
     Ok(layers.settings)
 }
 
-/// Adds to what is wrong with a flag where the right names are told, unless the right one is.
-fn misuse(wrong: settings::Error) -> Misuse {
+/// Adds to what is wrong with a flag or a name where the right names are told, unless the right one is.
+pub(crate) fn misuse(wrong: settings::Error) -> Misuse {
     let lists = matches!(wrong, settings::Error::Unknown { nearest: None, .. });
     let wrong = Misuse::new(wrong);
     if lists { Misuse::says(format!("{wrong}; `store config show` lists all settings")) } else { wrong }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 use settings::{Described, Origin};
 
+use crate::config;
 use crate::exit::Exit;
 use crate::session::Session;
 
@@ -19,7 +20,10 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let entries: Vec<Described> = match &args.name {
-        Some(name) => vec![settings::entry(session.settings(), name, &Origin::flag("config show"))?],
+        Some(name) => {
+            let entry = settings::entry(session.settings(), name, &Origin::flag("config show"));
+            vec![entry.map_err(config::misuse)?]
+        }
         None => settings::entries(session.settings()).collect(),
     };
     if session.json() {

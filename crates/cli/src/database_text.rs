@@ -70,14 +70,14 @@ pub(crate) fn dump(session: &mut Session, args: &DumpArgs) -> Result<Exit> {
 /// Runs `store load-db`.
 pub(crate) fn load(session: &mut Session, _args: &LoadArgs) -> Result<Exit> {
     let store = session.open_store()?;
-    let registrations = read(&store, true)?;
+    let registrations = read(session, &store, true)?;
     register(session, &store, registrations)
 }
 
 /// Runs `store register-validity`.
 pub(crate) fn register_validity(session: &mut Session, args: &RegisterArgs) -> Result<Exit> {
     let store = session.open_store()?;
-    let mut registrations = read(&store, args.hash_given)?;
+    let mut registrations = read(session, &store, args.hash_given)?;
     if !args.reregister {
         let valid = store.valid_among(&registrations.iter().map(|one| one.path.clone()).collect())?;
         registrations.retain(|one| !valid.contains(&one.path));
@@ -87,7 +87,7 @@ pub(crate) fn register_validity(session: &mut Session, args: &RegisterArgs) -> R
     register(session, &store, registrations)
 }
 
-fn read(store: &LocalStore, has_hashes: bool) -> Result<Vec<Registration>> {
+fn read(session: &Session, store: &LocalStore, has_hashes: bool) -> Result<Vec<Registration>> {
     let input = stdin().lock();
     if input.is_terminal() {
         bail!(
@@ -103,6 +103,9 @@ fn read(store: &LocalStore, has_hashes: bool) -> Result<Vec<Registration>> {
             bail!("{failed}: cannot read line {}: `{path}` stands in line {first} already", one.line);
         }
         all.insert(one.path.clone(), one);
+    }
+    if all.is_empty() {
+        session.messages().note("nothing to register: stdin is empty");
     }
     let mut all = all.into_values().collect();
     store.leave_out_below(&mut all)?;

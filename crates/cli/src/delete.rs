@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use local_store::{Error, Kept, LocalStore};
 use store_path::StorePath;
 
@@ -46,7 +46,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store_to_make_room()?;
-    let paths = session.store_paths(&store, &args.paths)?;
+    let paths = args.paths.iter().map(|path| session.whole_path(&store, path)).collect::<Result<Vec<_>>>()?;
     let selected = store.selection(&paths, args.recursive, args.also_referrers)?;
     if args.skip_alive {
         let (deleted, kept) = store.delete_unwanted(&selected)?;
@@ -66,14 +66,25 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         Ok(()) => print(session, &store, &selected, &[], Exit::Success),
         Err(Error::Rooted { kept }) => {
             session.messages().error(kept::refusal(session, &store, &kept));
-            let none = BTreeSet::new();
-            if session.json() {
-                print(session, &store, &none, &kept, Exit::Failure)
-            } else {
-                Ok(Exit::Failure)
-            }
+            refused(session, &store, &kept)
         }
-        Err(error) => Err(advise(error)),
+        Err(Error::Referred { path, referrer }) => {
+            session.messages().error(format_args!(
+                "{}; delete that first, or both at once (`--also-referrers` takes all that does)",
+                Error::Referred { path: path.clone(), referrer: referrer.clone() }
+            ));
+            let kept = Kept { path, keepers: Vec::new(), others: 0, referrer: Some(referrer) };
+            refused(session, &store, &[kept])
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Ends without having deleted anything; for programs, why.
+fn refused(session: &mut Session, store: &LocalStore, kept: &[Kept]) -> Result<Exit> {
+    match session.json() {
+        true => print(session, store, &BTreeSet::new(), kept, Exit::Failure),
+        false => Ok(Exit::Failure),
     }
 }
 
@@ -97,15 +108,5 @@ fn skipped(count: usize) -> String {
     match count {
         1 => "1 path is still needed and stays; `--verbose` says why".to_owned(),
         count => format!("{count} paths are still needed and stay; `--verbose` says why"),
-    }
-}
-
-/// Adds what to do about a refusal.
-fn advise(error: Error) -> anyhow::Error {
-    match &error {
-        Error::Referred { .. } => {
-            anyhow!("{error}; delete that first, or both at once (`--also-referrers` takes all that does)")
-        }
-        _ => error.into(),
     }
 }

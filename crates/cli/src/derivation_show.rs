@@ -54,7 +54,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 
 /// Reads what one argument means.
 fn read(session: &Session, store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivation)>> {
-    let path = match store_argument::resolve(store.location(), argument) {
+    let path = match store_argument::resolve_unless_file(store.location(), argument) {
         Ok(path) => path,
         Err(_) if argument.is_file() => return read_file(session, store, argument),
         Err(error) => return Err(error),

@@ -48,7 +48,7 @@ impl AtHand {
 
     /// Takes in what an argument means, and returns what it is for: of a file, what nothing else there uses.
     pub(crate) fn take(&mut self, session: &Session, argument: &Path) -> Result<Vec<StorePath>> {
-        match store_argument::resolve(&self.location, argument) {
+        match store_argument::resolve_unless_file(&self.location, argument) {
             Ok(path) => Ok(vec![self.derivation_of(path)?]),
             Err(_) if argument.is_file() => self.take_file(session, argument),
             Err(error) => Err(error),

@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Success,
     /// Something went wrong; stderr says what. Also: `derivation diff` found a difference.
     Failure,
-    /// The command line was not understood.
+    /// The command line was not understood, or cannot be done whatever the store holds.
     Usage,
     /// `derivation diff`: something is in the way of comparing, so it is not said whether there are differences.
     NotCompared,

@@ -58,8 +58,9 @@ pub(crate) struct Args {
     #[arg(short = 'd', long, conflicts_with = "instead")]
     delete_old: bool,
 
-    /// First removes the generations of profiles that were not in use any more then.
-    #[arg(long, value_name = "AGE|DATE", value_parser = age::parse, conflicts_with_all = ["instead", "delete_old"])]
+    /// First removes the generations of profiles that were not in use any more then; with `--delete-old` only those, too, as
+    /// in Nix.
+    #[arg(long, value_name = "AGE|DATE", value_parser = age::parse, conflicts_with = "instead")]
     delete_older_than: Option<i64>,
 }
 

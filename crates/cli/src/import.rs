@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io::{self, IsTerminal, stdin};
 
 use anyhow::{Result, bail};
+use binary_cache::stream::{StreamError, Wrong};
 use binary_cache::{PublicKey, fingerprint};
 use engine::Newcomers;
 use local_store::{Arrival, Arrivals, LocalStore, ReceiveError, Start};
@@ -58,7 +59,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     match outcome {
         Ok(_) => Ok(Exit::Success),
         Err(error) => {
-            let next = next_step(&error, count, end);
+            let next = next_step(&error, args, count, end);
             let error = anyhow::Error::from(error);
             // A stream may name what somebody else has written.
             session.messages().error(harmless(&format!("{error:#}")));
@@ -72,7 +73,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 }
 
 /// Returns what is in and how to go on.
-fn next_step(error: &ReceiveError, count: usize, end: u64) -> String {
+fn next_step(error: &ReceiveError, args: &Args, count: usize, end: u64) -> String {
     let stay = match count {
         0 => "nothing was imported".to_owned(),
         1 => "1 path before it is in the store and stays".to_owned(),
@@ -83,6 +84,18 @@ fn next_step(error: &ReceiveError, count: usize, end: u64) -> String {
             "`store export --recursive` sends what a path refers to as well".to_owned()
         }
         ReceiveError::Absent { .. } => "let the other side export without leaving it out".to_owned(),
+        ReceiveError::Untrusted { .. } => {
+            "sign it there with a trusted key and export it with `--format 2` (`store sign`; there are no signatures in \
+             the first format), name its key in `trusted-public-keys`, or leave out `--check-signatures`"
+                .to_owned()
+        }
+        ReceiveError::Stream { source: StreamError { wrong: Wrong::Source { .. }, .. }, .. } if count == 0 => {
+            "take it from a file or a pipe that can be read: `store import < file.export`".to_owned()
+        }
+        ReceiveError::Stream { .. } if count == 0 && args.from_byte.is_some() => format!(
+            "what is read does not begin at byte {end} of a stream; `store export --format 2 … --from-byte {end}` writes \
+             what does"
+        ),
         _ if end == 0 => "let the other side export it again".to_owned(),
         _ => format!(
             "import the whole stream again, leave out what is here (`store export --except-from LIST`), or, with \

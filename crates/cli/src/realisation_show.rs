@@ -40,7 +40,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.read_store_if_there()?;
     for argument in &args.paths {
         let argument = session.absolute(argument);
-        match store_argument::resolve(&session.location()?, &argument) {
+        match store_argument::resolve_unless_file(&session.location()?, &argument) {
             Ok(path) => entries.extend(in_store(store.as_ref(), &path)?),
             Err(_) if argument.is_file() => entries.extend(in_file(&argument)?),
             Err(error) => return Err(error),

@@ -90,7 +90,7 @@ pub(crate) struct Found {
 }
 
 pub(crate) fn find(session: &Session, store: &LocalStore, argument: &Path) -> Result<Found> {
-    match store_argument::resolve(store.location(), argument) {
+    match store_argument::resolve_unless_file(store.location(), argument) {
         Ok(path) => Ok(Found { drv: visit::of_output(store, &path)?, derivations: HashMap::new() }),
         Err(_) if argument.is_file() => in_file(session, store, argument),
         Err(error) => Err(error),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use local_store::{LocalStore, Location, Options};
 use nix::sys::stat::{Mode, umask};
 use settings::Settings;
@@ -116,7 +116,7 @@ impl Session {
         let location = self.location()?;
         let place = location.real_store.clone();
         self.messages.detail(format_args!("the store is at {}", place.display()));
-        LocalStore::open_to_read(location, self.store_options()).with_context(|| cannot_open(&place))
+        LocalStore::open_to_read(location, self.store_options()).map_err(|error| cannot_open(&place, error))
     }
 
     /// Opens the store for a command that only asks, and makes it if it is not there.
@@ -150,7 +150,7 @@ impl Session {
         self.messages.detail(format_args!("the store is at {}", place.display()));
         // As Nix does: whoever may reach a store may read it, and only its owner may write it.
         umask(Mode::S_IWGRP | Mode::S_IWOTH);
-        let store = LocalStore::open(location, options).with_context(|| cannot_open(&place))?;
+        let store = LocalStore::open(location, options).map_err(|error| cannot_open(&place, error))?;
         if let Some(before) = store.schema_before() {
             self.messages.note(format_args!(
                 "the database of the store had schema {before} and was brought up to date; a Nix that knows no later one \
@@ -204,6 +204,18 @@ impl Session {
             true => Ok((path, below)),
             false => Err(local_store::Error::NotValid { path }.into()),
         }
+    }
+
+    /// Returns the store path that an argument means, valid or not, for a command that does something to all of it.
+    pub(crate) fn whole_path(&self, store: &LocalStore, argument: &Path) -> Result<StorePath> {
+        let (path, below) = store_argument::split(store.location(), &self.absolute(argument))?;
+        ensure!(
+            below.as_os_str().is_empty(),
+            "`{}` is only a part of `{}`: name that, if all of it is meant",
+            argument.display(),
+            store.store_dir().print(&path)
+        );
+        Ok(path)
     }
 
     /// Returns where the files of an argument are: its own place, or that in the store for a store path.
@@ -268,8 +280,11 @@ fn no_store(location: &Location) -> String {
     )
 }
 
-fn cannot_open(place: &Path) -> String {
-    format!("cannot open the store at `{}`; `--store DIR` takes another", place.display())
+fn cannot_open(place: &Path, error: local_store::Error) -> anyhow::Error {
+    // This one says so by itself.
+    let is_told = matches!(error, local_store::Error::NewerSchema { .. });
+    let next = if is_told { "" } else { "; `--store DIR` takes another" };
+    anyhow::Error::from(error).context(format!("cannot open the store at `{}`{next}", place.display()))
 }
 
 /// Returns the settings of a command line, save the place of the store, as options that every verb takes.

@@ -17,6 +17,16 @@ const MAX_LINKS: usize = 40;
 ///
 /// It is found by name only; whether it is valid is another question.
 pub(crate) fn resolve(location: &Location, argument: &Path) -> Result<StorePath> {
+    find(location, argument, "")
+}
+
+/// The same where a file would do as well.
+pub(crate) fn resolve_unless_file(location: &Location, argument: &Path) -> Result<StorePath> {
+    find(location, argument, "a file, ")
+}
+
+/// Finds it; what else would have done is told.
+fn find(location: &Location, argument: &Path, else_: &str) -> Result<StorePath> {
     let mut path = argument.to_owned();
     for _ in 0..MAX_LINKS {
         if let Some(found) = by_name(location, &path)? {
@@ -27,7 +37,7 @@ pub(crate) fn resolve(location: &Location, argument: &Path) -> Result<StorePath>
             real if real != path => real,
             _ => match fs::read_link(&path) {
                 Ok(target) => path.parent().unwrap_or(Path::new("/")).join(target),
-                Err(_) => bail!(not_in_store(location, argument, &path)),
+                Err(_) => bail!(not_in_store(location, argument, &path, else_)),
             },
         }
     }
@@ -89,7 +99,7 @@ fn resolve_parent(path: &Path) -> PathBuf {
     }
 }
 
-fn not_in_store(location: &Location, argument: &Path, end: &Path) -> String {
+fn not_in_store(location: &Location, argument: &Path, end: &Path, else_: &str) -> String {
     let (shown, store) = (argument.display(), location.real_store.display());
     if let Some(other) = other_store(end) {
         let flag = quote(&other.to_string_lossy());
@@ -101,7 +111,7 @@ fn not_in_store(location: &Location, argument: &Path, end: &Path) -> String {
     match argument.is_symlink() {
         true => format!("the link `{shown}` leads to `{}`, which is not there", end.display()),
         false => {
-            format!("there is no `{shown}`: give a file, a path in the store at `{store}`, or a link to one")
+            format!("there is no `{shown}`: give {else_}a path in the store at `{store}`, or a link to one")
         }
     }
 }
@@ -179,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_store_is_named() {
-        assert!(check("ROOT/absent").starts_with("there is no `ROOT/absent`: give a file"));
+        assert!(check("ROOT/absent").starts_with("there is no `ROOT/absent`: give a path"));
         assert_eq!(
             check("ROOT/dangling"),
             "the link `ROOT/dangling` leads to `ROOT/absent`, which is not there"

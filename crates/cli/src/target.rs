@@ -22,7 +22,7 @@ pub(crate) fn wanted(session: &Session, store: &LocalStore, word: &str) -> Resul
         if session.absolute(Path::new(word)).exists() { (word, Vec::new()) } else { split(word) };
     let chosen = Chosen::of(&outputs)?;
     let path = session.absolute(Path::new(path));
-    match store_argument::resolve(store.location(), &path) {
+    match store_argument::resolve_unless_file(store.location(), &path) {
         Ok(found) => Ok(vec![in_store(store, found, chosen)?]),
         Err(_) if path.is_file() => in_file(session, store, &path, &chosen),
         Err(_) if path.is_dir() => bail!("`{word}` is a directory; name the file with the derivation"),

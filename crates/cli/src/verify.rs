@@ -14,6 +14,7 @@ use crate::gauge::Gauge;
 use crate::interrupt::Interrupt;
 use crate::repair::{self, Repaired};
 use crate::session::Session;
+use crate::shell::quote;
 use crate::size;
 use crate::verify_isolated;
 
@@ -29,7 +30,7 @@ use crate::verify_isolated;
 )]
 pub(crate) struct Args {
     /// Also hashes the contents of every path, and looks at modes, times and owners.
-    #[arg(long)]
+    #[arg(long, visible_alias = "check-contents")]
     contents: bool,
 
     /// Repairs what it can. A path that is damaged or missing is fetched or built again, and replaced, in one step, if that
@@ -66,7 +67,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let interrupt = Interrupt::catch()?;
     interrupt.is_heard();
     let until = Until::readable(Some(interrupt.descriptor()));
-    let mut lines = Lines::default();
+    let mut lines = Lines { are_of_all: paths.is_none(), ..Lines::default() };
     let report = interrupt.attend(|| {
         let gauge = Gauge::new(session, "verifying");
         let what = Verification { contents: args.contents, paths, until, progress: &|now| gauge.show(now) };
@@ -111,6 +112,8 @@ struct Lines {
     damaged: BTreeMap<StorePath, Line>,
     links: BTreeMap<String, Line>,
     advice: Option<&'static str>,
+    /// Whether the whole store was looked at.
+    are_of_all: bool,
 }
 
 impl Lines {
@@ -144,6 +147,7 @@ impl Lines {
             return Ok(session.results().json(&json!({
                 "checked": report.checked,
                 "bytes": report.bytes,
+                "below": report.below,
                 "damaged": self.damaged.values().map(Line::json).collect::<Value>(),
                 "links": self.links.values().map(Line::json).collect::<Value>(),
                 "database": report.problems,
@@ -199,6 +203,14 @@ fn sum_up(session: &Session, report: &Report, lines: &Lines) {
     let repaired = if repaired > 0 { format!(", {repaired} repaired") } else { String::new() };
     let messages = session.messages();
     messages.note(format_args!("{checked} paths checked{read}{repaired}, {left} damaged"));
+    if let Some(lower) =
+        session.settings().lower_store.as_ref().filter(|_| lines.are_of_all || report.below > 0)
+    {
+        let lower = quote(&lower.to_string_lossy());
+        messages.note(format_args!(
+            "what is in the lower store was left out; `store verify --contents --store {lower}` looks at it"
+        ));
+    }
     if report.stopped {
         messages.note("stopped before all was looked at");
     }

@@ -212,6 +212,23 @@ pub enum Error {
         opener: u32,
     },
 
+    /// Nobody could go on where a stream is to begin.
+    #[error(
+        "no path begins at byte {from} of the stream{}",
+        match after {
+            Some(after) => format!("; the nearest beginnings are {before} and {after}"),
+            None => format!(", whose paths end at byte {before}"),
+        }
+    )]
+    NoBeginning {
+        /// The byte asked for.
+        from: u64,
+        /// The last one before it at which a path, or the end of the stream, begins.
+        before: u64,
+        /// The first one behind it, if there is one.
+        after: Option<u64>,
+    },
+
     /// The path is not valid in this store.
     #[error("`{path}` is not valid in this store")]
     NotValid {

@@ -56,8 +56,10 @@ impl From<bool> for Verification<'_> {
 pub struct Report {
     /// How many valid paths were looked at.
     pub checked: usize,
-    /// How many bytes of archives were hashed.
+    /// How many bytes of the archives of paths were hashed.
     pub bytes: u64,
+    /// How many of the paths lie in the lower store, so that their contents were left out.
+    pub below: usize,
     /// Those that are not as the database says, in order.
     pub damaged: Vec<(StorePath, Damage)>,
     /// The links of equal files that are not what their names say.
@@ -146,11 +148,14 @@ impl LocalStore {
             report.damaged.extend(damaged);
         }
         report.damaged.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let Progress { paths: checked, bytes, .. } = meter.now();
         if what.contents && what.paths.is_none() {
             report.links = self.verify_links(what.until, &meter)?;
         }
-        let Progress { paths, bytes, .. } = meter.now();
-        Ok(Report { checked: paths, bytes, stopped: what.until.is_over(), ..report })
+        if what.contents {
+            report.below = self.lying_below(&paths.into_iter().collect()).len();
+        }
+        Ok(Report { checked, bytes, stopped: what.until.is_over(), ..report })
     }
 
     /// Returns the paths whose rows can be read.

@@ -25,6 +25,14 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What the launcher process prints cannot be sent away.
+    #[error(
+        "cannot start the process that launches builds: cannot write to `/dev/null`, which has to have mode 666"
+    )]
+    Null {
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The program that was started as launcher is not one.
     #[error(
         "this program cannot launch builds: its `main` must call `sandbox::launcher_main()` before anything else"

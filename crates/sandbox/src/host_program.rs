@@ -119,7 +119,7 @@ impl HostPrograms {
     ) -> Result<HostProcess, Error> {
         let launch = |source: io::Error| Error::Launch { source };
         let (control, theirs) = seqpacket_pair().map_err(|errno| launch(errno.into()))?;
-        let minder = start_again("store-minder", ARGUMENT, theirs).map_err(launch)?;
+        let minder = start_again("store-minder", ARGUMENT, theirs)?;
         let control = Arc::new(control);
         let process = HostProcess { control: Arc::clone(&control), minder };
         self.add(&control)?;

@@ -64,11 +64,11 @@ impl Launcher {
     /// can go on meanwhile.
     ///
     /// # Errors
-    /// [`Error::Launch`] if it cannot be started.
+    /// [`Error::Launch`] or [`Error::Null`] if it cannot be started.
     pub fn start() -> Result<Self, Error> {
         let launch = |source: io::Error| Error::Launch { source };
         let (ours, theirs) = seqpacket_pair().map_err(|errno| launch(errno.into()))?;
-        let process = start_again("store-launcher", ARGUMENT, theirs).map_err(launch)?;
+        let process = start_again("store-launcher", ARGUMENT, theirs)?;
         let (is_launcher, programs) = (OnceLock::new(), HostPrograms::default());
         Ok(Self { control: Some(ours), process, is_launcher, programs })
     }
@@ -216,15 +216,19 @@ impl Launcher {
 }
 
 /// Starts this program again as another process of ours, which is told what to do on its standard input.
-pub(crate) fn start_again(name: &str, argument: &str, control: OwnedFd) -> io::Result<Child> {
+pub(crate) fn start_again(name: &str, argument: &str, control: OwnedFd) -> Result<Child, Error> {
+    // Opened here, as whoever starts it could not say which file was refused.
+    let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .map_err(|errno| Error::Null { source: errno.into() })?;
     Command::new("/proc/self/exe")
         .arg0(name)
         .arg(argument)
         .env_clear()
         .stdin(Stdio::from(control))
-        .stdout(Stdio::null())
+        .stdout(null)
         .process_group(0)
         .spawn()
+        .map_err(|source| Error::Launch { source })
 }
 
 /// Makes a directory the caller's own that a build under a subordinate id has left, whose launcher was killed.

@@ -20,6 +20,7 @@ use engine::{Event, Report};
 use local_store::Location;
 
 use crate::build_failure::LogCommand;
+use crate::exit::Misuse;
 use crate::interrupt::Interrupt;
 use crate::messages::Messages;
 use crate::on_fail::Shells;
@@ -146,7 +147,9 @@ pub(crate) fn for_programs(
         Some(file) => {
             ensure!(
                 file != "-",
-                "stdout is for results; `--events /dev/stderr` sends events to stderr, `--events FILE` into a file"
+                Misuse::says(
+                    "stdout is for results; `--events /dev/stderr` sends events to stderr, `--events FILE` into a file"
+                )
             );
             let path: PathBuf = session.absolute(file);
             let open = File::options().write(true).create(true).truncate(true).open(&path);

@@ -1,5 +1,7 @@
 //! From the store to a stream.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
@@ -14,12 +16,13 @@ use crate::store::LocalStore;
 impl LocalStore {
     /// Writes `paths`, all of them valid, to a stream: first what others refer to, otherwise by name, as Nix does.
     ///
-    /// With `from`, that many bytes are left out at the beginning, and what lies wholly before is not read either. The same
-    /// paths give the same stream, as long as none of them is deleted.
+    /// With `from`, that many bytes are left out at the beginning, and what lies before is not read either. A path has to
+    /// begin there, or the end of the stream: nobody could go on elsewhere. The same paths give the same stream, as long as
+    /// none of them is deleted.
     ///
     /// # Errors
-    /// [`Error::Hash`] if a path is not what was registered. What was written until then has no end, so that nobody takes
-    /// it for whole.
+    /// [`Error::NoBeginning`] if none does; [`Error::Hash`] if a path is not what was registered. What was written until
+    /// then has no end, so that nobody takes it for whole.
     pub fn export(
         &self,
         paths: &BTreeSet<StorePath>,
@@ -32,32 +35,52 @@ impl LocalStore {
         let graph = self.reference_graph(paths, Reach::Only)?;
         let infos = self.path_infos(paths)?;
         let failed = |source| Error::Send { source };
-        let mut out = Skip { sink, left: from };
-        out.write_all(&format.start()).map_err(failed)?;
-        for place in graph.references_first() {
-            if let Some(info) = infos.get(&graph.paths()[place]) {
-                self.send(info, format, &mut out)?;
-            }
+        let in_order = graph.references_first().into_iter();
+        let mut rest: Vec<&PathInfo> =
+            in_order.filter_map(|place| infos.get(&graph.paths()[place])).collect();
+        if from > 0 {
+            let sent = self.sent_before(from, &rest, format)?;
+            rest.drain(..sent);
+        } else {
+            sink.write_all(&format.start()).map_err(failed)?;
         }
-        out.write_all(&format.end()).and_then(|()| out.flush()).map_err(failed)
+        for info in rest {
+            self.send(&*self.sized(info)?, format, sink)?;
+        }
+        sink.write_all(&format.end()).and_then(|()| sink.flush()).map_err(failed)
     }
 
-    fn send(&self, info: &PathInfo, format: Format, out: &mut Skip<'_, impl Write>) -> Result<(), Error> {
-        let sized;
-        let info = match info.nar_size {
-            // An old database does not know the size, which has to stand before the archive.
-            0 => {
-                sized = PathInfo { nar_size: hash_tree(&self.place_of(&info.path))?.1, ..info.clone() };
-                &sized
+    /// Returns how many of `infos` stand before the byte `from` of their stream, where the next one begins, or the end.
+    fn sent_before(&self, from: u64, infos: &[&PathInfo], format: Format) -> Result<usize, Error> {
+        let (mut begins, mut before) = (format.start().len() as u64, 0);
+        for (sent, info) in infos.iter().enumerate() {
+            match begins.cmp(&from) {
+                Ordering::Less => before = begins,
+                Ordering::Equal => return Ok(sent),
+                Ordering::Greater => return Err(Error::NoBeginning { from, before, after: Some(begins) }),
             }
-            _ => info,
-        };
-        let (before, after) = (format.before(info), format.after(info, self.store_dir()));
-        let length = (before.len() + after.len()) as u64 + info.nar_size;
-        if out.left >= length {
-            out.left -= length;
-            return Ok(());
+            let info = self.sized(info)?;
+            let around = format.before(&info).len() + format.after(&info, self.store_dir()).len();
+            begins += around as u64 + info.nar_size;
         }
+        match begins.cmp(&from) {
+            Ordering::Equal => Ok(infos.len()),
+            Ordering::Less => Err(Error::NoBeginning { from, before: begins, after: None }),
+            Ordering::Greater => Err(Error::NoBeginning { from, before, after: Some(begins) }),
+        }
+    }
+
+    /// Adds the size of an archive, which an old database does not know, and which has to stand before the archive.
+    fn sized<'info>(&self, info: &'info PathInfo) -> Result<Cow<'info, PathInfo>, Error> {
+        if info.nar_size > 0 {
+            return Ok(Cow::Borrowed(info));
+        }
+        let nar_size = hash_tree(&self.place_of(&info.path))?.1;
+        Ok(Cow::Owned(PathInfo { nar_size, ..info.clone() }))
+    }
+
+    fn send(&self, info: &PathInfo, format: Format, out: &mut impl Write) -> Result<(), Error> {
+        let (before, after) = (format.before(info), format.after(info, self.store_dir()));
         let failed = |source| Error::Send { source };
         out.write_all(&before).map_err(failed)?;
         let mut tee = Tee { hash: HashSink::new(HashAlgorithm::Sha256), out };
@@ -69,28 +92,6 @@ impl LocalStore {
             return Err(Error::Hash { file: tree, stated, computed });
         }
         out.write_all(&after).map_err(failed)
-    }
-}
-
-/// Leaves out the beginning of what is written.
-struct Skip<'sink, W> {
-    sink: &'sink mut W,
-    /// How many bytes are still to be left out.
-    left: u64,
-}
-
-impl<W: Write> Write for Skip<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let skipped = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
-        self.left -= skipped as u64;
-        match &bytes[skipped..] {
-            [] => Ok(skipped),
-            rest => Ok(skipped + self.sink.write(rest)?),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.sink.flush()
     }
 }
 
@@ -153,14 +154,32 @@ mod tests {
         for format in [Format::Nix, Format::Nario] {
             let export = |from: u64| {
                 let mut bytes = Vec::new();
-                store.export(&paths, format, from, &mut bytes).unwrap();
-                bytes
+                store.export(&paths, format, from, &mut bytes).map(|()| bytes)
             };
-            let whole = export(0);
-            for from in 0..=whole.len() {
-                assert_eq!(export(from as u64), whole[from..], "{format:?} from {from}");
+            let whole = export(0).unwrap();
+            let end = whole.len() - format.end().len();
+            let mut begins = BTreeSet::from([0, format.start().len(), end]);
+            for from in 0..=whole.len() + 1 {
+                match export(from as u64) {
+                    Ok(rest) => {
+                        assert_eq!(rest, whole[from..], "{format:?} from {from}");
+                        begins.insert(from);
+                    }
+                    Err(Error::NoBeginning { before, after, .. }) => {
+                        assert!(
+                            before < from as u64 && after.is_none_or(|after| after > from as u64),
+                            "{from}"
+                        );
+                        for begin in [Some(before), after].into_iter().flatten() {
+                            assert!(export(begin).is_ok(), "{format:?}: {begin} is told for {from}");
+                        }
+                    }
+                    Err(other) => panic!("{other}"),
+                }
             }
-            assert_eq!(export(u64::MAX), b"");
+            let starts = format.start().len();
+            assert_eq!(begins.len(), if starts == 0 { 3 } else { 4 }, "{format:?}: {begins:?}");
+            assert!(export(u64::MAX).is_err());
         }
     }
 

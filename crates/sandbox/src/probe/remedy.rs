@@ -65,9 +65,10 @@ impl Circumstances {
         let remedy = match error {
             Error::Setup { step, source, .. } => self.about_step(*step, errno(source)),
             Error::Launch { source } => self.about_errno(errno(source)),
-            Error::BuildGroup { .. } | Error::NoBuilderIds | Error::Unprivileged { .. } => {
-                "do what the cause says".to_owned()
-            }
+            Error::Null { .. }
+            | Error::BuildGroup { .. }
+            | Error::NoBuilderIds
+            | Error::Unprivileged { .. } => "do what the cause says".to_owned(),
             Error::UserLock { source, .. } => self.about_errno(errno(source)),
             _ => "run `store doctor` again; if this stays, report it".to_owned(),
         };
