@@ -47,6 +47,7 @@ mod external_builders;
 mod failures;
 mod filter;
 mod flush_order;
+mod full_disks;
 mod gated;
 mod gc;
 mod gc_beside_builds;

@@ -24,8 +24,8 @@ const SECRET: &str =
 pub(super) struct Stores {
     pub(super) scene: Scene,
     pub(super) universe: Universe,
-    /// Derivations of which `store` has repaired something: what it knows of that stays as it was, and Nix takes all that
-    /// they make for built here from then on.
+    /// Derivations of which `store` has repaired something, and all that they need: what is known of that stays as it was,
+    /// where Nix may take all of it for built here from then on.
     pub(super) repaired: Mutex<BTreeSet<String>>,
 }
 
@@ -75,7 +75,8 @@ impl Stores {
             }
             Step { by: By::Store, act: Act::Repair(number, _) } => {
                 let maker = universe.maker_of(&universe.paths[number % universe.paths.len()]);
-                self.repaired.lock().unwrap().extend(maker.map(str::to_owned));
+                let closure = maker.iter().flat_map(|maker| maker.closure.iter().cloned());
+                self.repaired.lock().unwrap().extend(closure);
                 self.repair_alone(step)
             }
             _ => self.act(self.twin(), &Step { by: By::Nix, ..*step }),
@@ -132,7 +133,9 @@ impl Stores {
             (Act::Verify, By::Nix) => place.nix("nix-store", &["--verify", "--check-contents"]),
             (Act::Verify, By::Store) => place.store(&["verify", "--contents"]),
             (Act::Repair(number, harm), by) => {
-                if !universe.maker_of(any(number)).is_some_and(|drv| place.has(drv) && place.has(any(number)))
+                if !universe
+                    .maker_of(any(number))
+                    .is_some_and(|maker| place.has(&maker.path) && place.has(any(number)))
                 {
                     return Ok(String::new());
                 }

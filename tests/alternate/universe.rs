@@ -43,6 +43,8 @@ pub(super) struct Source {
 pub(super) struct Derivation {
     pub(super) path: String,
     pub(super) outputs: Vec<String>,
+    /// It and those that it needs, directly or through others.
+    pub(super) closure: Vec<String>,
     /// Those that it needs, directly or through others, by number.
     pub(super) sources: Vec<usize>,
     /// JSON of it and all derivations that it needs.
@@ -84,9 +86,9 @@ impl Universe {
 
 impl Universe {
     /// Returns the derivation whose output a path is.
-    pub(super) fn maker_of(&self, path: &str) -> Option<&str> {
+    pub(super) fn maker_of(&self, path: &str) -> Option<&Derivation> {
         let makes = |derivation: &&Derivation| derivation.outputs.iter().any(|output| output == path);
-        self.derivations.iter().find(makes).map(|derivation| derivation.path.as_str())
+        self.derivations.iter().find(makes)
     }
 }
 
@@ -179,6 +181,7 @@ fn derivation(
         path: drv.to_owned(),
         outputs: outputs.map(|output| output["path"].as_str().unwrap().to_owned()).collect(),
         sources: sources.collect(),
+        closure: closure.keys().map(|path| (*path).to_owned()).collect(),
         json: scene.write(&format!("d{number}.json"), serde_json::to_vec(&closure).unwrap()),
     }
 }

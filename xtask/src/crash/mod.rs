@@ -22,8 +22,8 @@ operation that reaches it, each on a store of its own. Afterwards the next start
 in it that is not whole, and the same command does what it does undisturbed. Prints a table, and fails with the cases that
 are not so.
 
-With `--disk-full`, a build has less and less room (as root) for one of the store, the directories of builds, the database and
-the logs. It says which disk is full; when there is room, it succeeds.
+With `--disk-full`, a build has less and less room for one of the store, the directories of builds, the database and the
+logs. It says which disk is full; when there is room, it succeeds.
 
 With `--power-cuts`, the power of a file system is cut N times (as root, on an image), while several add, build, register
 and delete, or right after the program has died at a step. What was told to be valid before is valid then, and whole.
