@@ -1,10 +1,13 @@
 //! `store delete`.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use serde_json::Value;
 
-use crate::scene::{Run, Scene, derivation, text};
+use crate::peer::{nix_store, nix_store_command};
+use crate::scene::{Run, Scene, derivation, has, text};
 
 #[test]
 fn what_nothing_needs_goes() {
@@ -112,4 +115,36 @@ fn more_paths_are_deleted_than_a_shell_lets_files_be_open() {
     let run: Run = output.unwrap().into();
     assert_eq!((run.code, run.stdout.lines().count()), (Some(0), 100), "{}", run.stderr);
     assert!(!paths.iter().any(|path| scene.real(path).exists()));
+}
+
+#[test]
+fn nix_adds_what_is_deleted_at_that_moment() {
+    if !has("nix-store") {
+        return;
+    }
+    let scene = Scene::new();
+    let file = scene.write("file", "x");
+    let path = scene.ok(&["add", &file]);
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::SeqCst) {
+                let run = scene.run(&["delete", &path]);
+                let is_fine = run.code == Some(0)
+                    || run.stderr.contains("is not valid")
+                    || run.stderr.contains("which is wanted");
+                assert!(is_fine, "{}", run.stderr);
+            }
+        });
+        // What Nix says to be there is, until nobody wants it any more.
+        let added: Vec<_> =
+            (0..25).map(|_| nix_store_command(&scene, &["--add", &file]).output().unwrap()).collect();
+        is_done.store(true, Ordering::SeqCst);
+        for output in added {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    });
+    nix_store(&scene, &["--verify", "--check-contents"]);
+    scene.ok(&["verify", "--contents"]);
+    assert_eq!(scene.real(&path).exists(), scene.run(&["path-info", &path]).code == Some(0));
 }

@@ -1,13 +1,17 @@
 //! `store gc`.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::peer::nix_store;
 use crate::processes::{Running, within};
 use crate::scene::{Run, Scene, derivation, has, is_root, say};
+use crate::stopping::tell;
 
 /// Returns the names in the store directory, but for what every store has.
 fn names(scene: &Scene) -> BTreeSet<String> {
@@ -250,4 +254,48 @@ fn what_something_is_mounted_on_stays_with_all_it_needs() {
     assert_eq!(scene.ok(&["query", "--requisites", &top]), requisites);
     // Once nothing is mounted there, they go.
     assert!(scene.ok(&["gc"]).contains(&tree));
+}
+
+#[test]
+fn a_collection_that_is_told_to_stop_is_gone_on_with() {
+    let scene = Scene::new();
+    scene.build("hello");
+    // Three batches, and of the first one more is told than fits into a pipe.
+    let name = |number: usize| format!("/nix/store/{number:0>32}-{}", "x".repeat(150));
+    let lines = |number| {
+        fs::write(scene.real(&name(number)), number.to_string()).unwrap();
+        format!("{}\n\n0\n", name(number))
+    };
+    let text: String = (0..1400).map(lines).collect();
+    let input = File::open(scene.write("lines", text)).unwrap();
+    let run: Run = scene.command(&["register-validity"]).stdin(input).output().unwrap().into();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let dead = sorted(&scene.ok(&["gc", "--print-dead"]));
+    assert!(dead.len() > 1400);
+    let mut command = scene.command(&["gc"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = String::new();
+    told.read_line(&mut lines).unwrap();
+    tell(child.id(), Signal::SIGINT);
+    let is_heard = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+        pending.trim().bytes().all(|byte| byte == b'0')
+    };
+    assert!(within(Duration::from_secs(30), is_heard));
+    // It waits for somebody to read, so it has all the time to pass the word on.
+    std::thread::sleep(Duration::from_millis(300));
+    told.read_to_string(&mut lines).unwrap();
+    let run: Run = child.wait_with_output().unwrap().into();
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.stderr.contains("`store gc` goes on where this ended"), "{}", run.stderr);
+    let gone = sorted(&lines);
+    assert!(gone.len() < dead.len() && gone.is_subset(&dead), "{}", gone.len());
+    assert!(gone.iter().all(|path| !scene.real(path).exists()));
+    assert!(dead.difference(&gone).all(|path| scene.real(path).exists()));
+    scene.ok(&["verify", "--contents"]);
+    let rest = sorted(&scene.ok(&["gc"]));
+    assert_eq!(rest, dead.difference(&gone).cloned().collect());
+    assert_eq!(names(&scene), BTreeSet::new());
 }

@@ -341,3 +341,42 @@ fn a_large_file_needs_no_memory() {
         assert_eq!(fs::metadata(there.real(&path)).unwrap().len(), size);
     }
 }
+
+#[test]
+fn names_like_those_of_locks_and_scratch_directories_are_names() {
+    let here = Scene::new();
+    fs::create_dir(here.path("x.chroot")).unwrap();
+    here.write("x.chroot/file", "x");
+    let sources = [here.write("Cargo.lock", "version = 4"), text(here.path("x.chroot"))];
+    let paths = sources.each_ref().map(|source| here.ok(&["add", source]));
+    for format in ["1", "2"] {
+        let stream = export(&here, &["--format", format, &paths[0], &paths[1]], "stream");
+        for (kept, given_up) in [(0, 1), (1, 0)] {
+            let there = Scene::new();
+            assert_eq!(imported(&there, &stream).lines().count(), 2);
+            there.ok(&["root", "add", "kept", &paths[kept]]);
+            if has("nix-store") {
+                assert!(nix_store(&there, &["--gc", "--print-live"]).contains(&paths[kept]));
+            }
+            assert_eq!(there.ok(&["gc"]), paths[given_up]);
+            assert!(there.real(&paths[kept]).exists() && !there.real(&paths[given_up]).exists());
+            there.ok(&["verify", "--contents"]);
+        }
+    }
+}
+
+#[test]
+fn what_comes_after_the_end_is_told_and_what_came_before_stays() {
+    let here = Scene::new();
+    let (paths, streams) = streams(&here);
+    for stream in streams {
+        let there = Scene::new();
+        let mut file = File::options().append(true).open(&stream).unwrap();
+        file.write_all(b"and more").unwrap();
+        let run = import(&there, &stream, &[]);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(run.stderr.contains("something follows"), "{}", run.stderr);
+        paths.iter().for_each(|path| drop(there.ok(&["path-info", path])));
+        there.ok(&["verify", "--contents"]);
+    }
+}

@@ -1,9 +1,11 @@
 //! Databases of older and later releases of Nix.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::peer::nix_store;
+use crate::processes::{Running, within};
 use crate::scene::{Scene, has};
 
 /// Makes the store's database one that a Nix of before schema 8 has made, with what is in it.
@@ -51,6 +53,29 @@ fn an_older_schema_is_read_and_then_brought_up_to_date() {
         nix_store(&scene, &["--verify", "--check-contents"]);
         assert_eq!(nix_store(&scene, &["--query", "--hash", added]).trim().len(), 59);
     }
+}
+
+#[test]
+fn an_upgrade_waits_for_whoever_has_the_store_open() {
+    if !has("sqlite3") {
+        return;
+    }
+    let scene = Scene::new();
+    scene.build("chain");
+    make_older(&scene);
+    let lock = File::options().write(true).open(scene.root().join("nix/var/nix/db/big-lock")).unwrap();
+    // As Nix has it as long as it uses the store.
+    lock.lock_shared().unwrap();
+    let said = scene.path("said");
+    let file = scene.write("file", "x");
+    let mut running = Running::start_telling(&scene, &["add", &file], &File::create(&said).unwrap());
+    let tells = || fs::read_to_string(&said).unwrap().contains("big-lock");
+    assert!(within(Duration::from_secs(60), tells), "{}", fs::read_to_string(&said).unwrap());
+    assert_eq!(schema(&scene), "7");
+    lock.unlock().unwrap();
+    assert_eq!(running.wait().code, Some(0), "{}", fs::read_to_string(&said).unwrap());
+    assert_eq!(schema(&scene), "10");
+    scene.ok(&["verify", "--contents"]);
 }
 
 #[test]
