@@ -1,6 +1,7 @@
-//! Every command of `store`, on the real binary. One module a command, and four that go across:
-//! what a build can see (`isolation`), what is said when something fails (`failures`), what can be named on the
-//! command line (`targets`), and real software (`workload`).
+//! Every command of `store`, on the real binary. One module a command; the others go across: what a build can see
+//! (`isolation`), what is said when something fails (`failures`), real software (`workload`), killing the program at each
+//! step (`crash`), many at once (`soak`), taking turns with Nix (`alternate`), and so on. Each says at its beginning what it
+//! is about.
 
 #![allow(clippy::disallowed_methods, reason = "tests run the program, and look at what it left on disk")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::build_argument;
 use crate::exit::Exit;
+use crate::messages::chain;
 use crate::session::Session;
 use crate::user_name;
 
@@ -89,11 +90,6 @@ fn describe(build: &RunningBuild, end: &Result<CancelAnswer, local_store::Error>
 
 fn is_denied(error: &local_store::Error) -> bool {
     matches!(error, local_store::Error::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn to_json(

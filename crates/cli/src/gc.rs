@@ -10,6 +10,7 @@ use crate::age;
 use crate::exit::Exit;
 use crate::gauge::Gauge;
 use crate::interrupt::Interrupt;
+use crate::messages::chain;
 use crate::root_text;
 use crate::session::Session;
 use crate::size;
@@ -190,8 +191,7 @@ fn as_json(collected: &Collected, paths: Vec<String>, is_rehearsal: bool) -> Val
 fn summarise(session: &Session, collected: &Collected, is_rehearsal: bool) {
     let messages = session.messages();
     for error in &collected.failed {
-        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-        messages.warn(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+        messages.warn(chain(error));
     }
     let mut gone = counted(collected.gone, "path");
     if collected.logs > 0 {

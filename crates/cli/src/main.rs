@@ -11,6 +11,7 @@ mod advice;
 mod age;
 mod arguments;
 mod bounded;
+mod branches;
 mod build;
 mod build_argument;
 mod build_failure;

@@ -18,7 +18,7 @@ use crate::config::{self, Flag};
 use crate::environment::Environment;
 use crate::full_disk;
 use crate::location;
-use crate::messages::{Messages, Verbosity};
+use crate::messages::{Messages, Verbosity, chain};
 use crate::results::Results;
 use crate::shell;
 use crate::store_argument;
@@ -158,8 +158,7 @@ impl Session {
             ));
         }
         for error in store.left_over() {
-            let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-            self.messages.warn(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+            self.messages.warn(chain(error));
         }
         Ok(store)
     }

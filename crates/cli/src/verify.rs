@@ -12,6 +12,7 @@ use store_path::StorePath;
 use crate::exit::{Exit, Verdict};
 use crate::gauge::Gauge;
 use crate::interrupt::Interrupt;
+use crate::messages::chain;
 use crate::repair::{self, Repaired};
 use crate::session::Session;
 use crate::shell::quote;
@@ -188,12 +189,6 @@ fn about_link(link: &BadLink) -> String {
         Ok(hash) => format!("its hash is `{}`, not what its name says", hash.to_nix32()),
         Err(source) => chain(source),
     }
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn sum_up(session: &Session, report: &Report, lines: &Lines) {

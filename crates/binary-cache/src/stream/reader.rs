@@ -79,11 +79,6 @@ impl<R: Read> Reader<R> {
         Self { wire, store_dir, format: Format::Nario, ahead: None, has_ended: false }
     }
 
-    /// Returns the format.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
     /// Returns how many bytes were read, save those that only told the format.
     pub fn offset(&self) -> u64 {
         self.wire.offset - if self.ahead.is_some() { 8 } else { 0 }

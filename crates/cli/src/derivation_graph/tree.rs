@@ -5,11 +5,11 @@ use std::io;
 use derivation::{Graph, InputOutputs};
 use store_path::StoreDir;
 
+use crate::branches::prefix;
 use crate::derivation_diff::wanted;
 use crate::results::Results;
 
-/// Lines of deeper levels begin with the number of the levels that are left out: graphs are deeper than a line is
-/// long, and all lines together would grow with the square of that.
+/// Of so many levels each has its place in a line.
 const MOST_LEVELS: usize = 24;
 
 /// Prints each derivation with its inputs below it. Where one is met again, a word refers to the first time.
@@ -88,7 +88,7 @@ impl Tree<'_> {
             _ => String::new(),
         };
         let path = self.store_dir.print(&node.path);
-        self.results.line(format_args!("{}{path}{outputs}{note}", prefix(lines)))?;
+        self.results.line(format_args!("{}{path}{outputs}{note}", prefix(lines, MOST_LEVELS, ' ')))?;
         Ok(!was_shown)
     }
 
@@ -98,36 +98,13 @@ impl Tree<'_> {
         for (number, source) in known.sources.iter().enumerate() {
             let follows = number + 1 < known.sources.len() || !node.inputs.is_empty();
             lines.push(follows);
-            self.results.line(format_args!("{}{}", prefix(lines), self.store_dir.print(source)))?;
+            self.results.line(format_args!(
+                "{}{}",
+                prefix(lines, MOST_LEVELS, ' '),
+                self.store_dir.print(source)
+            ))?;
             lines.pop();
         }
         Ok(())
-    }
-}
-
-/// Returns what stands before a line, given for each level whether something follows below.
-fn prefix(lines: &[bool]) -> String {
-    let Some((last, above)) = lines.split_last() else { return String::new() };
-    let left_out = above.len().saturating_sub(MOST_LEVELS);
-    let mut text = if left_out > 0 { format!("{left_out} … ") } else { String::new() };
-    for follows in &above[left_out..] {
-        text.push_str(if *follows { "│   " } else { "    " });
-    }
-    text.push_str(if *last { "├── " } else { "└── " });
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_stay_short() {
-        assert_eq!(prefix(&[]), "");
-        assert_eq!(prefix(&[true, false, true]), "│       ├── ");
-        assert_eq!(prefix(&[false]), "└── ");
-        let deep = prefix(&[true; 70_000]);
-        assert!(deep.starts_with("69975 … │"), "{deep}");
-        assert_eq!(deep.chars().filter(|char| *char == '│').count(), MOST_LEVELS);
     }
 }

@@ -5,10 +5,10 @@ use std::io;
 use local_store::{Orders, References};
 use store_path::StoreDir;
 
+use crate::branches::prefix;
 use crate::results::Results;
 
-/// Of deeper levels a line begins with the number of those that are left out: all lines together would grow with the
-/// square of the depth.
+/// Of so many levels each has its place in a line. Nix has that of all.
 const MOST_LEVELS: usize = 200;
 
 /// Prints each path with what it refers to below it. Where one is met again, dots stand for that.
@@ -60,30 +60,7 @@ impl Tree<'_> {
         let was_shown = std::mem::replace(&mut self.shown[place], true);
         let (dir, path) = (self.store_dir.as_str(), &self.graph.paths()[place]);
         let note = if was_shown { " [...]" } else { "" };
-        self.results.line(format_args!("{}{dir}/{path}{note}", prefix(lines)))?;
+        self.results.line(format_args!("{}{dir}/{path}{note}", prefix(lines, MOST_LEVELS, '─')))?;
         Ok((!was_shown).then(|| self.orders.of(place).into_iter().rev().collect()))
-    }
-}
-
-/// Returns what stands before a line, given for each level whether something follows below.
-fn prefix(lines: &[bool]) -> String {
-    let Some((last, above)) = lines.split_last() else { return String::new() };
-    let left_out = above.len().saturating_sub(MOST_LEVELS);
-    let mut text = if left_out > 0 { format!("{left_out} … ") } else { String::new() };
-    above[left_out..].iter().for_each(|follows| text.push_str(if *follows { "│   " } else { "    " }));
-    text.push_str(if *last { "├───" } else { "└───" });
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_stay_short() {
-        assert_eq!(prefix(&[]), "");
-        assert_eq!(prefix(&[true, false, true]), "│       ├───");
-        let deep = prefix(&[true; 70_000]);
-        assert!(deep.starts_with("69799 … │"), "{deep}");
     }
 }

@@ -18,10 +18,9 @@ use store_path::{StoreDir, StorePath};
 use crate::build_failure;
 use crate::events::{Line, VERSION};
 use crate::explain;
-use crate::messages::{Messages, Verbosity};
+use crate::messages::{Messages, Verbosity, chain};
 use crate::nix_message;
 use crate::outcome;
-use crate::watch::chain;
 use crate::watch::phases::Phases;
 
 /// Where events go.

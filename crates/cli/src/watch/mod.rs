@@ -164,9 +164,3 @@ pub(crate) fn for_programs(
     };
     Ok(Some(Json::new(sink, &session.location()?.store_dir)))
 }
-
-/// An error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}

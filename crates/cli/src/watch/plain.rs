@@ -19,12 +19,11 @@ use crate::explain;
 use crate::full_disk;
 use crate::gc;
 use crate::log_line;
-use crate::messages::Messages;
+use crate::messages::{Messages, chain};
 use crate::nix_message::{self, NixMessage};
 use crate::on_fail::Shells;
 use crate::outcome;
 use crate::size;
-use crate::watch::chain;
 use crate::watch::phases::Phases;
 use crate::when;
 

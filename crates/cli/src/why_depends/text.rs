@@ -7,6 +7,7 @@ use std::path::Path;
 use local_store::{Mention, Mentions, Spot};
 
 use super::Found;
+use crate::branches::margin;
 use crate::results::Results;
 
 /// How many bytes of a file are shown before a digest and, from its end on, after it.
@@ -36,10 +37,6 @@ pub(super) fn print(results: &mut Results, found: &Found<'_>) -> io::Result<()> 
         }
     }
     Ok(())
-}
-
-fn margin(lines: &[bool]) -> String {
-    lines.iter().map(|follows| if *follows { "│   " } else { "    " }).collect()
 }
 
 /// Returns lines that tell where a reference stands.

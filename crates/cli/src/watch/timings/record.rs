@@ -12,7 +12,7 @@ use store_path::StorePath;
 use super::course::Course;
 use super::goal::{Cause, Goal, State};
 use crate::build_failure;
-use crate::watch::chain;
+use crate::messages::chain;
 use crate::watch::phases;
 
 /// A slot that is empty for less than that was being filled.
