@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use rustix::process::Pid;
 use store_path::StorePath;
 
 use crate::delete::remove_tree;
@@ -25,7 +26,7 @@ use crate::sweep::{claim_file, is_dead, list, owner_in, remove_unheld};
 struct Dead {
     path: PathBuf,
     file: File,
-    process: String,
+    process: Pid,
 }
 
 impl LocalStore {
@@ -49,8 +50,12 @@ impl LocalStore {
         for mut dead in dead {
             let named = self.named_in(&dead.path)?;
             locks_on(&named, &entries).for_each(|lock| remove_unheld(lock));
-            let swept =
-                self.sweep_names_of(&dead.process, &entries).and_then(|()| self.sweep_paths(&named, &living));
+            // Another process may have the number by now, and be one that makes something aside.
+            let names = match is_dead(dead.process) {
+                true => self.sweep_names_of(&dead.process.to_string(), &entries),
+                false => Ok(()),
+            };
+            let swept = names.and_then(|()| self.sweep_paths(&named, &living));
             let swept = swept.and_then(|()| self.settle_linked(&named));
             if swept.is_ok() && fs::remove_file(&dead.path).is_ok() {
                 // A new process with that number may be waiting for this file.
@@ -64,10 +69,10 @@ impl LocalStore {
     fn dead(&self) -> Result<Vec<Dead>, Error> {
         let mut dead = Vec::new();
         for path in list(&self.location().state_dir.join("temproots"))? {
-            let Some(process) = owner_in(&path).filter(|process| is_dead(*process)) else { continue };
-            // Other containers count processes otherwise, so the lock decides.
+            let Some(process) = owner_in(&path) else { continue };
+            // Others may have the number by now, and other containers count processes otherwise: the lock decides.
             if let Some(file) = claim_file(&path) {
-                dead.push(Dead { file, path, process: process.to_string() });
+                dead.push(Dead { file, path, process });
             }
         }
         Ok(dead)
@@ -202,6 +207,24 @@ mod tests {
         assert_eq!(there, [false, true, true, true]);
         assert!(!roots.exists() && locks.iter().all(|lock| !lock.exists()));
         assert!(!asides[0].exists() && asides[1].exists());
+    }
+
+    #[test]
+    fn what_the_dead_had_in_hand_goes_also_if_another_process_has_the_number() {
+        let (_scratch, store) = scratch_store();
+        let half = store.real_path(&some_path("half"));
+        let build = store.location().builds().join(format!("nix-{}-7", std::process::id()));
+        for directory in [&half, &build] {
+            fs::create_dir(directory).unwrap();
+        }
+        // As in a container, where whoever is started has the number of the one before.
+        let roots =
+            [std::process::id().to_string(), "1".to_owned()].map(|name| dead(&store, &name, &["half"]));
+        let aside = store.location().real_store.join(format!(".tmp-{}-9", std::process::id()));
+        fs::write(&aside, "").unwrap();
+        open_again(&store);
+        assert!(!half.exists() && !build.exists() && !roots.iter().any(|file| file.exists()));
+        assert!(aside.exists(), "it may be somebody's");
     }
 
     #[test]

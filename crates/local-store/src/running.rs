@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::location::Location;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
-use crate::sweep::remove_unheld;
+use crate::sweep::{is_gone, remove_unheld};
 
 mod cancel;
 mod file;
@@ -237,7 +237,8 @@ pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
     let mut dead = HashMap::new();
     for (path, process) in files(location)? {
         // As cheap as it can be, since each start of `store` pays for it: who lives is not read.
-        if !*dead.entry(process).or_insert_with(|| owner::is_gone(process)) {
+        let may_be_gone = || is_gone(process) || process == std::process::id();
+        if !*dead.entry(process).or_insert_with(may_be_gone) {
             continue;
         }
         // Another container counts its processes otherwise.

@@ -138,7 +138,9 @@ pub(crate) fn is_gone(process: u32) -> bool {
 fn left_in(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, Error> {
     let is_left = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str);
-        name.and_then(|name| owner_of(name.strip_prefix(prefix)?)).is_some_and(is_dead)
+        let owner = name.and_then(|name| owner_of(name.strip_prefix(prefix)?));
+        // This process has just begun, and has made nothing; in a container the one before had its number, as often as not.
+        owner.is_some_and(|owner| is_dead(owner) || owner == rustix::process::getpid())
     };
     let mut left = list(parent)?;
     left.retain(is_left);

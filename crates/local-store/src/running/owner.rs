@@ -3,9 +3,6 @@
 
 use std::fs;
 
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
-
 /// A process that builds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
@@ -42,12 +39,6 @@ impl Owner {
     pub(crate) fn may_live(&self) -> bool {
         self.boot == this_boot() && (self.is_elsewhere() || started(self.process) == Some(self.started))
     }
-}
-
-/// Whether no process has this number.
-pub(crate) fn is_gone(process: u32) -> bool {
-    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
-    process.is_none_or(|process| test_kill_process(process) == Err(Errno::SRCH))
 }
 
 fn this_boot() -> String {
