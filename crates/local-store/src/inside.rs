@@ -186,10 +186,6 @@ impl Found {
         }
     }
 
-    fn is_directory(&self) -> bool {
-        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
-    }
-
     /// Opens a regular file to read.
     pub fn open(&self) -> Result<File, Error> {
         match self.kind()? {
