@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! names       "…-a" "…-b" "…-c"          one text; where each ends
-//! references  starts 0 0 1 3             a row of numbers for each path, one after the other
-//!             targets    0 0 1
+//! references  a row of numbers for each path (`edges.rs`)
 //! ```
 //!
 //! A path takes about a hundred bytes and a reference four, so a million paths fit into memory beside ten million
@@ -14,10 +13,11 @@ use std::collections::{HashMap, HashSet};
 use store_path::{Digest, StorePath};
 
 use crate::Db;
+use crate::edges::Edges;
 use crate::error::Error;
 
 /// A path of a [`Graph`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathId(u32);
 
 impl PathId {
@@ -46,9 +46,9 @@ pub struct Graph {
     rows: Vec<i64>,
     names: Names,
     sizes: Vec<u64>,
-    references: Edges,
+    references: Edges<PathId>,
     /// What is kept besides, by [`Keep`].
-    kept: Edges,
+    kept: Edges<PathId>,
     by_digest: HashMap<Digest, PathId>,
     /// Paths with the digest of another; hardly ever any.
     doubles: Vec<PathId>,
@@ -88,35 +88,6 @@ impl Names {
     }
 }
 
-/// From each path to some others.
-#[derive(Debug)]
-struct Edges {
-    starts: Vec<usize>,
-    targets: Vec<PathId>,
-}
-
-impl Edges {
-    /// Sorts pairs by where they begin, by counting.
-    fn of(paths: usize, pairs: &[(PathId, PathId)]) -> Self {
-        let mut starts = vec![0; paths + 1];
-        pairs.iter().for_each(|(from, _)| starts[from.index() + 1] += 1);
-        for index in 0..paths {
-            starts[index + 1] += starts[index];
-        }
-        let mut next = starts.clone();
-        let mut targets = vec![PathId(0); pairs.len()];
-        for (from, to) in pairs {
-            targets[next[from.index()]] = *to;
-            next[from.index()] += 1;
-        }
-        Self { starts, targets }
-    }
-
-    fn from(&self, path: PathId) -> &[PathId] {
-        &self.targets[self.starts[path.index()]..self.starts[path.index() + 1]]
-    }
-}
-
 impl Db {
     /// Returns every valid path and what it keeps, in a few statements on one snapshot.
     pub fn graph(&self, keep: Keep) -> Result<Graph, Error> {
@@ -131,7 +102,7 @@ impl Db {
         if keep.outputs {
             self.add_outputs_of(&graph, &mut kept)?;
         }
-        graph.kept = Edges::of(graph.len(), &kept);
+        graph.kept = Edges::of(graph.len(), kept.iter().copied());
         snapshot.commit().map_err(&failed)?;
         Ok(graph)
     }
@@ -156,13 +127,13 @@ impl Db {
             }
             Ok(Ok(()))
         })?;
-        let none = || Edges::of(rows.len(), &[]);
+        let none = || Edges::of(rows.len(), std::iter::empty());
         let (references, kept) = (none(), none());
         Ok(Graph { rows, names, sizes, references, kept, by_digest, doubles })
     }
 
     /// The references, which the index has in the order that they are wanted in.
-    fn edges_of(&self, graph: &Graph) -> Result<Edges, Error> {
+    fn edges_of(&self, graph: &Graph) -> Result<Edges<PathId>, Error> {
         let numbers = Numbers::of(&graph.rows);
         let mut starts = vec![0; graph.len() + 1];
         let mut targets = Vec::new();
@@ -178,25 +149,26 @@ impl Db {
             Ok(Ok(()))
         })?;
         starts[here + 1..].fill(targets.len());
-        targets.shrink_to_fit();
-        Ok(Edges { starts, targets })
+        Ok(Edges::sorted(starts, targets))
     }
 
-    fn add_derivers(&self, graph: &Graph, kept: &mut Vec<(PathId, PathId)>) -> Result<(), Error> {
+    fn add_derivers(&self, graph: &Graph, kept: &mut Vec<(usize, PathId)>) -> Result<(), Error> {
         let numbers = Numbers::of(&graph.rows);
         self.each_row(DERIVERS, |row| {
             // One that is not valid, or no path at all, keeps nothing.
             let deriver = self.store_dir.parse(row.get_ref(1)?.as_bytes()?).ok();
-            kept.extend(numbers.find(row.get(0)?).zip(deriver.and_then(|path| graph.find(&path))));
+            let path = numbers.find(row.get(0)?).map(PathId::index);
+            kept.extend(path.zip(deriver.and_then(|path| graph.find(&path))));
             Ok(Ok(()))
         })
     }
 
-    fn add_outputs_of(&self, graph: &Graph, kept: &mut Vec<(PathId, PathId)>) -> Result<(), Error> {
+    fn add_outputs_of(&self, graph: &Graph, kept: &mut Vec<(usize, PathId)>) -> Result<(), Error> {
         let numbers = Numbers::of(&graph.rows);
         self.each_row("select drv, path from DerivationOutputs", |row| {
             let output = self.store_dir.parse(row.get_ref(1)?.as_bytes()?).ok();
-            kept.extend(numbers.find(row.get(0)?).zip(output.and_then(|path| graph.find(&path))));
+            let path = numbers.find(row.get(0)?).map(PathId::index);
+            kept.extend(path.zip(output.and_then(|path| graph.find(&path))));
             Ok(Ok(()))
         })
     }
@@ -302,7 +274,7 @@ impl Graph {
         };
         reach(start, &mut ahead);
         while let Some(path) = ahead.pop() {
-            let kept = self.references.from(path).iter().chain(self.kept.from(path));
+            let kept = self.references.from(path.index()).iter().chain(self.kept.from(path.index()));
             kept.for_each(|path| reach(*path, &mut ahead));
         }
     }
@@ -319,7 +291,7 @@ impl Graph {
                 open.push((start, 0));
             }
             while let Some((path, next)) = open.last_mut() {
-                match self.references.from(*path).get(*next) {
+                match self.references.from(path.index()).get(*next) {
                     Some(reference) => {
                         *next += 1;
                         if seen.set(*reference) {
@@ -386,16 +358,5 @@ mod tests {
         }
         assert!(matches!(Numbers::of(&[1, 2, 4]), Numbers::Table { .. }));
         assert!(matches!(Numbers::of(&[1, i64::MAX]), Numbers::Sorted(_)));
-    }
-
-    #[test]
-    fn edges_are_sorted_by_counting() {
-        let id = PathId::new;
-        let edges = Edges::of(4, &[(id(2), id(1)), (id(0), id(3)), (id(2), id(0))]);
-        assert_eq!(edges.from(id(2)), [id(1), id(0)]);
-        assert_eq!(
-            (edges.from(id(0)), edges.from(id(1)).len(), edges.from(id(3)).len()),
-            (&[id(3)][..], 0, 0)
-        );
     }
 }

@@ -23,6 +23,7 @@
 
 mod check;
 mod db;
+mod edges;
 mod error;
 mod graph;
 mod history;

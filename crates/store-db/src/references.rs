@@ -12,6 +12,7 @@ use rusqlite::{Statement, params};
 use store_path::StorePath;
 
 use crate::Db;
+use crate::edges::Edges;
 use crate::error::Error;
 use crate::rows::json_list;
 
@@ -37,9 +38,8 @@ pub enum Reach {
 pub struct References {
     paths: Vec<StorePath>,
     nar_sizes: Vec<u64>,
-    /// Where in `targets` the references of each path begin, and where those of the last end.
-    starts: Vec<usize>,
-    targets: Vec<usize>,
+    /// What each refers to, in order.
+    edges: Edges<usize>,
 }
 
 impl References {
@@ -60,7 +60,7 @@ impl References {
 
     /// Returns what a path refers to, in the order of names; itself, too, if it does.
     pub fn of(&self, place: usize) -> &[usize] {
-        &self.targets[self.starts[place]..self.starts[place + 1]]
+        self.edges.from(place)
     }
 
     /// Returns how many others of these refer to each path, by place.
@@ -107,19 +107,12 @@ impl References {
         order.sort_unstable_by(|one, other| nodes[*one].0.cmp(&nodes[*other].0));
         let mut places = vec![0; nodes.len()];
         order.iter().enumerate().for_each(|(place, node)| places[*node] = place);
-        // Sorted by counting what each refers to, and then that.
-        let mut starts = vec![0; nodes.len() + 1];
-        edges.iter().for_each(|(from, _)| starts[places[*from] + 1] += 1);
-        (0..nodes.len()).for_each(|place| starts[place + 1] += starts[place]);
-        let (mut next, mut targets) = (starts.clone(), vec![0; edges.len()]);
-        for (from, to) in edges {
-            targets[next[places[*from]]] = places[*to];
-            next[places[*from]] += 1;
-        }
-        starts.windows(2).for_each(|row| targets[row[0]..row[1]].sort_unstable());
+        let placed = edges.iter().map(|(from, to)| (places[*from], places[*to]));
+        let mut edges = Edges::of(nodes.len(), placed);
+        edges.sort_targets();
         let mut nodes: Vec<Option<_>> = nodes.into_iter().map(Some).collect();
         let (paths, nar_sizes) = order.iter().filter_map(|node| nodes[*node].take()).unzip();
-        Self { paths, nar_sizes, starts, targets }
+        Self { paths, nar_sizes, edges }
     }
 }
 
