@@ -15,6 +15,9 @@ use store_path::StorePath;
 use crate::exit::Exit;
 use crate::session::Session;
 
+/// All that is known of so many paths is in memory at a time.
+const AT_ONCE: usize = 4096;
+
 /// Prints what the database says of valid paths, for `store load-db` and `nix-store --load-db`.
 ///
 /// Signatures, content addresses and times are not in it: `store export --format 2` keeps the first two.
@@ -52,8 +55,11 @@ pub(crate) struct RegisterArgs {
 pub(crate) fn dump(session: &mut Session, args: &DumpArgs) -> Result<Exit> {
     let store = session.read_store()?;
     if args.paths.is_empty() {
-        for info in store.path_infos(&store.all_valid()?)?.values() {
-            session.results().write_all(print(info, store.store_dir()).as_bytes())?;
+        let all: Vec<StorePath> = store.all_valid()?.into_iter().collect();
+        for some in all.chunks(AT_ONCE) {
+            for info in store.path_infos(&some.iter().cloned().collect())?.values() {
+                session.results().write_all(print(info, store.store_dir()).as_bytes())?;
+            }
         }
         return Ok(Exit::Success);
     }

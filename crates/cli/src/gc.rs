@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use local_store::{Collected, Collection, CollectionNews, LocalStore, Progress, Root, Until};
+use local_store::{Collected, Collection, CollectionNews, LocalStore, Progress, Until};
 use serde_json::{Value, json};
 
 use crate::age;
@@ -104,20 +104,12 @@ fn print(session: &mut Session, args: &Args, store: &LocalStore) -> Result<Exit>
     let settings = session.settings();
     let census = store.census(settings.keep_outputs, settings.keep_derivations)?;
     if args.print_roots {
-        return print_roots(session, store, &census.roots);
+        root_text::print(session, store, &census.roots)?;
+        return Ok(Exit::Success);
     }
     let names = if args.print_live { census.live() } else { census.dead() };
     let lines = names.into_iter().map(|name| full(store, name)).collect();
     session.print_list(lines)?;
-    Ok(Exit::Success)
-}
-
-fn print_roots(
-    session: &mut Session,
-    store: &LocalStore,
-    roots: &[(store_path::StorePath, Root)],
-) -> Result<Exit> {
-    root_text::print(session, store, roots)?;
     Ok(Exit::Success)
 }
 

@@ -180,14 +180,7 @@ fn related(store: &LocalStore, args: &Args, paths: BTreeSet<StorePath>) -> Resul
 }
 
 fn print_paths(session: &mut Session, store: &LocalStore, paths: &[StorePath]) -> Result<Exit> {
-    if session.json() {
-        let all: Value = paths.iter().map(|path| store.store_dir().print(path)).collect();
-        session.results().json(&all)?;
-        return Ok(Exit::Success);
-    }
-    for path in paths {
-        session.results().line(format_args!("{}/{path}", store.store_dir().as_str()))?;
-    }
+    session.print_list(paths.iter().map(|path| store.store_dir().print(path)).collect())?;
     Ok(Exit::Success)
 }
 
