@@ -415,6 +415,6 @@ fn nothing_of_an_observed_build_outlives_store_or_the_launcher() {
 
 #[test]
 fn a_value_that_is_none_is_refused() {
-    let said = Scene::new().fails(1, &["build", "--explain=sometimes", &derivation("hello")]);
+    let said = Scene::new().fails(2, &["build", "--explain=sometimes", &derivation("hello")]);
     assert!(said.contains("`always`, `retry` or `never`"), "{said}");
 }

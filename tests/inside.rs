@@ -473,7 +473,7 @@ fn without_a_terminal_the_build_directory_is_kept() {
     assert!(said.contains("is kept in `") && !said.contains("needs a terminal"), "{said}");
     let said = scene.fails(100, &["build", "--no-link", "--on-fail=none", &failing(&scene)]);
     assert!(!said.contains("is kept in `"), "{said}");
-    assert!(scene.fails(1, &["build", "--on-fail=never", "x"]).contains("`shell`, `keep` or `none`"));
+    assert!(scene.fails(2, &["build", "--on-fail=never", "x"]).contains("`shell`, `keep` or `none`"));
 }
 
 #[test]
