@@ -124,6 +124,11 @@ impl Stores {
             }
             // Where there is nothing, Nix deletes that without a word, and we say so.
             (Act::Delete(number), _) if !place.has(any(number)) => Ok(String::new()),
+            // `nix-store --delete` takes a derivation for alive, under `keep-derivations`, as long as what it made is there, and
+            // `store` only what a root needs.
+            (Act::Delete(number) | Act::Register(number), _) if self.has_outputs(place, any(number)) => {
+                Ok(String::new())
+            }
             (Act::Delete(number), By::Nix) => silently(place.nix("nix-store", &["--delete", any(number)])),
             (Act::Delete(number), By::Store) => silently(place.store(&["delete", any(number)])),
             (Act::Collect, By::Nix) => silently(place.nix("nix-store", &["--gc"])),
@@ -184,6 +189,12 @@ impl Stores {
             self.twin().nix("nix", &["store", "sign", "-k", &key, path])?;
         }
         Ok(done)
+    }
+
+    /// Returns whether something is there that this derivation makes.
+    fn has_outputs(&self, place: Place<'_>, path: &str) -> bool {
+        let mut all = self.universe.derivations.iter();
+        all.any(|one| one.path == path && one.outputs.iter().any(|output| place.has(output)))
     }
 
     fn instantiate(&self, place: Place<'_>, by: By, number: usize) -> Result<String, String> {
