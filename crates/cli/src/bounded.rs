@@ -31,11 +31,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads no more than a file with such a beginning may have; its length is asked for if it has more than a beginning,
 /// and known for ordinary files only.
 fn read_from(mut file: impl Read, length: impl Fn() -> io::Result<Option<u64>>) -> Result<Vec<u8>> {
-    let mut buffer = [0; HEAD];
-    let head = read_head(&mut file, &mut buffer)?;
-    let longest = longest(head)?;
-    let mut text = head.to_vec();
+    let mut text = Vec::with_capacity(HEAD);
+    file.by_ref().take(HEAD as u64).read_to_end(&mut text)?;
+    let longest = longest(&text)?;
     if text.len() < HEAD {
+        text.shrink_to_fit();
         return Ok(text);
     }
     let length = length()?;
@@ -51,20 +51,6 @@ fn read_from(mut file: impl Read, length: impl Fn() -> io::Result<Option<u64>>) 
     } else {
         Err(too_long(longest))
     }
-}
-
-/// Fills the buffer as far as the file goes.
-fn read_head<'a>(file: &mut impl Read, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(count) => length += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(&buffer[..length])
 }
 
 /// Returns how long a file may be that begins so. What holds no derivations is small, or not read further.

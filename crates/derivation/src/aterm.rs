@@ -5,7 +5,6 @@
 //! output the first) and text behind the end are errors, since another reader may see another derivation.
 
 mod error;
-mod find;
 mod read;
 mod reader;
 mod write;

@@ -23,14 +23,19 @@ pub(crate) const fn encoded_len(bytes: usize) -> usize {
     (bytes * 8).div_ceil(5)
 }
 
+/// As many bytes are as many bits as a whole number of digits.
+const BYTES: usize = 5;
+const TEXT: usize = encoded_len(BYTES);
+
 /// Fills `text`, which has to be [`encoded_len`] long, with the digits of `bytes`.
 pub(crate) fn encode_into(bytes: &[u8], text: &mut [u8]) {
     debug_assert_eq!(text.len(), encoded_len(bytes.len()));
-    for (index, character) in text.iter_mut().rev().enumerate() {
-        let (byte, shift) = (index * 5 / 8, index * 5 % 8);
-        let next = bytes.get(byte + 1).copied().unwrap_or(0);
-        let pair = u16::from_le_bytes([bytes[byte], next]);
-        *character = ALPHABET[usize::from((pair >> shift) & 31)];
+    for (bytes, text) in bytes.chunks(BYTES).zip(text.rchunks_mut(TEXT)) {
+        let mut number = bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        for character in text.iter_mut().rev() {
+            *character = ALPHABET[(number & 31) as usize];
+            number >>= 5;
+        }
     }
 }
 
@@ -46,20 +51,21 @@ pub(crate) fn decode_into(text: &[u8], bytes: &mut [u8]) -> Option<()> {
     if text.len() != encoded_len(bytes.len()) {
         return None;
     }
-    bytes.fill(0);
-    for (index, character) in text.iter().rev().enumerate() {
-        let digit = DIGITS[usize::from(*character)];
-        if digit == NO_DIGIT {
+    for (bytes, text) in bytes.chunks_mut(BYTES).zip(text.rchunks(TEXT)) {
+        let mut number = 0_u64;
+        for character in text {
+            let digit = DIGITS[usize::from(*character)];
+            if digit == NO_DIGIT {
+                return None;
+            }
+            number = number << 5 | u64::from(digit);
+        }
+        let number = number.to_le_bytes();
+        let (used, beyond) = number.split_at(bytes.len());
+        if beyond.iter().any(|byte| *byte != 0) {
             return None;
         }
-        let (byte, shift) = (index * 5 / 8, index * 5 % 8);
-        let [low, high] = (u16::from(digit) << shift).to_le_bytes();
-        bytes[byte] |= low;
-        match bytes.get_mut(byte + 1) {
-            Some(next) => *next |= high,
-            None if high != 0 => return None,
-            None => {}
-        }
+        bytes.copy_from_slice(used);
     }
     Some(())
 }

@@ -99,6 +99,8 @@ impl StoreDir {
 
     fn kind_with_references(&self, kind: &str, references: &BTreeSet<StorePath>) -> String {
         let mut kind = kind.to_owned();
+        // A full path is rarely longer.
+        kind.reserve(100 * references.len());
         for reference in references {
             kind.push(':');
             self.print_to(reference, &mut kind);

@@ -76,9 +76,18 @@ pub fn package_and_version(name: &str) -> (&str, &str) {
     name.match_indices('-').find(begins).map_or((name, ""), |(place, _)| (&name[..place], &name[place + 1..]))
 }
 
-fn is_allowed(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=')
-}
+/// For each byte, whether it may be in a name.
+const ALLOWED: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < allowed.len() {
+        let character = byte as u8;
+        allowed[byte] =
+            character.is_ascii_alphanumeric() || matches!(character, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
+        byte += 1;
+    }
+    allowed
+};
 
 fn looks_like_dots(name: &str) -> bool {
     let rest = name.strip_prefix("..").or_else(|| name.strip_prefix('.'));
@@ -95,7 +104,7 @@ impl FromStr for Name {
         if name.len() > Self::MAX_LEN {
             return Err(NameError::TooLong { name: name.to_owned() });
         }
-        if let Some(at) = name.bytes().position(|byte| !is_allowed(byte)) {
+        if let Some(at) = name.bytes().position(|byte| !ALLOWED[usize::from(byte)]) {
             // Nothing before it is longer than a byte.
             let character = name[at..].chars().next().expect("there is a byte");
             return Err(NameError::Character { name: name.to_owned(), character });

@@ -1,5 +1,6 @@
 //! The directory whose children store paths are.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -96,9 +97,9 @@ impl StoreDir {
         let end = below.iter().position(|byte| *byte == b'/').unwrap_or(below.len());
         let (base, rest) = below.split_at(end);
         // Bytes that are no text become characters that no name may contain.
-        let store_path = String::from_utf8_lossy(base)
-            .parse()
-            .map_err(|source| StoreDirError::StorePath { path: lossy(path), source })?;
+        let text = str::from_utf8(base).map_or_else(|_| String::from_utf8_lossy(base), Cow::Borrowed);
+        let store_path =
+            text.parse().map_err(|source| StoreDirError::StorePath { path: lossy(path), source })?;
         Ok((store_path, rest))
     }
 }

@@ -75,7 +75,7 @@ fn head(reader: &mut Reader<'_>) -> Result<usize, Problem> {
         return Ok(MAX_DYNAMIC_DEPTH);
     }
     if reader.take("DrvWithVersion(") {
-        return Err(Problem::Version { version: lossy(&reader.string()?) });
+        return Err(Problem::Version { version: lossy(&reader.string()?).into_owned() });
     }
     reader.expect("Derive(").map(|()| 0)
 }
@@ -116,7 +116,8 @@ impl Context<'_> {
             (b"", _, b"impure") => method_and_algorithm(algorithm)
                 .map(|(method, algorithm)| Output::Impure { method, algorithm }),
             (b"", ..) | (_, b"", _) | (.., b"" | b"impure") => {
-                Err(Problem::OutputForm { path: lossy(path), algorithm: lossy(algorithm), hash: lossy(hash) })
+                let [path, algorithm, hash] = [path, algorithm, hash].map(|text| lossy(text).into_owned());
+                Err(Problem::OutputForm { path, algorithm, hash })
             }
             _ => self.fixed(name, self.path(path)?, method_and_algorithm(algorithm)?, hash),
         }
@@ -129,7 +130,7 @@ impl Context<'_> {
         (method, algorithm): (Method, HashAlgorithm),
         hash: &[u8],
     ) -> Result<Output, Problem> {
-        let hash = Hash::parse(&String::from_utf8_lossy(hash), Some(algorithm)).map_err(Problem::Hash)?;
+        let hash = Hash::parse(&lossy(hash), Some(algorithm)).map_err(Problem::Hash)?;
         let path = fixed_path(self.store_dir, self.name, name, method, &hash).map_err(Problem::Name)?;
         if path == stated {
             Ok(Output::Fixed { method, hash, path })
@@ -140,7 +141,7 @@ impl Context<'_> {
 }
 
 fn method_and_algorithm(text: &[u8]) -> Result<(Method, HashAlgorithm), Problem> {
-    let text = String::from_utf8_lossy(text);
+    let text = lossy(text);
     let (method, algorithm) = split_method(&text);
     let algorithm = algorithm.parse().map_err(Problem::Hash)?;
     if method == Method::Text && algorithm != HashAlgorithm::Sha256 {
@@ -170,7 +171,7 @@ fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOut
 }
 
 fn output_name(reader: &mut Reader<'_>) -> Result<Option<OutputName>, Problem> {
-    reader.make(|text| String::from_utf8_lossy(&text).parse().map_err(Problem::Name))
+    reader.make(|text| lossy(&text).parse().map_err(Problem::Name))
 }
 
 fn arguments<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<Vec<B>, Problem> {
@@ -187,8 +188,8 @@ fn bytes<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Probl
 }
 
 /// Bytes that are no text become a character that no name, path or hash may contain.
-fn lossy(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).into_owned()
+fn lossy(text: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
 }
 
 /// A list of a `.drv` file whose members have names.

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use memchr::memchr2;
+
 use super::Problem;
-use super::find::find;
 
 /// Moves over the text; every method leaves it behind what it has read, or in front of what is wrong.
 pub(super) struct Reader<'a> {
@@ -167,7 +168,7 @@ impl<'a> Reader<'a> {
     /// Reads up to the next quote or backslash.
     fn run(&mut self) -> Result<&'a [u8], Problem> {
         let rest = self.rest();
-        let length = find(rest, |byte| (byte == b'"') | (byte == b'\\')).ok_or(Problem::OpenString)?;
+        let Some(length) = memchr2(b'"', b'\\', rest) else { return Err(Problem::OpenString) };
         self.at += length;
         Ok(&rest[..length])
     }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::io::Write;
+use std::iter;
 use std::ops::Range;
 
+use memchr::{memchr2_iter, memchr3_iter};
 use store_path::{Hash, HashAlgorithm, HashSink, StoreDir, StorePath};
 
 use super::DYNAMIC_HEAD;
-use super::find::find;
 use crate::model::Bytes;
 use crate::modulo::HexHash;
 use crate::{Derivation, InputOutputs, Output, OutputName};
@@ -140,7 +141,7 @@ fn replaced(inputs: &[(HexHash, OutputName)]) -> Vec<u8> {
         text.put(b"(\"");
         text.put(&same[0].0);
         text.put(b"\",");
-        list(text, same, |text, (_, output)| quote(text, output.as_str()));
+        list(text, same, |text, (_, output)| bare(text, output.as_str().as_bytes()));
         text.put(b")");
     });
     text
@@ -185,7 +186,7 @@ impl<B: Bytes> View<'_, B> {
     /// Returns where its path is.
     fn output(&self, text: &mut impl Out, name: &OutputName, output: &Output) -> Range<usize> {
         text.put(b"(");
-        quote(text, name.as_str());
+        bare(text, name.as_str().as_bytes());
         text.put(b",\"");
         let start = text.len();
         if let Some(path) = output.path() {
@@ -254,14 +255,14 @@ fn wanted_outputs(text: &mut impl Out, wanted: &InputOutputs) {
     if !wanted.dynamic.is_empty() {
         text.put(b"(");
     }
-    list(text, &wanted.outputs, |text, output| quote(text, output.as_str()));
+    list(text, &wanted.outputs, |text, output| bare(text, output.as_str().as_bytes()));
     if wanted.dynamic.is_empty() {
         return;
     }
     text.put(b",");
     list(text, &wanted.dynamic, |text, (name, inner)| {
         text.put(b"(");
-        quote(text, name.as_str());
+        bare(text, name.as_str().as_bytes());
         text.put(b",");
         wanted_outputs(text, inner);
         text.put(b")");
@@ -281,40 +282,46 @@ fn list<O: Out, T>(text: &mut O, items: impl IntoIterator<Item = T>, mut item: i
 }
 
 fn string(text: &mut impl Out, value: &[u8]) {
-    // Asked without branches, for many bytes at once.
-    let is_escaped =
-        |byte| (byte == b'"') | (byte == b'\\') | (byte == b'\n') | (byte == b'\r') | (byte == b'\t');
-    quoted(text, value, is_escaped);
+    let mut quotes = memchr2_iter(b'"', b'\\', value).peekable();
+    let mut spaces = memchr3_iter(b'\n', b'\r', b'\t', value).peekable();
+    // Asked in two halves, as many bytes are looked at once then.
+    let first = || match (quotes.peek(), spaces.peek()) {
+        (Some(quote), Some(space)) if space < quote => spaces.next(),
+        (Some(_), _) => quotes.next(),
+        (None, _) => spaces.next(),
+    };
+    escaped(text, value, iter::from_fn(first));
 }
 
 /// Nix never escapes the system. Where that can be read back, these are the same bytes; where not (a quote or a
 /// backslash), no file made by Nix can disagree.
 fn system(text: &mut impl Out, value: &[u8]) {
-    quoted(text, value, |byte| (byte == b'"') | (byte == b'\\'));
+    escaped(text, value, memchr2_iter(b'"', b'\\', value));
 }
 
-/// Copies whole runs between the bytes that need an escape, which are rare.
-fn quoted(text: &mut impl Out, mut rest: &[u8], is_escaped: impl Fn(u8) -> bool) {
+/// Copies whole runs between the bytes at `escapes`.
+fn escaped(text: &mut impl Out, value: &[u8], escapes: impl Iterator<Item = usize>) {
     text.put(b"\"");
-    while let Some(at) = find(rest, &is_escaped) {
-        let escaped = match rest[at] {
+    let mut start = 0;
+    for at in escapes {
+        let escaped = match value[at] {
             b'\n' => b'n',
             b'\r' => b'r',
             b'\t' => b't',
             other => other,
         };
-        text.put(&rest[..at]);
+        text.put(&value[start..at]);
         text.put(&[b'\\', escaped]);
-        rest = &rest[at + 1..];
+        start = at + 1;
     }
-    text.put(rest);
+    text.put(&value[start..]);
     text.put(b"\"");
 }
 
 /// What needs no escape.
-fn quote(text: &mut impl Out, name: &str) {
+fn bare(text: &mut impl Out, value: &[u8]) {
     text.put(b"\"");
-    text.put(name.as_bytes());
+    text.put(value);
     text.put(b"\"");
 }
 
