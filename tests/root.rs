@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::peer::{nix_store, nix_store_command};
 use crate::running;
-use crate::scene::{Scene, derivation, has, is_root, text};
+use crate::scene::{Scene, derivation, has, is_root, say, text};
 
 /// Has something in the way that its first argument says, until it is killed.
 ///
@@ -164,6 +164,41 @@ fn what_only_a_thread_has_is_kept_too() {
         check(&["open", &file, how], "open-file", &format!("the open file `{file}`"));
     }
     check(&["map", &file, "ended"], "mapped-file", &format!("the mapped file `{file}`"));
+    scene.ok(&["delete", &path]);
+}
+
+#[test]
+fn what_is_mounted_where_others_do_not_see_it_is_kept() {
+    if !has("unshare") {
+        return;
+    }
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    fs::create_dir(scene.path("elsewhere")).unwrap();
+    let (real, elsewhere) = (text(scene.real(&path)), text(scene.path("elsewhere")));
+    for [from, onto] in [[&real, &elsewhere], [&elsewhere, &real]] {
+        let script = "mount --bind \"$0\" \"$1\" && echo ready && read word";
+        let mut command = Command::new("unshare");
+        command.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+        command.args(["sh", "-c", script, from, onto]).current_dir("/").env_clear();
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut word = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut word).unwrap();
+        if word.is_empty() && !is_root() {
+            return say("skipped: no mount namespace to be had here");
+        }
+        let holder = Holder(child);
+        let id = holder.0.id();
+        let said = scene.fails(1, &["delete", &path]);
+        assert!(said.contains(&format!("by process {id} (")), "{said}");
+        assert!(said.contains(&format!("the mount at `{onto}`")), "{said}");
+        assert_eq!(scene.ok(&["gc"]), "");
+        let listed = json(&scene, &["root", "list", "--processes"]);
+        assert_eq!(listed[0]["root"]["mountPoint"], **onto, "{listed}");
+        drop(holder);
+        assert!(scene.real(&path).join("file").exists());
+    }
     scene.ok(&["delete", &path]);
 }
 

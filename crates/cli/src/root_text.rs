@@ -61,6 +61,7 @@ fn process_json(process: &Process, usage: &Usage) -> Value {
         Usage::OpenFile(file) => ("open-file", Some(("file", file.to_string_lossy().into_owned()))),
         Usage::MappedFile(file) => ("mapped-file", Some(("file", file.to_string_lossy().into_owned()))),
         Usage::Environment(name) => ("environment", Some(("variable", name.clone()))),
+        Usage::Mount(place) => ("mount", Some(("mountPoint", place.to_string_lossy().into_owned()))),
     };
     let mut value = json!({
         "kind": "process", "process": process.number, "command": process.command, "usage": word,

@@ -73,6 +73,9 @@ pub enum Usage {
     MappedFile(PathBuf),
     /// A variable of the environment it was started with, by its name.
     Environment(String),
+    /// A mount that shows something of it, or stands on or in it, among mounts that are not those of this process: its place
+    /// among those.
+    Mount(PathBuf),
 }
 
 impl Root {
@@ -158,6 +161,7 @@ impl fmt::Display for Usage {
             Self::OpenFile(file) => write!(formatter, "the open file `{}`", file.display()),
             Self::MappedFile(file) => write!(formatter, "the mapped file `{}`", file.display()),
             Self::Environment(name) => write!(formatter, "its environment (`{name}`)"),
+            Self::Mount(place) => write!(formatter, "the mount at `{}`", place.display()),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! process that ends meanwhile: it uses nothing any more.
 #![expect(clippy::disallowed_methods, reason = "processes are looked at in /proc")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -19,6 +19,7 @@ use super::kind::{Process, Root, Usage};
 use super::names::{Named, Names};
 use crate::error::Error;
 use crate::location::Location;
+use crate::mounts::Inside;
 use crate::threads;
 
 /// The programs that the kernel starts by itself.
@@ -30,12 +31,12 @@ const OVERLAY: u64 = 0x794c_7630;
 
 /// Returns what running processes and the kernel use of the store. Whether it is valid is not looked at.
 pub(super) fn find(location: &Location) -> Result<Vec<(StorePath, Root)>, Error> {
-    let look = Look { location, names: Names::of(location), own: std::process::id() };
     let proc = Path::new("/proc");
     let entries: io::Result<Vec<_>> = fs::read_dir(proc).and_then(Iterator::collect);
     let entries = entries.map_err(Error::file("list", proc))?;
     let numbers: Vec<u32> =
         entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let look = Look::new(location, &numbers)?;
     let found = threads::on_each(&numbers, threads::processors(), |number| look.at_process(*number));
     let mut roots = look.at_kernel()?;
     for (number, uses) in numbers.iter().zip(found) {
@@ -55,11 +56,18 @@ pub(super) fn find(location: &Location) -> Result<Vec<(StorePath, Root)>, Error>
 /// The number of the first kind of use.
 const EXECUTABLE: u8 = 0;
 
+/// And of the last one.
+const MOUNT: u8 = 6;
+
 /// A look at all processes, on behalf of one store.
 struct Look<'store> {
     location: &'store Location,
     names: Names,
     own: u32,
+    /// Where the files are for whoever has mounts of his own.
+    inside: Option<Inside>,
+    /// A process for each table of mounts that is not ours.
+    elsewhere: BTreeSet<u32>,
 }
 
 /// What a process uses; of the ways in which it has a path open, mapped or in its environment, one each.
@@ -68,9 +76,27 @@ struct Uses {
     found: BTreeMap<(StorePath, u8), Usage>,
 }
 
-impl Look<'_> {
+impl<'store> Look<'store> {
+    fn new(location: &'store Location, numbers: &[u32]) -> Result<Self, Error> {
+        // A store of which nobody knows where it is has no files that somebody could have mounted.
+        let place = fs::canonicalize(&location.real_store).ok();
+        let inside = place.map(|place| Inside::of(&place)).transpose()?.flatten();
+        let mut namespaces = BTreeSet::from([fs::read_link("/proc/self/ns/mnt").ok()]);
+        let mut elsewhere = BTreeSet::new();
+        for number in numbers {
+            let namespace = target_of(&PathBuf::from(format!("/proc/{number}/ns/mnt")))?;
+            if namespace.is_some() && namespaces.insert(namespace) {
+                elsewhere.insert(*number);
+            }
+        }
+        Ok(Self { location, names: Names::of(location), own: std::process::id(), inside, elsewhere })
+    }
+
     fn at_process(&self, number: u32) -> Result<Vec<(StorePath, Usage)>, Error> {
         let mut uses = Uses::default();
+        if self.elsewhere.contains(&number) {
+            self.mounts(&PathBuf::from(format!("/proc/{number}/mountinfo")), &mut uses)?;
+        }
         let mut is_seen = false;
         for thread in list(&PathBuf::from(format!("/proc/{number}/task")))? {
             // Each may have directories and descriptors of its own.
@@ -123,6 +149,17 @@ impl Look<'_> {
         Ok(!text.is_empty())
     }
 
+    /// What is deleted below such a mount would be gone for whoever sees it; and what is mounted on it would be gone, too.
+    fn mounts(&self, table: &Path, uses: &mut Uses) -> Result<(), Error> {
+        let Some(inside) = &self.inside else { return Ok(()) };
+        for (name, place) in inside.used_in(&text_of(table)?) {
+            if let Some(path) = name.to_str().and_then(|name| name.parse().ok()) {
+                uses.found.entry((path, MOUNT)).or_insert(Usage::Mount(place));
+            }
+        }
+        Ok(())
+    }
+
     fn environment(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
         let text = text_of(&process.join("environ"))?;
         for variable in text.split(|byte| *byte == 0) {
@@ -147,6 +184,7 @@ impl Look<'_> {
             Usage::MappedFile(_) if uses.found.contains_key(&(path.clone(), EXECUTABLE)) => return,
             Usage::MappedFile(_) => 4,
             Usage::Environment(_) => 5,
+            Usage::Mount(_) => MOUNT,
         };
         let key = (path, kind);
         if !uses.found.contains_key(&key) && (!is_ambiguous || self.may_mean_ours(process, &key.0)) {
@@ -226,6 +264,8 @@ fn unless_gone<T>(path: &Path, seen: io::Result<T>) -> Result<Option<T>, Error> 
 }
 
 fn is_gone_or_closed(error: &io::Error) -> bool {
-    let known = [Errno::NOENT, Errno::SRCH, Errno::ACCESS, Errno::PERM, Errno::NAMETOOLONG, Errno::IO];
+    // It is no argument that is invalid where a process has ended that nobody has waited for.
+    let known =
+        [Errno::INVAL, Errno::NOENT, Errno::SRCH, Errno::ACCESS, Errno::PERM, Errno::NAMETOOLONG, Errno::IO];
     Errno::from_io_error(error).is_some_and(|errno| known.contains(&errno))
 }
