@@ -20,6 +20,7 @@ pub(super) fn check(stores: &Stores) -> Result<(), String> {
         info.remove("registrationTime");
         if info.get("deriver").and_then(Value::as_str).is_some_and(|drv| repaired.contains(drv)) {
             info.remove("ultimate");
+            info.remove("ca");
         }
     }
     same("the store and that of Nix alone", &shared, &twin)?;

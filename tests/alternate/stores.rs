@@ -25,7 +25,8 @@ pub(super) struct Stores {
     pub(super) scene: Scene,
     pub(super) universe: Universe,
     /// Derivations of which `store` has repaired something, and all that they need: what is known of that stays as it was,
-    /// where Nix may take all of it for built here from then on.
+    /// where Nix knows anew of all of it that it
+    /// was built here, and what its contents were promised to be.
     pub(super) repaired: Mutex<BTreeSet<String>>,
 }
 
