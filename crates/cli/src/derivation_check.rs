@@ -1,6 +1,7 @@
 //! `store derivation check`
 #![expect(clippy::disallowed_methods, reason = "input derivations may lie beside the files of the user's")]
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,12 +55,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
         }
     }
     let beside = places.iter().filter_map(|place| place.path.parent());
-    let mut inputs = Inputs {
-        // Without a store there is nothing to find in it.
-        store: session.read_store_if_there()?,
-        beside: beside.collect(),
-        store_dir: &store_dir,
-    };
+    let mut inputs =
+        Inputs { session, store: OnceCell::new(), beside: beside.collect(), store_dir: &store_dir };
     inputs.beside.dedup();
     let found = review(sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
     listed.extend(
@@ -115,7 +112,9 @@ fn form(file: &Path, text: &[u8]) -> Result<SourceForm> {
 
 /// Where input derivations may be that are in none of the files.
 struct Inputs<'a> {
-    store: Option<LocalStore>,
+    session: &'a Session,
+    /// Opened at the first input that is nowhere else; without a store there is nothing to find in it.
+    store: OnceCell<Option<LocalStore>>,
     beside: Vec<&'a Path>,
     store_dir: &'a StoreDir,
 }
@@ -131,13 +130,22 @@ impl Inputs<'_> {
         let absent = || {
             io::Error::new(io::ErrorKind::NotFound, "it is in no file given, not beside one and in no store")
         };
-        let store = self.store.as_ref().ok_or_else(absent)?;
+        let store = self.store()?.ok_or_else(absent)?;
         engine::read_derivation(store, path).map_err(|error| {
             match store.valid_among(&[path.clone()].into()) {
                 Ok(valid) if valid.is_empty() => absent(),
                 _ => io::Error::other(error),
             }
         })
+    }
+
+    fn store(&self) -> io::Result<Option<&LocalStore>> {
+        if let Some(store) = self.store.get() {
+            return Ok(store.as_ref());
+        }
+        let store = self.session.read_store_if_there();
+        let store = store.map_err(|error| io::Error::other(format!("{error:#}")))?;
+        Ok(self.store.get_or_init(|| store).as_ref())
     }
 }
 

@@ -11,7 +11,7 @@ use store_path::{NameError, StoreDir, StorePath};
 use crate::aterm::Text;
 use crate::model::{Bytes, file_name};
 use crate::modulo::Replaced;
-use crate::{Derivation, InputError, Modulo, OutputName};
+use crate::{Derivation, InputError, Modulo, Output, OutputName};
 
 pub use elsewhere::{Disagreement, Elsewhere};
 
@@ -170,7 +170,13 @@ impl<'a> OwnFile<'a> {
         store_dir: &StoreDir,
         file: &'a [u8],
     ) -> Option<Self> {
-        Text::of_file(derivation, store_dir, file).map(|text| Self::new(text, derivation, store_dir))
+        let mut text = Text::of_file(derivation, store_dir, file)?;
+        // Nothing has to be known of others for this, so it need not wait until they are read.
+        let is_named_by_inputs = |output: &Output| matches!(output, Output::InputAddressed(_));
+        if derivation.input_drvs.is_empty() && derivation.outputs.values().any(is_named_by_inputs) {
+            text.hash_alone();
+        }
+        Some(Self::new(text, derivation, store_dir))
     }
 }
 
