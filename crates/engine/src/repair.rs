@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use local_store::{LocalStore, Until};
+use local_store::{LocalStore, Reach, References, Until};
 use settings::Settings;
 use store_path::StorePath;
 use substituter::{Fetch, Substituters};
@@ -190,46 +190,65 @@ fn rebuild(
     repairs: &mut Repairs,
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<(), Error> {
-    let needs = needs(context.store, &makers, &repairs.unrepaired)?;
+    let needs = Needs::of(context.store, &makers)?;
     while !makers.is_empty() && !repairs.stopped {
-        let is_open =
-            |need: &&StorePath| makers.contains_key(*need) || repairs.unrepaired.contains_key(*need);
-        let wave: Vec<StorePath> =
-            makers.keys().filter(|path| needs[*path].iter().find(is_open).is_none()).cloned().collect();
+        let lacking = needs.lacking(&makers, repairs);
+        let is_next = |(_, (drv, _)): &(&StorePath, &(StorePath, OutputName))| !lacking.contains_key(drv);
+        let wave: Vec<StorePath> = makers.iter().filter(is_next).map(|(path, _)| path.clone()).collect();
         if wave.is_empty() {
             break;
         }
         let wave: Makers = wave.iter().filter_map(|path| makers.remove_entry(path)).collect();
         build_wave(context, wave, repairs, on_event)?;
     }
-    for path in makers.keys() {
-        let input = needs[path]
-            .iter()
-            .find(|need| makers.contains_key(*need) || repairs.unrepaired.contains_key(*need));
-        let why = match input {
-            Some(input) if !repairs.stopped => Unrepaired::Needs { input: input.clone() },
+    let mut lacking = needs.lacking(&makers, repairs);
+    for (path, (drv, _)) in makers {
+        let why = match lacking.remove(&drv) {
+            Some(input) if !repairs.stopped => Unrepaired::Needs { input },
             _ => Unrepaired::Stopped,
         };
-        repairs.unrepaired.insert(path.clone(), why);
+        repairs.unrepaired.insert(path, why);
     }
     Ok(())
 }
 
-/// Returns for each path which others of the damaged ones its build takes in, directly or not.
-fn needs(
-    store: &LocalStore,
-    makers: &Makers,
-    unmade: &BTreeMap<StorePath, Unrepaired>,
-) -> Result<BTreeMap<StorePath, BTreeSet<StorePath>>, Error> {
-    let mut needs = BTreeMap::new();
-    for (path, (drv, _)) in makers {
-        let closure = store.closure(&BTreeSet::from([drv.clone()]))?;
-        let made = makers.iter().filter(|(_, (other, _))| other != drv && closure.contains(other));
-        let made = made.map(|(other, _)| other.clone());
-        let sources = unmade.keys().filter(|source| closure.contains(*source)).cloned();
-        needs.insert(path.clone(), made.chain(sources).collect());
+/// What builds take in, directly or not.
+struct Needs {
+    /// The derivations that are built again, and what they refer to: inputs and sources.
+    graph: References,
+    /// What is referred to first.
+    order: Vec<usize>,
+    /// The damaged outputs of each derivation.
+    made: BTreeMap<StorePath, Vec<StorePath>>,
+}
+
+impl Needs {
+    fn of(store: &LocalStore, makers: &Makers) -> Result<Self, Error> {
+        let mut made: BTreeMap<StorePath, Vec<StorePath>> = BTreeMap::new();
+        for (path, (drv, _)) in makers {
+            made.entry(drv.clone()).or_default().push(path.clone());
+        }
+        let graph = store.reference_graph(&made.keys().cloned().collect(), Reach::References)?;
+        Ok(Self { order: graph.references_first(), graph, made })
     }
-    Ok(needs)
+
+    /// Returns for each derivation that cannot be built yet something that it takes in and that is damaged still.
+    fn lacking(&self, makers: &Makers, repairs: &Repairs) -> BTreeMap<StorePath, StorePath> {
+        let is_open =
+            |path: &&StorePath| makers.contains_key(*path) || repairs.unrepaired.contains_key(*path);
+        let paths = self.graph.paths();
+        let mut lacking: Vec<Option<&StorePath>> = vec![None; paths.len()];
+        for place in &self.order {
+            let others = self.graph.of(*place).iter().filter(|other| *other != place);
+            let damaged = |other: &usize| {
+                let made = self.made.get(&paths[*other]).into_iter().flatten();
+                [&paths[*other]].into_iter().chain(made).find(is_open).or(lacking[*other])
+            };
+            lacking[*place] = others.clone().find_map(damaged);
+        }
+        let found = paths.iter().zip(lacking);
+        found.filter_map(|(path, lacking)| Some((path.clone(), lacking?.clone()))).collect()
+    }
 }
 
 fn build_wave(
