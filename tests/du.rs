@@ -169,6 +169,6 @@ fn frees_what_a_plain_reading_frees() {
                 frees.push(expected);
             }
         }
-        assert!(frees.iter().zip(&size_of).len() > 10);
+        assert!(frees.len() > 10);
     }
 }

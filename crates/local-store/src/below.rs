@@ -142,6 +142,8 @@ mod tests {
         let (_lower_scratch, _scratch, lower, store) = stores();
         let error = store.delete(&[some_path("d")]).unwrap_err();
         assert!(matches!(error, Error::Below { .. }), "{error}");
+        let selected = store.selection(&[some_path("c")], true, false).unwrap();
+        assert_eq!(selected, paths(&["c"]), "what it needs stays below");
         store.delete(&[some_path("c")]).unwrap();
         let error = store.delete(&[some_path("b")]).unwrap_err();
         assert!(matches!(error, Error::Below { .. }), "{error}");

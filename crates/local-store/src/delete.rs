@@ -28,7 +28,7 @@ const AGAIN_MILLIS: u32 = 100;
 
 impl LocalStore {
     /// Returns `paths`, with all they refer to if `references`, and then with all that refers to any of those if
-    /// `referrers`, directly or not.
+    /// `referrers`, directly or not; without what lies in the lower store, of which nothing can be taken.
     pub fn selection(
         &self,
         paths: &[StorePath],
@@ -42,6 +42,8 @@ impl LocalStore {
         if referrers {
             selected.extend(self.with_database(|database| Ok(database.referrers_closure(&selected)?))?);
         }
+        let below = self.lying_below(&selected);
+        selected.retain(|path| paths.contains(path) || !below.contains_key(path));
         Ok(selected)
     }
 
