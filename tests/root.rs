@@ -184,11 +184,13 @@ fn what_is_mounted_where_others_do_not_see_it_is_kept() {
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut word = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut word).unwrap();
+        let told = child.stdout.take().unwrap();
+        let holder = Holder(child);
+        BufReader::new(told).read_line(&mut word).unwrap();
         if word.is_empty() && !is_root() {
             return say("skipped: no mount namespace to be had here");
         }
-        let holder = Holder(child);
+        assert_eq!(word, "ready\n");
         let id = holder.0.id();
         let said = scene.fails(1, &["delete", &path]);
         assert!(said.contains(&format!("by process {id} (")), "{said}");
