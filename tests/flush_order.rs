@@ -192,6 +192,36 @@ fn what_is_built_is_flushed_before_it_is_committed() {
 }
 
 #[test]
+fn what_is_being_linked_is_written_down_and_flushed_before() {
+    if !has("strace") {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["one", "two"] {
+        scene.ok(&["add", &text(tree(&scene, name, 0))]);
+        fs::write(scene.path(name).join("inside/same"), "the same in both").unwrap();
+        scene.ok(&["add", &text(scene.path(name))]);
+    }
+    let (_, calls) = traced(&scene, &["optimise"]);
+    let first = calls
+        .iter()
+        .position(|call| {
+            call.name.starts_with("rename") && call.arguments.contains(&text(scene.root().join("nix/store")))
+        })
+        .expect("a file is replaced");
+    let told = calls[..first]
+        .iter()
+        .rposition(|call| call.is_write() && call.arguments.contains("/temproots/"))
+        .unwrap();
+    let is_flushed =
+        |end: &str| calls[told..first].iter().any(|call| call.is_flush() && call.arguments.contains(end));
+    assert!(
+        is_flushed("/temproots/") && is_flushed("/temproots>"),
+        "after a power cut nobody knows what was open"
+    );
+}
+
+#[test]
 fn what_a_temporary_root_keeps_is_gone_before_the_root() {
     if !has("strace") {
         return;

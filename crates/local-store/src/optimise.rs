@@ -100,7 +100,10 @@ impl LocalStore {
         for batch in paths.chunks(BATCH) {
             // For the next start, if this process dies in the middle of it.
             let mark = (!what.dry_run).then(being_linked);
-            let _rooted = self.rooted(&mark.into_iter().chain(batch.iter().cloned()).collect::<Vec<_>>())?;
+            let rooted = self.rooted(&mark.into_iter().chain(batch.iter().cloned()).collect::<Vec<_>>())?;
+            if !what.dry_run && self.options.fsync_metadata {
+                rooted.flush()?;
+            }
             // Those that are gone by now stay away.
             let valid = self.valid_among(&batch.iter().cloned().collect::<BTreeSet<_>>())?;
             let batch: Vec<StorePath> = valid.into_iter().collect();

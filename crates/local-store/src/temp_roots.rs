@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use store_path::StorePath;
 
+use crate::durable;
 use crate::error::Error;
 use crate::failpoint;
 use crate::location::Location;
@@ -113,6 +114,12 @@ impl TempRoots {
         self.file.write_all_at(text.as_bytes(), self.length).map_err(Error::file("write", &self.path))?;
         self.length += text.len() as u64;
         Ok(())
+    }
+
+    /// Flushes what is written down, so that the next start knows it also after a power cut.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::file("sync", &self.path))?;
+        durable::sync(&[], self.path.parent().unwrap_or(Path::new("/")))
     }
 
     fn note(&mut self, told: Told) {
