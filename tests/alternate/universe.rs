@@ -16,7 +16,7 @@ pub(super) const DERIVATIONS: usize = 9;
 
 /// What a builder does with its inputs, and what comes out is like what comes out of others, or not.
 const SCRIPTS: &[&str] = &[
-    "b mkdir $out; echo $inputs > $out/inputs; b cp $salted $out/text; b seq 1 2000 > $out/numbers",
+    "b mkdir $out; echo $inputs > $out/inputs; b cp -r $salted $out/text; b seq 1 2000 > $out/numbers",
     "echo $inputs > $out",
     "b mkdir -p $out/a/b; b seq 1 2000 > $out/a/b/numbers; b cp $out/a/b/numbers $out/copy; b chmod 755 $out/copy",
     "b mkdir $out; b ln -s $inputs $out/; b ln -s $out/self $out/self; echo $out > $out/own",
