@@ -155,9 +155,7 @@ impl Command {
             _ => true,
         }
     }
-}
 
-impl Command {
     /// Returns what a run has done also when nobody could be told of it: nothing, if it only asks.
     pub(crate) fn done(&self) -> Option<&'static str> {
         Some(match self {

@@ -1,5 +1,6 @@
 //! What is timed.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -212,9 +213,20 @@ fn register_large(bench: &Bench) -> Result<Vec<Contender>> {
     Ok(contenders)
 }
 
-/// A whole build whose output is many small files.
+/// A whole build whose output is many small files, beside what its builder does: the rest is for registering them.
 fn register_small(bench: &Bench) -> Result<Vec<Contender>> {
-    copied(bench, noise::small_files(bench.scratch.path())?)
+    let source = noise::small_files(bench.scratch.path())?;
+    let mut contenders = copied(bench, source.clone())?;
+    let target = bench.scratch.path().join("small-copy");
+    contenders.push(Contender::plain("copy", move || {
+        if target.exists() {
+            fs::remove_dir_all(&target)?;
+        }
+        let mut command = Command::new("/bin/busybox");
+        command.args(["cp", "-r"]).args([&source, &target]);
+        Ok(command)
+    }));
+    Ok(contenders)
 }
 
 /// A build that copies `source`.

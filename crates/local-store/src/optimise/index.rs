@@ -54,8 +54,10 @@ impl Index {
     pub(super) fn load(location: &Location) -> Result<Self, Error> {
         let index = Self::empty(location)?;
         let mut linked: HashSet<u64> = HashSet::new();
-        each_entry(index.directory(), |_, inode| linked.extend([inode]))
-            .map_err(Error::file("list", &index.path))?;
+        each_entry(index.directory(), |_, inode| {
+            linked.insert(inode);
+        })
+        .map_err(Error::file("list", &index.path))?;
         Ok(Self { is_for_new: false, linked: Mutex::new(linked), ..index })
     }
 
