@@ -85,6 +85,7 @@ fn cut_at_steps(program: &Path, disk: &Disk, cases: &[(Case, &str)], round: usiz
             let (case, place) = (case.clone(), place(number));
             scope.spawn(move || {
                 let world = World::with_store(program, &place)?;
+                // What has ended before may have its power cut as well.
                 case.begin(&world).map(|_| world)
             })
         };
