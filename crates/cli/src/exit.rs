@@ -101,8 +101,8 @@ pub(crate) struct BuildFailures(u8);
 impl BuildFailures {
     /// The builder failed, or could not be started.
     pub(crate) const FAILED: Self = Self(100);
-    /// An output breaks a rule of its derivation. For Nix that is no failure of the builder, and has no bit: alone it
-    /// is 1, and with others it is not to be seen.
+    /// The builder has succeeded, but an output is missing or is not what it has to be; or a hook has failed. For Nix that
+    /// is no failure of the builder, and has no bit: alone it is 1, and with others it is not to be seen.
     pub(crate) const REJECTED: Self = Self(0);
     /// The builder ran, or was silent, for too long.
     pub(crate) const TIMED_OUT: Self = Self(101);

@@ -1,7 +1,7 @@
 //! How a build failed, as the words and exit codes that programs go by.
 
 use builder::BuildFailure;
-use sandbox::{ExitStatus, Overrun};
+use sandbox::ExitStatus;
 use serde_json::Value;
 use store_path::StoreDir;
 
@@ -15,30 +15,15 @@ pub(crate) fn status(failure: &BuildFailure) -> &'static str {
 
 /// Returns what a failure adds to the exit code.
 pub(crate) fn exit(failure: &BuildFailure) -> BuildFailures {
-    match failure.itself() {
-        BuildFailure::Hash { .. } => BuildFailures::HASH_MISMATCH,
-        BuildFailure::NotDeterministic { .. } | BuildFailure::Unrepaired { .. } => {
-            BuildFailures::NOT_DETERMINISTIC
-        }
-        BuildFailure::Rejected { .. } => BuildFailures::REJECTED,
-        BuildFailure::Overran { overrun: Overrun::Time | Overrun::Silence, .. } => BuildFailures::TIMED_OUT,
-        // As in Nix, for which that is no failure of a builder.
-        BuildFailure::HookStart { .. }
-        | BuildFailure::PreBuildHook { .. }
-        | BuildFailure::PostBuildHook { .. } => BuildFailures::REJECTED,
-        // As the hook says it, in the same numbers.
-        BuildFailure::Elsewhere { code: Some(101), .. } => BuildFailures::TIMED_OUT,
-        BuildFailure::Elsewhere { code: Some(102), .. } => BuildFailures::HASH_MISMATCH,
-        _ => BuildFailures::FAILED,
-    }
+    exit_of_kind(failure.kind())
 }
 
-/// Returns what a failure of that kind adds to the exit code, as far as the word tells it.
+/// The same for the word that tells how it failed.
 pub(crate) fn exit_of_kind(kind: &str) -> BuildFailures {
     match kind {
         "hash-mismatch" => BuildFailures::HASH_MISMATCH,
         "not-deterministic" => BuildFailures::NOT_DETERMINISTIC,
-        "rejected" | "hook" => BuildFailures::REJECTED,
+        "no-output" | "bad-output" | "rejected" | "hook" => BuildFailures::REJECTED,
         "timed-out" | "silent" => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,
     }
