@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use sandbox::{Network, Observation, Plan};
-use settings::Explain;
+use sandbox::{Network, Observation, Plan, Scope, ScopePath};
+use settings::{Explain, Variation};
 use store_path::StorePath;
 
 use crate::build::Message;
@@ -44,18 +44,27 @@ pub(crate) fn attempt<T>(
 }
 
 /// What is to be seen of one attempt, if anything.
-pub(crate) struct Observed(Option<Observation>);
+pub(crate) struct Observed {
+    observation: Option<Observation>,
+    is_told: bool,
+}
 
 impl Observed {
     pub(crate) fn new(work: &Work<'_>, turn: Turn) -> Result<Self, sandbox::Error> {
         let settings = work.context.settings;
-        let is_wanted = settings.explain == Explain::Always || turn == Turn::Second;
-        let scope = || explain::scope(work.context.store.store_dir(), &work.inside());
-        (is_wanted && work.is_isolated()).then(|| Observation::new(scope())).transpose().map(Self)
+        let is_told = settings.explain == Explain::Always || turn == Turn::Second;
+        let backwards = work.varied.has(Variation::Order);
+        let scope = || Scope {
+            backwards,
+            ..if is_told { explain::scope(work.context.store.store_dir(), &work.inside()) } else { unseen() }
+        };
+        let is_wanted = (is_told || backwards) && work.is_isolated();
+        let observation = is_wanted.then(|| Observation::new(scope())).transpose()?;
+        Ok(Self { observation, is_told })
     }
 
     pub(crate) fn observation(&self) -> Option<&Observation> {
-        self.0.as_ref()
+        self.observation.as_ref()
     }
 
     /// Tells what was seen.
@@ -65,7 +74,8 @@ impl Observed {
         plan: &Plan,
         tell: &mut Teller<'_>,
     ) -> Result<(), BuildFailure> {
-        let Some(observed) = self.0.and_then(Observation::seen) else { return Ok(()) };
+        let observation = self.observation.filter(|_| self.is_told);
+        let Some(observed) = observation.and_then(Observation::seen) else { return Ok(()) };
         let (store, request) = (work.context.store, work.request);
         let wanted = explain::wanted_paths(store.store_dir(), &observed);
         let lost = |source| BuildFailure::Store { drv: request.drv.clone(), source };
@@ -80,4 +90,9 @@ impl Observed {
         tell(Message::Explained(explain::explain(&observed, &surroundings)));
         Ok(())
     }
+}
+
+/// Where nothing that is absent is of interest.
+fn unseen() -> Scope {
+    Scope { never: vec![ScopePath("/".into())], ..Scope::default() }
 }

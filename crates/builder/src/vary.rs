@@ -47,10 +47,9 @@ pub(crate) fn possible(work: &Work<'_>, wanted: &Variations) -> (Variations, Vec
             "no kernel gives a process another time of the day than the rest of the machine: time namespaces have \
              clocks of their own for the time since the start only",
         ),
-        Variation::Order => Some(
-            "directories list their entries in the order of the file system, and another one takes a file system in \
-             user space, which builds here do not use",
-        ),
+        Variation::Order if !work.is_isolated() => {
+            Some("without isolation, nobody is there to turn the entries of directories round")
+        }
         Variation::Uid if work.is_chroot() => {
             Some("with `build-isolation = chroot`, builders are the user that they are on the host")
         }

@@ -20,6 +20,8 @@ pub struct Scope {
     pub always: Vec<ScopePath>,
     /// What is absent below these is never told, unless it is below one of `always`.
     pub never: Vec<ScopePath>,
+    /// Directories are read to the build from the last entry to the first, as far as it reads them at once.
+    pub backwards: bool,
 }
 
 /// An absolute path inside the sandbox.
@@ -194,7 +196,8 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_there_only_when_all_of_it_is() {
-        let scope = Scope { always: vec![ScopePath("/nix/store".into())], never: Vec::new() };
+        let scope =
+            Scope { always: vec![ScopePath("/nix/store".into())], never: Vec::new(), backwards: true };
         let observation = Observation::new(scope.clone()).unwrap();
         assert_eq!(super::scope(&observation.file).unwrap(), scope);
         let file = observation.file.try_clone().unwrap();

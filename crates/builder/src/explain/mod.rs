@@ -96,6 +96,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) fn scope(store_dir: &StoreDir, build_dir: &Path) -> Scope {
     let path = |path: &Path| ScopePath(path.to_owned());
     Scope {
+        backwards: false,
         always: vec![path(store_dir.as_str().as_ref())],
         never: [build_dir, "/tmp".as_ref(), "/proc".as_ref(), "/dev/shm".as_ref(), "/dev/pts".as_ref()]
             .map(path)

@@ -1,4 +1,5 @@
-//! The process that hears of the system calls of one build, and never holds one back.
+//! The process that hears of the system calls of one build, and never holds one back; of those that read directories, it
+//! does some itself (see `directory`).
 //!
 //! ```text
 //! store ── file in memory ──► launcher ── forks ──► observer ◄─ listener ── kernel ◄── calls of the build
@@ -16,6 +17,7 @@
 
 mod book;
 mod call;
+mod directory;
 mod headers;
 mod inside;
 mod watch;

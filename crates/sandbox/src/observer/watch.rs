@@ -1,4 +1,4 @@
-//! The observer's loop: hears of a call, looks at what it asks for, lets it go on.
+//! The observer's loop: hears of a call, looks at what it asks for, lets it go on or answers it.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::book::{Book, Entry, Known};
 use super::call::{self, Asked, AskedPath};
+use super::directory;
 use super::headers;
 use super::inside::{self, Inside};
 use crate::filter;
@@ -32,8 +33,11 @@ pub(super) fn watch(listener: &OwnedFd, scope: Scope) -> rustix::io::Result<Obse
         seen: Observed::default(),
     };
     while let Some(call) = watch.next()? {
-        watch.judge(&call);
-        match sys::let_go_on(listener, call.id) {
+        let answered = match watch.judge(&call) {
+            Some(result) => sys::answer(listener, call.id, result),
+            None => sys::let_go_on(listener, call.id),
+        };
+        match answered {
             // It was killed meanwhile.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
@@ -72,11 +76,15 @@ impl Watch<'_> {
         }
     }
 
-    /// Nothing here may fail the call: what cannot be read is counted.
-    fn judge(&mut self, call: &Heard) {
+    /// Nothing here may fail the call: what cannot be read is counted. Returns what the call is to return, if it was done
+    /// here.
+    fn judge(&mut self, call: &Heard) -> Option<Result<usize, Errno>> {
         self.book.turn += 1;
         self.seen.heard += 1;
-        let Some(name) = self.names.get(&(call.audit, call.number)) else { return };
+        let name = *self.names.get(&(call.audit, call.number))?;
+        if name == directory::READ {
+            return if self.scope.backwards { directory::read_backwards(self.listener, call) } else { None };
+        }
         if self.inside.is_none() {
             self.inside = Inside::of(call.pid).ok();
         }
@@ -92,6 +100,7 @@ impl Watch<'_> {
             Ok(Asked::Nothing) | Err(Errno::FAULT | Errno::NAMETOOLONG | Errno::SRCH) => {}
             Err(_) => self.seen.unreadable += 1,
         }
+        None
     }
 
     fn path(&mut self, call: &Heard, asked: AskedPath) {

@@ -1,4 +1,4 @@
-//! Hearing of the system calls of a build (seccomp user notification, Linux 5.5), which are never held back.
+//! Hearing of the system calls of a build (seccomp user notification, Linux 5.5), and answering some.
 
 #![expect(unsafe_code, reason = "system calls without a safe wrapper; each block argues its preconditions")]
 
@@ -77,7 +77,19 @@ pub(crate) fn hear(listener: impl AsFd) -> rustix::io::Result<Heard> {
 /// read of that process may be another one's.
 pub(crate) fn let_go_on(listener: impl AsFd, id: u64) -> rustix::io::Result<()> {
     let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    send(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+}
+
+/// Has a call return `result`, in place of the kernel. `ENOENT` as above.
+pub(crate) fn answer(listener: impl AsFd, id: u64, result: Result<usize, Errno>) -> rustix::io::Result<()> {
+    let (val, error) = match result {
+        Ok(value) => (value as i64, 0),
+        Err(errno) => (0, -errno.raw_os_error()),
+    };
+    send(listener, libc::seccomp_notif_resp { id, val, error, flags: 0 })
+}
+
+fn send(listener: impl AsFd, mut answer: libc::seccomp_notif_resp) -> rustix::io::Result<()> {
     // SAFETY: the kernel reads the structure, which lives through the call.
     let result =
         unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
@@ -114,4 +126,28 @@ pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> rustix::
         )
     };
     if length >= 0 { Ok(length as usize) } else { Err(last_errno()) }
+}
+
+/// Writes memory of another process: all of it, or `EFAULT`.
+pub(crate) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> rustix::io::Result<()> {
+    let theirs = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
+    let ours = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: the kernel reads at most as many bytes as the slice has, which is borrowed for the call; the other address
+    // is of the other process, and only looked up there.
+    let length =
+        unsafe { libc::process_vm_writev(pid as libc::pid_t, &raw const ours, 1, &raw const theirs, 1, 0) };
+    match usize::try_from(length) {
+        Ok(length) if length == bytes.len() => Ok(()),
+        Ok(_) => Err(Errno::FAULT),
+        Err(_) => Err(last_errno()),
+    }
+}
+
+/// Reads the next entries of a directory as the kernel has them (`struct linux_dirent64`); returns how many bytes.
+pub(crate) fn entries(directory: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    // SAFETY: the kernel writes at most as many bytes as the buffer has, which is borrowed for the call.
+    let length = unsafe {
+        libc::syscall(libc::SYS_getdents64, directory.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+    };
+    usize::try_from(length).map_err(|_| last_errno())
 }
