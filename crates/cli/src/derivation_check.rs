@@ -20,7 +20,7 @@ use crate::derivation_file;
 use crate::exit::Exit;
 use crate::recipe_check;
 use crate::session::Session;
-use crate::threads;
+use crate::threads::{self, Processors};
 
 /// Says all that is wrong with files of derivations, and where; of a recipe, the first of it.
 ///
@@ -43,7 +43,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let places: Vec<Place> = args.files.iter().map(|file| Place::of(session, file)).collect();
     let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();
     let (mut files, mut sources) = (Vec::new(), Vec::new());
-    for (file, read) in args.files.iter().zip(threads::on_each(&places, |place| place.read(&store_dir))) {
+    let read = threads::on_each(&places, |place| place.read(&store_dir));
+    for (file, read) in args.files.iter().zip(read) {
         match read? {
             Read::Recipe(text) => {
                 listed.extend(recipe_check::finding(session, file, text)?.map(|finding| (file, finding)));
@@ -58,7 +59,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut inputs =
         Inputs { session, store: OnceCell::new(), beside: beside.collect(), store_dir: &store_dir };
     inputs.beside.dedup();
-    let found = review(sources, &store_dir, &mut |path: &StorePath| inputs.read(path));
+    let found = review(sources, &store_dir, &mut |path: &StorePath| inputs.read(path), &Processors);
     listed.extend(
         files.into_iter().zip(found).flat_map(|(file, list)| list.into_iter().map(move |one| (file, one))),
     );

@@ -5,34 +5,51 @@ use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use derivation::Workers;
+
 /// As many items are taken at once: starting a thread costs as much as reading some files.
 const BATCH: usize = 16;
 
 /// Does `work` on every item; the results come in the order of the items.
 pub(crate) fn on_each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
     let batches = Mutex::new(items.chunks(BATCH).enumerate());
+    let all_done = Mutex::new(Vec::new());
     let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).next();
     let run = || {
         let mut done = Vec::new();
         while let Some((index, batch)) = next() {
             done.push((index, batch.iter().map(&work).collect::<Vec<R>>()));
         }
-        done
+        all_done.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
     };
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut done = thread::scope(|scope| {
-        // Where no more threads may be started, those that are there do it all.
-        let others: Vec<_> = (1..processors.min(items.len().div_ceil(BATCH)))
-            .map_while(|_| thread::Builder::new().spawn_scoped(scope, run).ok())
-            .collect();
-        let mut done = run();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
+    // More than there are batches would have nothing to do.
+    if items.len() <= BATCH {
+        run()
+    } else {
+        Processors.together(run, run)
+    }
+    let mut done = all_done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().flat_map(|(_, results)| results).collect()
+}
+
+/// All processors.
+pub(crate) struct Processors;
+
+impl Workers for Processors {
+    fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce()) {
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        thread::scope(|scope| {
+            // Where no more threads may be started, those that are there do it all.
+            let helpers: Vec<_> = (1..processors)
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, &help).ok())
+                .collect();
+            lead();
+            for helper in helpers {
+                helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            }
+        });
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use store_path::{NameError, StoreDir, StorePath};
 
 use crate::aterm::Text;
 use crate::model::{Bytes, file_name};
-use crate::modulo::Replaced;
+use crate::modulo::{Known, Replaced};
 use crate::{Derivation, InputError, Modulo, Output, OutputName};
 
 pub use elsewhere::{Disagreement, Elsewhere};
@@ -194,7 +194,13 @@ pub(crate) struct Settled<'a, B> {
 impl<B> Settled<'_, B> {
     /// Makes it known to dependents.
     pub(crate) fn tell(&self, modulo: &mut Modulo) {
-        modulo.insert_replaced(&self.path, &self.derivation, &self.replaced, &self.text);
+        let known = self.known(modulo.store_dir());
+        modulo.learn(&self.path, known);
+    }
+
+    /// Returns what dependents need to know.
+    pub(crate) fn known(&self, store_dir: &StoreDir) -> Known {
+        Known::of(&self.derivation, store_dir, &self.replaced, &self.text)
     }
 }
 

@@ -92,9 +92,14 @@ pub fn check_closure<E: std::error::Error + 'static>(
     let mut checked = Vec::with_capacity(order.len());
     for index in order {
         let (stated, derivation) = waiting[index].take().expect("the order names each once");
-        let settled =
-            closure.settle(stated, derivation, None).map_err(|mut problems| problems.swap_remove(0))?;
-        settled.tell(&mut closure.modulo);
+        let first = |mut problems: Vec<_>| problems.swap_remove(0);
+        let problems = closure.load_missing(stated.as_ref(), &derivation);
+        if !problems.is_empty() {
+            return Err(first(problems));
+        }
+        let settled = closure.ground.settle(stated.as_ref(), derivation, None).map_err(first)?;
+        closure.ground.call(stated.as_ref(), &settled.path);
+        settled.tell(&mut closure.ground.modulo);
         checked.push(settled.into());
     }
     Ok(checked)
@@ -116,6 +121,8 @@ pub(crate) struct Order {
     pub(crate) circular: Vec<usize>,
     /// Whether it is an input of another.
     pub(crate) is_input: Vec<bool>,
+    /// How many come one after the other before it: more than before any of its inputs.
+    pub(crate) depth: Vec<usize>,
 }
 
 /// Puts derivations in order.
@@ -124,6 +131,7 @@ pub(crate) struct Order {
 pub(crate) fn order<B>(derivations: &[Stated<B>], given: &HashMap<StorePath, usize>) -> Order {
     let mut circular = Vec::new();
     let mut is_input = vec![false; derivations.len()];
+    let mut depth = vec![0; derivations.len()];
     let inputs = |index: usize| {
         let drv = &derivations[index].1;
         drv.input_drvs.keys().chain(&drv.input_srcs).filter_map(|path| given.get(path).copied())
@@ -137,15 +145,19 @@ pub(crate) fn order<B>(derivations: &[Stated<B>], given: &HashMap<StorePath, usi
         visits[start] = Visit::Open;
         let mut stack = vec![(start, inputs(start))];
         while let Some((index, rest)) = stack.last_mut() {
+            let index = *index;
             let Some(input) = rest.next() else {
-                visits[*index] = Visit::Done;
-                order.push(*index);
+                visits[index] = Visit::Done;
+                order.push(index);
                 stack.pop();
+                if let Some((dependent, _)) = stack.last() {
+                    depth[*dependent] = depth[*dependent].max(depth[index] + 1);
+                }
                 continue;
             };
             is_input[input] = true;
             match visits[input] {
-                Visit::Done => {}
+                Visit::Done => depth[index] = depth[index].max(depth[input] + 1),
                 Visit::Open => circular.push(input),
                 Visit::Ahead => {
                     visits[input] = Visit::Open;
@@ -154,7 +166,7 @@ pub(crate) fn order<B>(derivations: &[Stated<B>], given: &HashMap<StorePath, usi
             }
         }
     }
-    Order { order, circular, is_input }
+    Order { order, circular, is_input, depth }
 }
 
 /// How far the walk has come with a derivation.
@@ -175,80 +187,79 @@ fn describe(stated: Option<&StorePath>, name: &Name, store_dir: &StoreDir) -> St
 
 /// What is done so far.
 pub(crate) struct Closure<'a, 'text, B, E> {
-    store_dir: &'a StoreDir,
     known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    pub(crate) ground: Ground<'a>,
+    /// Those that are no inputs of others in the list. Should one be met further on, it is told of then.
+    untold: HashMap<StorePath, Settled<'text, B>>,
+}
+
+/// What has been learnt, on which any number of derivations can be settled at once.
+pub(crate) struct Ground<'a> {
+    store_dir: &'a StoreDir,
     pub(crate) modulo: Modulo,
     /// Labels, and the paths that they turned out to stand for.
     aliases: HashMap<StorePath, StorePath>,
-    /// Those that are no inputs of others in the list. Should one be met further on, it is told of then.
-    untold: HashMap<StorePath, Settled<'text, B>>,
     /// Whether the inputs of a fixed output have to be had, though no path follows from them.
-    pub(crate) needs_inputs_of_fixed: bool,
+    needs_inputs_of_fixed: bool,
 }
 
-impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, E> {
-    pub(crate) fn new(
-        store_dir: &'a StoreDir,
-        known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
-    ) -> Self {
+impl<'a> Ground<'a> {
+    /// Nothing is known yet.
+    pub(crate) fn new(store_dir: &'a StoreDir, needs_inputs_of_fixed: bool) -> Self {
         let modulo = Modulo::new(store_dir.clone());
-        Self {
-            store_dir,
-            known,
-            modulo,
-            aliases: HashMap::new(),
-            untold: HashMap::new(),
-            needs_inputs_of_fixed: true,
-        }
+        Self { store_dir, modulo, aliases: HashMap::new(), needs_inputs_of_fixed }
     }
 
-    /// Checks the next one, of which its dependents are still to be told; or returns all that is wrong with it.
-    /// `own` is its file, if that is known.
-    pub(crate) fn settle(
-        &mut self,
-        stated: Option<StorePath>,
+    /// Returns the inputs that have to be asked for: those that are not in the list.
+    pub(crate) fn missing<B>(&self, derivation: &Derivation<B>) -> Vec<StorePath> {
+        if derivation.is_fixed() && !self.needs_inputs_of_fixed {
+            return Vec::new();
+        }
+        let inputs = derivation.input_drvs.keys().map(|input| self.aliases.get(input).unwrap_or(input));
+        inputs.filter(|input| !self.modulo.knows(input)).cloned().collect()
+    }
+
+    /// Checks one of which no input is [`missing`](Self::missing), or returns all that is wrong with it. `own` is its
+    /// file, if that is known.
+    pub(crate) fn settle<'text, B: Bytes, E: std::error::Error + 'static>(
+        &self,
+        stated: Option<&StorePath>,
         mut derivation: Derivation<B>,
         own: Option<OwnFile<'text>>,
     ) -> Result<Settled<'text, B>, Vec<ClosureError<E>>> {
         let was_relabelled = self.resolve_aliases(&mut derivation);
         let own = own.filter(|_| !was_relabelled);
-        let missing = self.missing(&derivation);
-        let mut problems = Vec::new();
-        if !missing.is_empty() {
-            let wanted_by: Rc<str> = describe(stated.as_ref(), &derivation.name, self.store_dir).into();
-            problems.extend(missing.iter().filter_map(|input| self.load(input, &wanted_by).err()));
-        }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
         let name = derivation.name.clone();
         let error = |source| {
-            let derivation = describe(stated.as_ref(), &name, self.store_dir);
+            let derivation = describe(stated, &name, self.store_dir);
             ClosureError::Check { derivation, source }
         };
         let settled = settle_or_tell(derivation, own, &self.modulo)
             .map_err(|problems| problems.into_iter().map(error).collect::<Vec<_>>())?;
-        if let Some(stated) = stated
-            && stated != settled.path
-        {
-            if !settled.was_filled && !was_relabelled {
-                let (stated, computed) = (self.store_dir.print(&stated), self.store_dir.print(&settled.path));
-                return Err(vec![ClosureError::Path { stated, computed }]);
+        match stated {
+            Some(stated) if *stated != settled.path && !settled.was_filled && !was_relabelled => {
+                let (stated, computed) = (self.store_dir.print(stated), self.store_dir.print(&settled.path));
+                Err(vec![ClosureError::Path { stated, computed }])
             }
-            self.aliases.insert(stated, settled.path.clone());
+            _ => Ok(settled),
         }
-        Ok(settled)
     }
 
-    /// Takes one that is no input of others in the list: its hash would cost as much as all the rest, for nothing.
-    pub(crate) fn put_by(&mut self, settled: Settled<'text, B>) {
-        self.untold.insert(settled.path.clone(), settled);
+    /// Remembers the path of one that is given under another, which is only a label then.
+    pub(crate) fn call(&mut self, stated: Option<&StorePath>, path: &StorePath) {
+        if let Some(stated) = stated
+            && stated != path
+        {
+            self.aliases.insert(stated.clone(), path.clone());
+        }
     }
 
     /// Replaces labels by paths, and returns whether there were any.
-    fn resolve_aliases(&self, derivation: &mut Derivation<B>) -> bool {
+    fn resolve_aliases<B>(&self, derivation: &mut Derivation<B>) -> bool {
         let is_alias = |path: &StorePath| self.aliases.contains_key(path);
-        if !derivation.input_drvs.keys().chain(&derivation.input_srcs).any(is_alias) {
+        if self.aliases.is_empty()
+            || !derivation.input_drvs.keys().chain(&derivation.input_srcs).any(is_alias)
+        {
             return false;
         }
         let resolve = |path: StorePath| self.aliases.get(&path).cloned().unwrap_or(path);
@@ -260,13 +271,41 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
         derivation.input_drvs = inputs;
         true
     }
+}
 
-    /// Returns the inputs that have to be asked for: those that are not in the list.
-    fn missing(&self, derivation: &Derivation<B>) -> Vec<StorePath> {
-        if derivation.is_fixed() && !self.needs_inputs_of_fixed {
+impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, E> {
+    pub(crate) fn new(
+        store_dir: &'a StoreDir,
+        known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    ) -> Self {
+        Self::with(Ground::new(store_dir, true), known)
+    }
+
+    /// Goes on from what is known already.
+    pub(crate) fn with(
+        ground: Ground<'a>,
+        known: &'a mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    ) -> Self {
+        Self { known, ground, untold: HashMap::new() }
+    }
+
+    /// Takes one that is no input of others in the list: its hash would cost as much as all the rest, for nothing.
+    pub(crate) fn put_by(&mut self, settled: Settled<'text, B>) {
+        self.untold.insert(settled.path.clone(), settled);
+    }
+
+    /// Asks for all inputs that are missing, and returns what is wrong with those that cannot be had.
+    pub(crate) fn load_missing(
+        &mut self,
+        stated: Option<&StorePath>,
+        derivation: &Derivation<B>,
+    ) -> Vec<ClosureError<E>> {
+        let missing = self.ground.missing(derivation);
+        if missing.is_empty() {
             return Vec::new();
         }
-        derivation.input_drvs.keys().filter(|input| !self.modulo.knows(input)).cloned().collect()
+        let wanted_by: Rc<str> = describe(stated, &derivation.name, self.ground.store_dir).into();
+        missing.iter().filter_map(|input| self.load(input, &wanted_by).err()).collect()
     }
 
     /// Asks for an input, and for all that is needed to hash it.
@@ -274,7 +313,7 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
         let mut stack = vec![Pending { path: input.clone(), wanted_by: wanted_by.clone(), derivation: None }];
         let mut read = HashSet::new();
         while let Some(Pending { path, wanted_by, derivation }) = stack.pop() {
-            if self.modulo.knows(&path) {
+            if self.ground.modulo.knows(&path) {
                 continue;
             }
             if let Some(derivation) = derivation {
@@ -282,10 +321,10 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
                 continue;
             }
             if let Some(settled) = self.untold.remove(&path) {
-                settled.tell(&mut self.modulo);
+                settled.tell(&mut self.ground.modulo);
                 continue;
             }
-            let full: Rc<str> = self.store_dir.print(&path).into();
+            let full: Rc<str> = self.ground.store_dir.print(&path).into();
             // One that was read and is not in `modulo` yet lies further down the stack: it waits for itself.
             if !read.insert(path.clone()) {
                 return Err(ClosureError::Cycle { path: full.to_string() });
@@ -305,7 +344,7 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
     }
 
     fn push_missing(&self, derivation: &Derivation, wanted_by: &Rc<str>, stack: &mut Vec<Pending>) {
-        let missing = derivation.input_drvs.keys().filter(|input| !self.modulo.knows(input));
+        let missing = derivation.input_drvs.keys().filter(|input| !self.ground.modulo.knows(input));
         stack.extend(missing.map(|path| Pending {
             path: path.clone(),
             wanted_by: wanted_by.clone(),
@@ -314,9 +353,8 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
     }
 
     fn insert_stored(&mut self, path: &StorePath, derivation: &Derivation) -> Result<(), ClosureError<E>> {
-        self.modulo
-            .insert(path, derivation)
-            .map_err(|source| ClosureError::Stored { path: self.store_dir.print(path), source })
+        let error = |source| ClosureError::Stored { path: self.ground.store_dir.print(path), source };
+        self.ground.modulo.insert(path, derivation).map_err(error)
     }
 }
 

@@ -51,4 +51,4 @@ pub use model::{Derivation, InputOutputs, Output, OutputName};
 pub use modulo::{InputError, Modulo};
 pub use options::{GraphExport, Object, OptionError, Options, OutputCheck, OutputChecks, Reference};
 pub use resolve::{Link, ResolveError, is_resolved, resolve};
-pub use review::{Finding, ReadSource, Source, SourceForm, review};
+pub use review::{Finding, ReadSource, Source, SourceForm, Workers, review};

@@ -23,7 +23,7 @@ pub struct Modulo {
 
 /// What dependents need to know about a derivation.
 #[derive(Debug)]
-struct Known {
+pub(crate) struct Known {
     /// None below a dynamic input, where there is nothing to hash before it is built.
     hash: Option<HexHash>,
     /// Whether an output's path is not known, and so neither are the dependents'.
@@ -76,24 +76,12 @@ impl Modulo {
         // No input has a say in a promise, so it is not asked for either.
         let replaced = if derivation.is_fixed() { Replaced::nothing() } else { self.replace(derivation)? };
         let text = Text::of(derivation, &self.store_dir);
-        self.insert_replaced(path, derivation, &replaced, &text);
+        self.learn(path, Known::of(derivation, &self.store_dir, &replaced, &text));
         Ok(())
     }
 
-    /// `text` is that of the derivation.
-    pub(crate) fn insert_replaced<B>(
-        &mut self,
-        path: &StorePath,
-        derivation: &Derivation<B>,
-        replaced: &Replaced,
-        text: &Text<'_>,
-    ) {
-        let is_unknown = derivation.unknown_outputs().next().is_some();
-        let known = Known {
-            hash: self.input_hash(derivation, replaced, text).map(|hash| hex(&hash)),
-            is_deferred: is_unknown || (replaced.is_deferred && !derivation.is_fixed()),
-            outputs: derivation.outputs.keys().cloned().collect(),
-        };
+    /// Takes what dependents need to know about a derivation.
+    pub(crate) fn learn(&mut self, path: &StorePath, known: Known) {
         self.known.insert(path.clone(), known);
     }
 
@@ -178,25 +166,42 @@ impl Modulo {
         }
         problems
     }
+}
 
-    /// Returns the hash under which dependents know the derivation.
-    fn input_hash<B>(
-        &self,
+impl Known {
+    /// `text` is that of the derivation.
+    pub(crate) fn of<B>(
         derivation: &Derivation<B>,
+        store_dir: &StoreDir,
         replaced: &Replaced,
         text: &Text<'_>,
-    ) -> Option<Hash> {
-        let promise = derivation.outputs.values().find_map(|output| match output {
-            Output::Fixed { method, hash, path } => {
-                let (prefix, hash) = (method.prefix(), hash.prefixed_base16());
-                Some(format!("fixed:out:{prefix}{hash}:{}/{path}", self.store_dir))
-            }
-            _ => None,
-        });
-        match promise {
-            Some(promise) => Some(Hash::of(HashAlgorithm::Sha256, promise.as_bytes())),
-            None => replaced.pairs.as_ref().map(|pairs| text.hash_replaced(false, pairs)),
+    ) -> Self {
+        let is_unknown = derivation.unknown_outputs().next().is_some();
+        Self {
+            hash: input_hash(derivation, store_dir, replaced, text).map(|hash| hex(&hash)),
+            is_deferred: is_unknown || (replaced.is_deferred && !derivation.is_fixed()),
+            outputs: derivation.outputs.keys().cloned().collect(),
         }
+    }
+}
+
+/// Returns the hash under which dependents know the derivation.
+fn input_hash<B>(
+    derivation: &Derivation<B>,
+    store_dir: &StoreDir,
+    replaced: &Replaced,
+    text: &Text<'_>,
+) -> Option<Hash> {
+    let promise = derivation.outputs.values().find_map(|output| match output {
+        Output::Fixed { method, hash, path } => {
+            let hash = hash.prefixed_base16();
+            Some(["fixed:out:", method.prefix(), &hash, ":", &store_dir.print(path)].concat())
+        }
+        _ => None,
+    });
+    match promise {
+        Some(promise) => Some(Hash::of(HashAlgorithm::Sha256, promise.as_bytes())),
+        None => replaced.pairs.as_ref().map(|pairs| text.hash_replaced(false, pairs)),
     }
 }
 

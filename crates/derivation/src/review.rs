@@ -4,6 +4,8 @@
 //! [`crate::check_closure`], which tell of the first problem only; here all are kept, and looked up in the texts.
 
 mod graph;
+mod part;
+mod rounds;
 mod spot;
 mod warnings;
 
@@ -75,17 +77,25 @@ pub struct ReadSource<'a> {
     unread: Unread,
 }
 
+/// Who works at the same time, such as threads: this crate starts none.
+pub trait Workers {
+    /// Does `lead`, while everybody else does `help`, which ends by itself once `lead` has. Returns when all have ended.
+    fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce());
+}
+
 /// A derivation whose bytes are those of the text, where they stand there as they are.
 type Lent<'a> = Stated<Cow<'a, [u8]>>;
 
 /// Returns what is to be said about each of some files, in the order of their texts.
 ///
 /// Derivations may be inputs of each other across the files; other inputs are asked from `known`. What uses a
-/// derivation with an error is not held against its own paths: they follow from that one's.
+/// derivation with an error is not held against its own paths: they follow from that one's. What is found does not
+/// depend on the order in which `workers` do their work.
 pub fn review<E: Error + 'static>(
     files: Vec<ReadSource<'_>>,
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
+    workers: &impl Workers,
 ) -> Vec<Vec<Finding>> {
     let (mut sources, mut remarks) = (Vec::new(), Vec::new());
     let mut all = Vec::new();
@@ -97,7 +107,7 @@ pub fn review<E: Error + 'static>(
         unread.paths.extend(file.unread.paths);
         unread.has_more |= file.unread.has_more;
     }
-    for (index, remark) in graph::remarks(all, &sources, store_dir, known, unread) {
+    for (index, remark) in graph::remarks(all, &sources, store_dir, known, unread, workers) {
         remarks[index].push(remark);
     }
     let place = |(source, remarks)| spot::findings(source, store_dir, remarks);

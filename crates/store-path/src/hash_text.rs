@@ -122,12 +122,12 @@ impl Hash {
 
     /// Returns `sha256:<base 16>`.
     pub fn prefixed_base16(&self) -> String {
-        format!("{}:{}", self.algorithm(), self.to_base16())
+        [self.algorithm().as_str(), ":", &self.to_base16()].concat()
     }
 
     /// Returns `sha256:<base 32 of Nix>`, which is also what `Display` prints.
     pub fn prefixed_nix32(&self) -> String {
-        format!("{}:{}", self.algorithm(), self.to_nix32())
+        [self.algorithm().as_str(), ":", &self.to_nix32()].concat()
     }
 }
 

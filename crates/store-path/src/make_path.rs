@@ -8,7 +8,7 @@ impl StoreDir {
     /// Returns the path of any kind of object: `kind` and `inner` say what it is, and everything below says
     /// what they are for each kind.
     pub fn make_path(&self, kind: &str, inner: &Hash, name: &Name) -> StorePath {
-        let fingerprint = format!("{kind}:{}:{self}:{name}", inner.prefixed_base16());
+        let fingerprint = [kind, &inner.prefixed_base16(), self.as_str(), name.as_str()].join(":");
         let hash = Hash::of(HashAlgorithm::Sha256, fingerprint.as_bytes());
         StorePath::from_parts(Digest::fold(hash.as_bytes()), name.clone())
     }

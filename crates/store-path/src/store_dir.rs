@@ -74,7 +74,9 @@ impl StoreDir {
     pub(crate) fn print_to(&self, path: &StorePath, text: &mut String) {
         let digest = path.digest().text();
         let digest = std::str::from_utf8(&digest).expect("the alphabet is ASCII");
-        [self.as_str(), "/", digest, "-", path.name().as_str()].iter().for_each(|part| text.push_str(part));
+        let parts = [self.as_str(), "/", digest, "-", path.name().as_str()];
+        text.reserve(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| text.push_str(part));
     }
 
     /// Reads the full path of a direct child.

@@ -15,6 +15,35 @@ pub(super) struct Reader<'a> {
     problems: Vec<(usize, Problem)>,
 }
 
+/// Members of a list. They come in order, as Nix writes them, and a tree is built of them at once then; or else one by
+/// one.
+struct Members<K, V> {
+    ordered: Vec<(K, V)>,
+    rest: BTreeMap<K, V>,
+}
+
+impl<K, V> Default for Members<K, V> {
+    fn default() -> Self {
+        Self { ordered: Vec::new(), rest: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord, V> Members<K, V> {
+    /// Takes one, and returns whether it was there already.
+    fn is_twice(&mut self, key: K, value: V) -> bool {
+        if self.rest.is_empty() && self.ordered.last().is_none_or(|(last, _)| *last < key) {
+            self.ordered.push((key, value));
+            return false;
+        }
+        self.rest.extend(std::mem::take(&mut self.ordered));
+        self.rest.insert(key, value).is_some()
+    }
+
+    fn all(self) -> impl Iterator<Item = (K, V)> {
+        self.ordered.into_iter().chain(self.rest)
+    }
+}
+
 /// As many problems of one file are worth telling.
 const MOST: usize = 100;
 
@@ -116,17 +145,17 @@ impl<'a> Reader<'a> {
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<Option<T>, Problem>,
     ) -> Result<BTreeSet<T>, Problem> {
-        let mut set = BTreeSet::new();
+        let mut members = Members::default();
         self.list(|reader| {
             let start = reader.at;
             if let Some(item) = item(reader)?
-                && !set.insert(item)
+                && members.is_twice(item, ())
             {
                 reader.note(start, reader.twice(start, reader.at));
             }
             Ok(())
         })?;
-        Ok(set)
+        Ok(members.all().map(|(item, ())| item).collect())
     }
 
     /// Reads a list of tuples whose first members all differ.
@@ -135,7 +164,7 @@ impl<'a> Reader<'a> {
         mut key: impl FnMut(&mut Self) -> Result<Option<K>, Problem>,
         mut value: impl FnMut(&mut Self, Option<&K>) -> Result<Option<V>, Problem>,
     ) -> Result<BTreeMap<K, V>, Problem> {
-        let mut map = BTreeMap::new();
+        let mut members = Members::default();
         self.list(|reader| {
             reader.expect("(")?;
             let start = reader.at;
@@ -145,13 +174,13 @@ impl<'a> Reader<'a> {
             let value = value(reader, name.as_ref())?;
             reader.expect(")")?;
             if let (Some(name), Some(value)) = (name, value)
-                && map.insert(name, value).is_some()
+                && members.is_twice(name, value)
             {
                 reader.note(start, reader.twice(start, end));
             }
             Ok(())
         })?;
-        Ok(map)
+        Ok(members.all().collect())
     }
 
     /// Names what was read, quotes left out.

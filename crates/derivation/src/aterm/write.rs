@@ -209,8 +209,10 @@ impl<B: Bytes> View<'_, B> {
         match output {
             Output::InputAddressed(_) | Output::Deferred => text.put(b"\",\"\",\"\")"),
             Output::Fixed { method, hash, .. } => {
-                let (prefix, algorithm) = (method.prefix(), hash.algorithm());
-                text.put(format!("\",\"{prefix}{algorithm}\",\"{}\")", hash.to_base16()).as_bytes());
+                let hash = hash.prefixed_base16();
+                let (algorithm, digits) = hash.split_once(':').expect("the algorithm is its prefix");
+                let parts = ["\",\"", method.prefix(), algorithm, "\",\"", digits, "\")"];
+                parts.iter().for_each(|part| text.put(part.as_bytes()));
             }
             Output::Floating { method, algorithm } => {
                 text.put(format!("\",\"{}{algorithm}\",\"\")", method.prefix()).as_bytes());

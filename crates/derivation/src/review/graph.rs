@@ -1,16 +1,19 @@
 //! The rules, over all derivations of all files.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
+use std::sync::{PoisonError, RwLock};
 
 use store_path::{StoreDir, StorePath};
 
+use super::part::{About, Found, Part, Shared, Verdict, remark};
+use super::rounds::Rounds;
 use super::spot::{At, Spot};
-use super::warnings::{self, Before};
-use super::{Lent, Remark, Source, Unread, chain};
-use crate::check::OwnFile;
-use crate::closure::{Closure, Order, cycle, order};
-use crate::{CheckError, ClosureError, Derivation, InputError};
+use super::{Lent, Remark, Source, Unread, Workers};
+use crate::check::{OwnFile, Settled};
+use crate::closure::{Closure, Ground, Order, cycle, order};
+use crate::{ClosureError, Derivation};
 
 /// Returns remarks, each with the file that it is about.
 ///
@@ -21,100 +24,158 @@ pub(super) fn remarks<'a, E: Error + 'static>(
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     unread: Unread,
+    workers: &impl Workers,
 ) -> Vec<(usize, Remark)> {
     let (stated, rest): (Vec<Lent<'_>>, Vec<_>) = all.into_iter().unzip();
-    let (files, mut own_files): (Vec<usize>, Vec<_>) = rest.into_iter().unzip();
-    let mut given = HashMap::new();
+    let mut given = HashMap::with_capacity(stated.len());
     for (index, (path, _)) in stated.iter().enumerate() {
         if let Some(path) = path {
             given.entry(path.clone()).or_insert(index);
         }
     }
-    let Order { order, circular, is_input } = order(&stated, &given);
-    let mut remarks = Vec::new();
-    let mut bad = unread.paths;
+    let Order { order, circular, is_input, depth } = order(&stated, &given);
+    // A download is right or wrong by itself.
+    let mut state = State { ground: Ground::new(store_dir, false), bad: unread.paths };
+    let mut seen = Seen::default();
     for index in circular {
         let error: ClosureError<E> = cycle(&stated[index], store_dir);
         let at = At::Part(stated[index].0.clone(), Spot::Whole);
-        remarks.push((files[index], Remark::error(at, &error)));
-        bad.extend(stated[index].0.clone());
+        seen.told.push((0, rest[index].0, Remark::error(at, &error)));
+        state.bad.extend(stated[index].0.clone());
     }
-    let mut closure = Closure::new(store_dir, known);
-    // A download is right or wrong by itself.
-    closure.needs_inputs_of_fixed = false;
-    let mut waiting: Vec<Option<Lent<'_>>> = stated.into_iter().map(Some).collect();
-    for index in order {
-        let (path, derivation) = waiting[index].take().expect("the order names each once");
-        let other_bytes = || warnings::other_bytes(&sources[files[index]], store_dir);
-        // A consequence of what has been told.
-        if derivation.input_drvs.keys().any(|input| bad.contains(input)) {
-            bad.extend(path);
-            remarks.extend(other_bytes().map(|remark| (files[index], remark)));
-            continue;
+    let mut waiting: Vec<_> = stated.into_iter().zip(rest).map(Some).collect();
+    let mut waves: Vec<Vec<Part<'_>>> = Vec::new();
+    for (place, index) in order.into_iter().enumerate() {
+        let ((path, derivation), (file, own)) = waiting[index].take().expect("the order names each once");
+        let depth = depth[index];
+        if waves.len() <= depth {
+            waves.resize_with(depth + 1, Vec::new);
         }
-        let before = Before::of(&derivation);
-        match closure.settle(path.clone(), derivation, own_files[index].take()) {
-            Ok(settled) => {
-                let warnings = warnings::of(path.as_ref(), &before, &settled, store_dir);
-                remarks.extend(warnings.into_iter().map(|remark| (files[index], remark)));
-                // What was filled in is not in the file either.
-                if !settled.text.is(sources[files[index]].text) {
-                    remarks.extend(other_bytes().map(|remark| (files[index], remark)));
-                }
-                if is_input[index] {
-                    settled.tell(&mut closure.modulo);
-                } else {
-                    closure.put_by(settled);
-                }
-            }
-            Err(problems) => {
-                bad.extend(path.clone());
-                remarks.extend(other_bytes().map(|remark| (files[index], remark)));
-                let is_told = |error: &&ClosureError<E>| {
-                    !unread.has_more || !matches!(error, ClosureError::Input { .. })
-                };
-                let remark = |error| (files[index], remark(path.as_ref(), error, store_dir));
-                remarks.extend(problems.iter().filter(is_told).map(remark));
-            }
-        }
+        let about = About { place, file, path };
+        waves[depth].push(Part { about, derivation, own, is_input: is_input[index] });
     }
-    remarks
+    let odd = take_waves(waves, &mut state, &mut seen, (store_dir, sources), workers);
+    let State { ground, bad } = state;
+    let mut closure = Closure::with(ground, known);
+    std::mem::take(&mut seen.last).into_iter().for_each(|settled| closure.put_by(settled));
+    let mut rest = Rest { closure, bad, seen, store_dir, sources, has_more_unread: unread.has_more };
+    odd.into_iter().for_each(|part| rest.take(part));
+    let mut told = rest.seen.told;
+    told.sort_by_key(|(place, ..)| *place);
+    told.into_iter().map(|(_, file, remark)| (file, remark)).collect()
 }
 
-fn remark<E: Error + 'static>(
-    path: Option<&StorePath>,
-    error: &ClosureError<E>,
-    store_dir: &StoreDir,
-) -> Remark {
-    let at = |spot| At::Part(path.cloned(), spot);
-    match error {
-        ClosureError::Check { source, .. } => Remark::error(at(spot(source)), source),
-        ClosureError::Input { path: input, source, .. } => {
-            let input_spot = store_dir.parse(input.as_bytes()).map_or(Spot::Whole, Spot::Input);
-            let cause = chain(source);
-            let message = format!("its input `{input}` is not at hand, so no path can be computed: {cause}");
-            Remark { is_error: true, at: at(input_spot), message }
-        }
-        other => Remark::error(at(Spot::Whole), other),
-    }
+/// What those are held against that are looked at at once.
+struct State<'w> {
+    ground: Ground<'w>,
+    /// Those with an error, and what uses them: a consequence of what has been told.
+    bad: HashSet<StorePath>,
 }
 
-/// Returns the part that has to be changed.
-fn spot(error: &CheckError) -> Spot {
-    match error {
-        CheckError::NoOutputs | CheckError::Name(_) => Spot::Whole,
-        CheckError::MixedOutputs { second: output, .. }
-        | CheckError::FixedOutput { output }
-        | CheckError::TextAlgorithm { output }
-        | CheckError::OutputPath { output, .. }
-        | CheckError::TooEarly { output, .. } => Spot::Output(output.clone()),
-        CheckError::Variable { output, .. } | CheckError::NoVariable { output, .. } => {
-            Spot::Variable(output.clone())
+/// What has been found.
+#[derive(Default)]
+struct Seen<'a> {
+    /// Remarks, with the place of the derivation and its file.
+    told: Vec<(usize, usize, Remark)>,
+    /// Those that are right and no input of any other in the list.
+    last: Vec<Settled<'a, Cow<'a, [u8]>>>,
+}
+
+/// Takes waves of derivations, of which none needs another one of its own wave or a later one. Returns those with inputs
+/// that are not in the list, or not right, in their order.
+fn take_waves<'a>(
+    waves: Vec<Vec<Part<'a>>>,
+    state: &mut State<'_>,
+    seen: &mut Seen<'a>,
+    (store_dir, sources): (&StoreDir, &[Source<'_>]),
+    workers: &impl Workers,
+) -> Vec<Part<'a>> {
+    let mut odd = Vec::new();
+    let state = RwLock::new(state);
+    let rounds = Rounds::new(|part: Part<'a>| {
+        let state = state.read().unwrap_or_else(PoisonError::into_inner);
+        let shared = Shared { ground: &state.ground, bad: &state.bad, store_dir, sources };
+        match shared.ground.missing(&part.derivation).is_empty() {
+            true => (part.about.place, Ok(shared.look(part))),
+            false => (part.about.place, Err(part)),
         }
-        CheckError::NotDerivation { input }
-        | CheckError::NothingWanted { input }
-        | CheckError::Input(InputError::Missing { input } | InputError::NoOutput { input, .. }) => {
-            Spot::Input(input.clone())
+    });
+    workers.together(
+        || rounds.help(),
+        || {
+            let _end = rounds.lead();
+            for wave in waves {
+                let mut looked = rounds.round(wave);
+                looked.sort_by_key(|(place, _)| *place);
+                let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
+                for (_, one) in looked {
+                    match one {
+                        Ok(found) => {
+                            let State { ground, bad } = &mut **state;
+                            take(found, ground, bad, seen);
+                        }
+                        Err(part) => odd.push(part),
+                    }
+                }
+            }
+        },
+    );
+    odd.sort_by_key(|part| part.about.place);
+    odd
+}
+
+fn take<'a>(found: Found<'a>, ground: &mut Ground<'_>, bad: &mut HashSet<StorePath>, seen: &mut Seen<'a>) {
+    let Found { about: About { place, file, path }, remarks, verdict } = found;
+    match verdict {
+        Verdict::Input(computed, known) => {
+            ground.call(path.as_ref(), &computed);
+            ground.modulo.learn(&computed, known);
+        }
+        Verdict::Last(settled) => {
+            ground.call(path.as_ref(), &settled.path);
+            seen.last.push(*settled);
+        }
+        Verdict::Bad => bad.extend(path),
+    }
+    seen.told.extend(remarks.into_iter().map(|remark| (place, file, remark)));
+}
+
+/// Those for which something has to be asked for first, one after the other.
+struct Rest<'w, 'a, E> {
+    closure: Closure<'w, 'a, Cow<'a, [u8]>, E>,
+    bad: HashSet<StorePath>,
+    seen: Seen<'a>,
+    store_dir: &'w StoreDir,
+    sources: &'w [Source<'w>],
+    has_more_unread: bool,
+}
+
+impl<'a, E: Error + 'static> Rest<'_, 'a, E> {
+    fn take(&mut self, part: Part<'a>) {
+        let problems = match self.shared().is_consequence(&part.derivation) {
+            true => Vec::new(),
+            false => self.closure.load_missing(part.about.path.as_ref(), &part.derivation),
+        };
+        let found = if problems.is_empty() {
+            self.shared().look(part)
+        } else {
+            let is_told = |error: &&ClosureError<E>| {
+                !self.has_more_unread || !matches!(error, ClosureError::Input { .. })
+            };
+            let remark = |error| remark(part.about.path.as_ref(), error, self.store_dir);
+            let remarks = problems.iter().filter(is_told).map(remark).collect();
+            self.shared().bad(part.about, remarks)
+        };
+        take(found, &mut self.closure.ground, &mut self.bad, &mut self.seen);
+        std::mem::take(&mut self.seen.last).into_iter().for_each(|settled| self.closure.put_by(settled));
+    }
+
+    fn shared(&self) -> Shared<'_> {
+        Shared {
+            ground: &self.closure.ground,
+            bad: &self.bad,
+            store_dir: self.store_dir,
+            sources: self.sources,
         }
     }
 }

@@ -8,15 +8,43 @@ use std::{fs, io};
 use store_path::{StoreDir, StorePath};
 use test_support::fixture;
 
-use crate::{Derivation, Finding, Source, SourceForm, aterm, json, review};
+use crate::{Derivation, Finding, Source, SourceForm, Workers, aterm, check_closure, json, review};
 
 fn nothing(_: &StorePath) -> io::Result<Derivation> {
     Err(io::ErrorKind::NotFound.into())
 }
 
-fn findings(text: &[u8], form: SourceForm) -> Vec<Finding> {
+/// Nobody helps.
+struct Alone;
+
+impl Workers for Alone {
+    fn together(&self, _help: impl Fn() + Sync, lead: impl FnOnce()) {
+        lead();
+    }
+}
+
+/// Some help, and do things in whatever order it happens.
+struct Several;
+
+impl Workers for Several {
+    fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce()) {
+        std::thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(&help)));
+            lead();
+        });
+    }
+}
+
+fn reviewed(sources: &[Source<'_>]) -> Vec<Vec<Finding>> {
     let store_dir = StoreDir::default();
-    review(vec![Source { text, form }.read(&store_dir)], &store_dir, &mut nothing).remove(0)
+    let read = || sources.iter().map(|source| source.clone().read(&store_dir)).collect();
+    let found = review(read(), &store_dir, &mut nothing, &Alone);
+    assert_eq!(review(read(), &store_dir, &mut nothing, &Several), found, "whoever does what");
+    found
+}
+
+fn findings(text: &[u8], form: SourceForm) -> Vec<Finding> {
+    reviewed(&[Source { text, form }]).remove(0)
 }
 
 fn listed(text: &[u8], form: SourceForm) -> String {
@@ -57,7 +85,7 @@ fn fixtures_are_right_or_wrong_for_both() {
         }
         let text = fs::read(&file).unwrap();
         let is_right = json::parse(&text, &store_dir)
-            .is_ok_and(|list| crate::check_closure(list, &store_dir, &mut nothing).is_ok());
+            .is_ok_and(|list| check_closure(list, &store_dir, &mut nothing).is_ok());
         let found = findings(&text, SourceForm::Json);
         assert_eq!(found.iter().all(|finding| !finding.is_error), is_right, "{}: {found:?}", file.display());
     }
@@ -130,14 +158,34 @@ fn files_are_checked_together() {
         let source = |(path, text)| {
             let name: &str = StorePath::name(path).as_str();
             let name = name.strip_suffix(".drv").unwrap().parse().unwrap();
-            Source { text, form: SourceForm::Aterm { name, path: Some(path.clone()) } }.read(&store_dir)
+            Source { text, form: SourceForm::Aterm { name, path: Some(path.clone()) } }
         };
-        let sources = sources.iter().map(|(path, text)| source((path, text.as_slice()))).collect();
-        review(sources, &store_dir, &mut nothing).concat()
+        let sources: Vec<_> = sources.iter().map(|(path, text)| source((path, text.as_slice()))).collect();
+        reviewed(&sources).concat()
     };
     assert_eq!(check(&sources), []);
     sources.retain(|(path, _)| !path.to_string().ends_with("link-2.drv"));
     let found = check(&sources);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].message.contains("link-2.drv` is not at hand") && found[0].offset > 0, "{found:?}");
+}
+
+/// A path that is left out is found out first, whichever file it is in.
+#[test]
+fn an_input_may_be_named_by_a_path_that_its_file_leaves_out() {
+    let store_dir = StoreDir::default();
+    let input = r#"{"name":"input","system":"s","builder":"b","outputs":{"out":{}}}"#;
+    let checked =
+        check_closure(json::parse(input.as_bytes(), &store_dir).unwrap(), &store_dir, &mut nothing).unwrap();
+    let path = store_dir.print(checked[0].path());
+    let user = format!(
+        r#"{{"name":"user","system":"s","builder":"b","outputs":{{"out":{{}}}},"inputDrvs":{{"{path}":["out"]}}}}"#
+    );
+    let json = |text| Source { text, form: SourceForm::Json };
+    let (input, user) = (json(input.as_bytes()), json(user.as_bytes()));
+    for sources in [[input.clone(), user.clone()], [user.clone(), input]] {
+        let found = reviewed(&sources).concat();
+        assert!(found.iter().all(|finding| !finding.is_error), "{found:?}");
+    }
+    assert!(reviewed(&[user]).concat().iter().any(|finding| finding.message.contains("not at hand")));
 }

@@ -1,0 +1,112 @@
+//! Work in rounds: all of one is done, by whoever helps, before the next begins.
+//!
+//! Rounds are many and short, so who helps waits for the next one without going to sleep, for a moment.
+
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// As often is looked whether there is work before going to sleep: some 20 microseconds.
+const LOOKS: usize = 2000;
+
+/// What is done in rounds, and where it lies meanwhile.
+pub(super) struct Rounds<J, D, F> {
+    work: F,
+    open: Mutex<Vec<J>>,
+    done: Mutex<Vec<D>>,
+    /// Whoever helps sleeps by this.
+    more: Condvar,
+    /// As many are in `open`.
+    waiting: AtomicUsize,
+    /// As many of this round are not in `done`.
+    left: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl<J, D, F: Fn(J) -> D> Rounds<J, D, F> {
+    pub(super) fn new(work: F) -> Self {
+        Self {
+            work,
+            open: Mutex::new(Vec::new()),
+            done: Mutex::new(Vec::new()),
+            more: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+            left: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Has all of `jobs` done, and returns what came of them, in no order.
+    pub(super) fn round(&self, jobs: Vec<J>) -> Vec<D> {
+        let count = jobs.len();
+        self.left.store(count, Ordering::Relaxed);
+        {
+            let mut open = locked(&self.open);
+            *open = jobs;
+            self.waiting.store(count, Ordering::Release);
+        }
+        if count > 1 {
+            self.more.notify_all();
+        }
+        while self.do_one() {}
+        while self.left.load(Ordering::Acquire) > 0 && !self.is_over.load(Ordering::Relaxed) {
+            spin_loop();
+        }
+        std::mem::take(&mut *locked(&self.done))
+    }
+
+    /// Helps until the guard of [`Self::lead`] is dropped.
+    pub(super) fn help(&self) {
+        // Should the work panic, nobody is to wait for it.
+        let end = End(self);
+        while !self.is_over.load(Ordering::Relaxed) {
+            if !self.do_one() && !(0..LOOKS).any(|_| self.has_more()) {
+                let open = locked(&self.open);
+                drop(self.more.wait_while(open, |_| !self.has_more()));
+            }
+        }
+        std::mem::forget(end);
+    }
+
+    /// What ends the help when it is dropped.
+    pub(super) fn lead(&self) -> impl Drop {
+        End(self)
+    }
+
+    fn has_more(&self) -> bool {
+        spin_loop();
+        self.waiting.load(Ordering::Acquire) > 0 || self.is_over.load(Ordering::Relaxed)
+    }
+
+    fn do_one(&self) -> bool {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let job = {
+            let mut open = locked(&self.open);
+            let job = open.pop();
+            self.waiting.store(open.len(), Ordering::Release);
+            job
+        };
+        let Some(job) = job else { return false };
+        let done = (self.work)(job);
+        locked(&self.done).push(done);
+        self.left.fetch_sub(1, Ordering::Release);
+        true
+    }
+}
+
+struct End<'a, J, D, F>(&'a Rounds<J, D, F>);
+
+impl<J, D, F> Drop for End<'_, J, D, F> {
+    fn drop(&mut self) {
+        // With the lock, so that nobody goes to sleep between looking and being told.
+        let _open = locked(&self.0.open);
+        self.0.is_over.store(true, Ordering::Relaxed);
+        self.0.more.notify_all();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
