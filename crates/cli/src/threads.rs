@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use derivation::Workers;
+use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
 
 /// As many items are taken at once: starting a thread costs as much as reading some files.
 const BATCH: usize = 16;
@@ -39,16 +41,38 @@ pub(crate) struct Processors;
 impl Workers for Processors {
     fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce()) {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let here = sched_getcpu().ok();
+        let help = &help;
         thread::scope(|scope| {
             // Where no more threads may be started, those that are there do it all.
             let helpers: Vec<_> = (1..processors)
-                .map_while(|_| thread::Builder::new().spawn_scoped(scope, &help).ok())
+                .map_while(|number| {
+                    let help_elsewhere = move || {
+                        leave(here, number);
+                        help();
+                    };
+                    thread::Builder::new().spawn_scoped(scope, help_elsewhere).ok()
+                })
                 .collect();
             lead();
             for helper in helpers {
                 helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }
         });
+    }
+}
+
+/// Has this thread go to another processor than `here`, a different one for each number. The kernel may leave a new thread
+/// where it was started until its next tick, after 4 milliseconds: by then, most of this is done.
+fn leave(here: Option<usize>, number: usize) {
+    let this = Pid::from_raw(0);
+    let Ok(all) = sched_getaffinity(this) else { return };
+    let mut others = (0..CpuSet::count())
+        .filter(|processor| Some(*processor) != here && all.is_set(*processor).unwrap_or(false));
+    let mut one = CpuSet::new();
+    if others.nth(number - 1).is_some_and(|other| one.set(other).is_ok()) {
+        // From there it may go wherever it could before.
+        let _ = sched_setaffinity(this, &one).and_then(|()| sched_setaffinity(this, &all));
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Known {
     hash: Option<HexHash>,
     /// Whether an output's path is not known, and so neither are the dependents'.
     is_deferred: bool,
+    /// In order.
     outputs: Box<[OutputName]>,
 }
 
@@ -114,7 +115,7 @@ impl Modulo {
                 continue;
             };
             for output in &wanted.outputs {
-                if !known.outputs.contains(output) {
+                if !known.has(output) {
                     return Err(InputError::NoOutput { input: input.clone(), output: output.clone() });
                 }
                 if let Some(pairs) = &mut pairs {
@@ -159,7 +160,7 @@ impl Modulo {
                 continue;
             };
             // Which outputs there will be below a dynamic one is not known.
-            let absent = wanted.outputs.iter().filter(|output| !known.outputs.contains(output));
+            let absent = wanted.outputs.iter().filter(|output| !known.has(output));
             problems.extend(
                 absent.map(|output| InputError::NoOutput { input: input.clone(), output: output.clone() }),
             );
@@ -182,6 +183,10 @@ impl Known {
             is_deferred: is_unknown || (replaced.is_deferred && !derivation.is_fixed()),
             outputs: derivation.outputs.keys().cloned().collect(),
         }
+    }
+
+    fn has(&self, output: &OutputName) -> bool {
+        self.outputs.binary_search(output).is_ok()
     }
 }
 

@@ -7,6 +7,7 @@ mod fixtures;
 mod formats;
 mod golden;
 mod golden_resolve;
+mod labels;
 mod large;
 mod random;
 mod review;

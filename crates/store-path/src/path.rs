@@ -9,17 +9,10 @@ use crate::{Digest, DigestError, Name, NameError};
 ///
 /// Invariant: both halves were parsed, so a `StorePath` never contains `/`. The order is that of the printed
 /// text, byte by byte, which the formats of Nix rely on.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath {
     digest: Digest,
     name: Name,
-}
-
-/// The digest alone is enough to tell paths apart, and every look-up hashes one.
-impl std::hash::Hash for StorePath {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.digest.hash(state);
-    }
 }
 
 /// Why a text is not a [`StorePath`].

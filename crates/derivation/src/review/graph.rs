@@ -35,7 +35,7 @@ pub(super) fn remarks<'a, E: Error + 'static>(
     }
     let Order { order, circular, is_input, depth } = order(&stated, &given);
     // A download is right or wrong by itself.
-    let mut state = State { ground: Ground::new(store_dir, false), bad: unread.paths };
+    let mut state = State { ground: Ground::new(store_dir, false), bad: unread.paths, late: HashSet::new() };
     let mut seen = Seen::default();
     for index in circular {
         let error: ClosureError<E> = cycle(&stated[index], store_dir);
@@ -55,7 +55,7 @@ pub(super) fn remarks<'a, E: Error + 'static>(
         waves[depth].push(Part { about, derivation, own, is_input: is_input[index] });
     }
     let odd = take_waves(waves, &mut state, &mut seen, (store_dir, sources), workers);
-    let State { ground, bad } = state;
+    let State { ground, bad, .. } = state;
     let mut closure = Closure::with(ground, known);
     std::mem::take(&mut seen.last).into_iter().for_each(|settled| closure.put_by(settled));
     let mut rest = Rest { closure, bad, seen, store_dir, sources, has_more_unread: unread.has_more };
@@ -70,6 +70,8 @@ struct State<'w> {
     ground: Ground<'w>,
     /// Those with an error, and what uses them: a consequence of what has been told.
     bad: HashSet<StorePath>,
+    /// Those that wait until something has been asked for.
+    late: HashSet<StorePath>,
 }
 
 /// What has been found.
@@ -81,8 +83,9 @@ struct Seen<'a> {
     last: Vec<Settled<'a, Cow<'a, [u8]>>>,
 }
 
-/// Takes waves of derivations, of which none needs another one of its own wave or a later one. Returns those with inputs
-/// that are not in the list, or not right, in their order.
+/// Takes waves of derivations, of which none needs another one of its own wave or a later one. Returns those that
+/// need something that is not in the list, or not right, in their order. A download does so, too, if it names a derivation
+/// that does: that may turn out to be called otherwise.
 fn take_waves<'a>(
     waves: Vec<Vec<Part<'a>>>,
     state: &mut State<'_>,
@@ -94,8 +97,9 @@ fn take_waves<'a>(
     let state = RwLock::new(state);
     let rounds = Rounds::new(|part: Part<'a>| {
         let state = state.read().unwrap_or_else(PoisonError::into_inner);
-        let shared = Shared { ground: &state.ground, bad: &state.bad, store_dir, sources };
-        match shared.ground.missing(&part.derivation).is_empty() {
+        let State { ground, bad, late } = &**state;
+        let shared = Shared { ground, bad, store_dir, sources };
+        match shared.may_look(&part.derivation, late) {
             true => (part.about.place, Ok(shared.look(part))),
             false => (part.about.place, Err(part)),
         }
@@ -111,10 +115,13 @@ fn take_waves<'a>(
                 for (_, one) in looked {
                     match one {
                         Ok(found) => {
-                            let State { ground, bad } = &mut **state;
+                            let State { ground, bad, .. } = &mut **state;
                             take(found, ground, bad, seen);
                         }
-                        Err(part) => odd.push(part),
+                        Err(part) => {
+                            state.late.extend(part.about.path.clone());
+                            odd.push(part);
+                        }
                     }
                 }
             }

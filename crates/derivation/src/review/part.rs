@@ -60,6 +60,13 @@ pub(super) struct Shared<'s> {
 }
 
 impl Shared<'_> {
+    /// Whether all that a derivation names is known by now, and none is one of those that wait for something.
+    pub(super) fn may_look<B>(&self, derivation: &Derivation<B>, late: &HashSet<StorePath>) -> bool {
+        let mut named = derivation.input_drvs.keys().chain(&derivation.input_srcs);
+        let waits = !late.is_empty() && named.any(|path| late.contains(path));
+        !waits && self.ground.missing(derivation).is_empty()
+    }
+
     /// Whether what is wrong with it has been told of already, as that of an input.
     pub(super) fn is_consequence<B>(&self, derivation: &Derivation<B>) -> bool {
         !self.bad.is_empty() && derivation.input_drvs.keys().any(|input| self.bad.contains(input))

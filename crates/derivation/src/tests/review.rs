@@ -36,10 +36,19 @@ impl Workers for Several {
 }
 
 fn reviewed(sources: &[Source<'_>]) -> Vec<Vec<Finding>> {
+    reviewed_with(sources, &nothing)
+}
+
+/// Asks for inputs from `known`.
+pub(super) fn reviewed_with(
+    sources: &[Source<'_>],
+    known: &dyn Fn(&StorePath) -> io::Result<Derivation>,
+) -> Vec<Vec<Finding>> {
     let store_dir = StoreDir::default();
     let read = || sources.iter().map(|source| source.clone().read(&store_dir)).collect();
-    let found = review(read(), &store_dir, &mut nothing, &Alone);
-    assert_eq!(review(read(), &store_dir, &mut nothing, &Several), found, "whoever does what");
+    let mut known = |path: &StorePath| known(path);
+    let found = review(read(), &store_dir, &mut known, &Alone);
+    assert_eq!(review(read(), &store_dir, &mut known, &Several), found, "whoever does what");
     found
 }
 
