@@ -343,7 +343,7 @@ fn what_ought_not_to_matter_is_changed_on_purpose() {
 
 /// However many reads it takes, nothing is lost, and nothing comes twice.
 #[test]
-fn a_directory_that_is_read_backwards_is_whole() {
+fn a_directory_of_many_reads_is_whole_backwards() {
     let scene = Scene::new();
     let script = "i=0; while test $i -lt 3000; do : > some-rather-long-name-of-a-file-$i; i=$((i+1)); done; echo * > $out";
     let drv = add(&scene, "many", script, "{}", &[]);

@@ -9,6 +9,7 @@
 mod add;
 mod alternate;
 mod attributes;
+mod backwards;
 mod browser;
 mod build;
 mod build_hook;

@@ -74,8 +74,16 @@ impl Observed {
         plan: &Plan,
         tell: &mut Teller<'_>,
     ) -> Result<(), BuildFailure> {
-        let observation = self.observation.filter(|_| self.is_told);
-        let Some(observed) = observation.and_then(Observation::seen) else { return Ok(()) };
+        let Some(observed) = self.observation.and_then(Observation::seen) else { return Ok(()) };
+        if observed.unturned > 0 {
+            let (drv, count) = (work.request.drv, observed.unturned);
+            tell(Message::Warning(format!(
+                "of `{drv}`, {count} reads of directories were not turned round, as nobody but the kernel can do them"
+            )));
+        }
+        if !self.is_told {
+            return Ok(());
+        }
         let (store, request) = (work.context.store, work.request);
         let wanted = explain::wanted_paths(store.store_dir(), &observed);
         let lost = |source| BuildFailure::Store { drv: request.drv.clone(), source };

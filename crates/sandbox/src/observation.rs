@@ -41,6 +41,8 @@ pub struct Observed {
     pub unreadable: u64,
     /// Lookups that were not remembered since there were too many different ones.
     pub forgotten: u64,
+    /// Calls that read a directory as it is, though it was to be read backwards.
+    pub unturned: u64,
 }
 
 /// A path that a build looked for in vain.

@@ -18,7 +18,6 @@ use crate::wire::Exited;
 pub use files::{is_open_to_write, share_bytes};
 pub(crate) use observe::{
     Heard, answer, entries, hear, install_listened, let_go_on, read_memory, still_waits, wake_in_step,
-    write_memory,
 };
 pub(crate) use restrict::{enter_domain, install_filter, landlock_version};
 

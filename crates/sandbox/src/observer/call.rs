@@ -16,6 +16,9 @@ const PATH_MAX: usize = 4096;
 /// What is read of a packet; questions are shorter.
 const MOST_OF_PACKET: usize = 512;
 
+/// `AUDIT_ARCH_*` has this bit for 64-bit code.
+pub(super) const IS_64_BIT: u32 = 0x8000_0000;
+
 /// What a call asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -130,8 +133,6 @@ fn read_path(pid: u32, address: u64) -> rustix::io::Result<PathBuf> {
 
 /// Reads the first part of the first of several messages, as 64-bit code has them in memory.
 fn first_message(call: &Heard, messages: u64) -> rustix::io::Result<Vec<u8>> {
-    /// `AUDIT_ARCH_*` has this bit for 64-bit code.
-    const IS_64_BIT: u32 = 0x8000_0000;
     /// Where `struct mmsghdr` has the address of its parts, each with its own address and length.
     const PARTS: u64 = 16;
     if call.audit & 0x4000_0000 == 0 || call.audit & IS_64_BIT == 0 {
@@ -220,6 +221,7 @@ mod tests {
     use super::super::directory;
     use super::*;
     use crate::filter;
+    use crate::observer::directory;
 
     #[test]
     fn every_observed_call_has_a_shape() {

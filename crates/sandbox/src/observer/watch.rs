@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::book::{Book, Entry, Known};
 use super::call::{self, Asked, AskedPath};
-use super::directory;
+use super::directory::{self, Done};
 use super::headers;
 use super::inside::{self, Inside};
 use crate::filter;
@@ -33,13 +33,15 @@ pub(super) fn watch(listener: &OwnedFd, scope: Scope) -> rustix::io::Result<Obse
         seen: Observed::default(),
     };
     while let Some(call) = watch.next()? {
-        let answered = match watch.judge(&call) {
-            Some(result) => sys::answer(listener, call.id, result),
+        let done = watch.judge(&call);
+        let answered = match &done {
+            Some(done) => sys::answer(listener, call.id, done.length),
             None => sys::let_go_on(listener, call.id),
         };
         match answered {
+            Ok(()) => {}
             // It was killed meanwhile.
-            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOENT) => done.iter().for_each(Done::undo),
             Err(errno) => return Err(errno),
         }
     }
@@ -76,14 +78,13 @@ impl Watch<'_> {
         }
     }
 
-    /// Nothing here may fail the call: what cannot be read is counted. Returns what the call is to return, if it was done
-    /// here.
-    fn judge(&mut self, call: &Heard) -> Option<Result<usize, Errno>> {
+    /// Nothing here may fail the call: what cannot be read is counted. Returns what was done in its place, if that was.
+    fn judge(&mut self, call: &Heard) -> Option<Done> {
         self.book.turn += 1;
         self.seen.heard += 1;
         let name = *self.names.get(&(call.audit, call.number))?;
         if name == directory::READ {
-            return if self.scope.backwards { directory::read_backwards(self.listener, call) } else { None };
+            return if self.scope.backwards { self.read_backwards(call) } else { None };
         }
         if self.inside.is_none() {
             self.inside = Inside::of(call.pid).ok();
@@ -101,6 +102,13 @@ impl Watch<'_> {
             Err(_) => self.seen.unreadable += 1,
         }
         None
+    }
+
+    fn read_backwards(&mut self, call: &Heard) -> Option<Done> {
+        directory::read_backwards(self.listener, call).unwrap_or_else(|_| {
+            self.seen.unturned += u64::from(sys::still_waits(self.listener, call.id).is_ok());
+            None
+        })
     }
 
     fn path(&mut self, call: &Heard, asked: AskedPath) {

@@ -80,13 +80,9 @@ pub(crate) fn let_go_on(listener: impl AsFd, id: u64) -> rustix::io::Result<()> 
     send(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
 }
 
-/// Has a call return `result`, in place of the kernel. `ENOENT` as above.
-pub(crate) fn answer(listener: impl AsFd, id: u64, result: Result<usize, Errno>) -> rustix::io::Result<()> {
-    let (val, error) = match result {
-        Ok(value) => (value as i64, 0),
-        Err(errno) => (0, -errno.raw_os_error()),
-    };
-    send(listener, libc::seccomp_notif_resp { id, val, error, flags: 0 })
+/// Has a call return `value`, in place of the kernel. `ENOENT` as above.
+pub(crate) fn answer(listener: impl AsFd, id: u64, value: usize) -> rustix::io::Result<()> {
+    send(listener, libc::seccomp_notif_resp { id, val: value as i64, error: 0, flags: 0 })
 }
 
 fn send(listener: impl AsFd, mut answer: libc::seccomp_notif_resp) -> rustix::io::Result<()> {
@@ -126,21 +122,6 @@ pub(crate) fn read_memory(pid: u32, address: u64, buffer: &mut [u8]) -> rustix::
         )
     };
     if length >= 0 { Ok(length as usize) } else { Err(last_errno()) }
-}
-
-/// Writes memory of another process: all of it, or `EFAULT`.
-pub(crate) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> rustix::io::Result<()> {
-    let theirs = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes.len() };
-    let ours = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: the kernel reads at most as many bytes as the slice has, which is borrowed for the call; the other address
-    // is of the other process, and only looked up there.
-    let length =
-        unsafe { libc::process_vm_writev(pid as libc::pid_t, &raw const ours, 1, &raw const theirs, 1, 0) };
-    match usize::try_from(length) {
-        Ok(length) if length == bytes.len() => Ok(()),
-        Ok(_) => Err(Errno::FAULT),
-        Err(_) => Err(last_errno()),
-    }
 }
 
 /// Reads the next entries of a directory as the kernel has them (`struct linux_dirent64`); returns how many bytes.
