@@ -47,7 +47,7 @@ impl Attempts {
     /// What is said about a script whose build has to fail.
     fn refused(&self, script: &str) -> String {
         let file = self.write("refused", script, &[]);
-        self.scene.fails(100, &self.arguments(&file))
+        self.scene.fails(1, &self.arguments(&file))
     }
 
     /// Starts the build of a script and waits until it prints `word`.

@@ -27,7 +27,7 @@ fn ways() -> Vec<Vain> {
         |script: &str| plain(script).replace("\"env\": {}", "\"env\": { \"allowedReferences\": \"\" }");
     vec![
         vain(plain("echo said; exit 3"), 100, &["[store] failed: ", "it returned 3"]),
-        vain(plain("echo said"), 100, &["[store] no-output: ", "did not make its output `out`"]),
+        vain(plain("echo said"), 1, &["[store] no-output: ", "did not make its output `out`"]),
         vain(
             fixed("vain", "echo said; echo other > $out; exit"),
             102,
