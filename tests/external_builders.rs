@@ -54,7 +54,7 @@ fn what_the_program_does_wrong_is_a_failed_build() {
     assert_eq!(run.code, Some(100), "{}", run.stderr);
     assert!(run.stderr.contains("returned 7") && run.stderr.contains("> no kernel"), "{}", run.stderr);
     let run = build(&scene, "exit 0", &[]);
-    assert_eq!(run.code, Some(100), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("did not make its output `out`"), "{}", run.stderr);
     let run = build(&scene, "sleep 600", &["--max-silent-time", "1"]);
     assert_eq!(run.code, Some(101), "{}", run.stderr);

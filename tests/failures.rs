@@ -246,7 +246,7 @@ fn too_few_processes_or_files_are_named_as_that() {
 fn an_output_that_others_may_write_to_is_refused() {
     let scene = Scene::new();
     let script = "echo x > $out; chmod 664 $out";
-    let told = scene.fails(100, &["build", &scene.write("open.json", shell_derivation("open", script))]);
+    let told = scene.fails(1, &["build", &scene.write("open.json", shell_derivation("open", script))]);
     assert!(told.contains("has the mode 664"), "{told}");
     // The modes of what is in it are no matter.
     let script = "mkdir $out; echo x > $out/file; chmod 666 $out/file";

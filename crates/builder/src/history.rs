@@ -79,7 +79,8 @@ impl BuildFailure {
             | Self::NotFlat { .. }
             | Self::Unaddressable { .. }
             | Self::OutputCycle { .. }
-            | Self::FixedReference { .. } => "bad-output",
+            | Self::FixedReference { .. }
+            | Self::Store { source: local_store::Error::Kind { .. }, .. } => "bad-output",
             Self::System { .. }
             | Self::Declined { .. }
             | Self::Feature { .. }
