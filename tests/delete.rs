@@ -62,6 +62,49 @@ fn the_chain_from_a_root_is_told() {
 }
 
 #[test]
+fn a_derivation_stays_as_long_as_a_root_needs_what_it_made() {
+    let scene = Scene::new();
+    let top = scene.ok(&["build", &derivation("diamond")]);
+    let drv = scene.ok(&["query", "--deriver", &top]);
+    let said = scene.fails(1, &["delete", &drv]);
+    let link = text(scene.path("result"));
+    assert!(
+        said.contains(&format!("by the root `{link}`\n    {top}\n    → {drv} (its derivation")),
+        "{said}"
+    );
+    assert!(said.contains("`--option keep-derivations false`"), "{said}");
+    let refused: Value = serde_json::from_str(&scene.run(&["delete", "--json", &drv]).stdout).unwrap();
+    let root = &refused["kept"][0]["roots"][0];
+    assert_eq!(
+        (&root["chain"], &root["settings"]),
+        (&serde_json::json!([top, drv]), &serde_json::json!(["keep-derivations"]))
+    );
+    // What it was made from is kept by that in turn, and what a root refers to by no setting.
+    let inputs = scene.ok(&["query", "--references", &drv]);
+    let input = inputs.lines().find(|line| line.ends_with(".drv")).unwrap();
+    assert!(scene.fails(1, &["delete", input]).contains(&format!("→ {input}")));
+    if has("nix-store") {
+        let refused = nix_store_command(&scene, &["--delete", &drv]).output().unwrap();
+        assert!(!refused.status.success(), "Nix says the same");
+    }
+    assert_eq!(scene.run(&["delete", "--skip-alive", &drv]).stdout, "");
+    assert!(scene.real(&drv).exists());
+    assert_eq!(scene.ok(&["delete", "--option", "keep-derivations", "false", &drv]), drv);
+    assert!(scene.real(&top).exists());
+}
+
+#[test]
+fn an_output_stays_as_long_as_a_root_needs_its_derivation_if_that_is_wanted() {
+    let scene = Scene::new();
+    let top = scene.build("diamond").remove(0);
+    let drv = scene.ok(&["query", "--deriver", &top]);
+    scene.ok(&["root", "add", "keep", &drv]);
+    let said = scene.fails(1, &["delete", "--option", "keep-outputs", "true", &top]);
+    assert!(said.contains(&format!("{drv}\n    → {top} (its output, see `keep-outputs`)")), "{said}");
+    assert_eq!(scene.ok(&["delete", &top]), top);
+}
+
+#[test]
 fn closures_are_deleted_as_far_as_they_may() {
     let scene = Scene::new();
     let top = scene.build("diamond").remove(0);

@@ -126,7 +126,7 @@ impl Stores {
             // Where there is nothing, Nix deletes that without a word, and we say so.
             (Act::Delete(number), _) if !place.has(any(number)) => Ok(String::new()),
             // `nix-store --delete` takes a derivation for alive, under `keep-derivations`, as long as what it made is there, and
-            // `store` only what a root needs.
+            // `store` only as long as a root needs that.
             (Act::Delete(number) | Act::Register(number), _) if self.has_outputs(place, any(number)) => {
                 Ok(String::new())
             }

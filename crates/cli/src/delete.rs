@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use local_store::{Error, Kept, LocalStore};
+use local_store::{Error, Keep, Kept, LocalStore};
 use store_path::StorePath;
 
 use crate::exit::Exit;
@@ -20,7 +20,8 @@ mod kept;
                         store delete --recursive --skip-alive /nix/store/…-hello-2.10    # with what only it needs\n  \
                         store delete --json ./result | jq '.kept[].roots[].root'\n\n\
                         What a root (such as ./result) or another path refers to is refused. `store root list` shows all \
-                        roots, `store query --referrers` what refers to a path.")]
+                        roots, `store query --referrers` what refers to a path. As for `store gc`, the settings \
+                        `keep-outputs` and `keep-derivations` say what derivations and outputs keep of each other.")]
 pub(crate) struct Args {
     /// Store paths.
     #[arg(required = true)]
@@ -48,8 +49,10 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.open_store_to_make_room()?;
     let paths = args.paths.iter().map(|path| session.whole_path(&store, path)).collect::<Result<Vec<_>>>()?;
     let selected = store.selection(&paths, args.recursive, args.also_referrers)?;
+    let settings = session.settings();
+    let keep = Keep { outputs: settings.keep_outputs, derivations: settings.keep_derivations };
     if args.skip_alive {
-        let (deleted, kept) = store.delete_unwanted(&selected)?;
+        let (deleted, kept) = store.delete_unwanted(&selected, keep)?;
         if !kept.is_empty() {
             session.messages().note(skipped(kept.len()));
         }
@@ -60,7 +63,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     }
     let done = match args.ignore_liveness {
         true => store.delete_regardless(&selected),
-        false => store.delete(&selected.iter().cloned().collect::<Vec<_>>()),
+        false => store.delete(&selected.iter().cloned().collect::<Vec<_>>(), keep),
     };
     match done {
         Ok(()) => print(session, &store, &selected, &[], Exit::Success),

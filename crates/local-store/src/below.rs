@@ -140,12 +140,12 @@ mod tests {
     #[test]
     fn nothing_is_taken_from_below() {
         let (_lower_scratch, _scratch, lower, store) = stores();
-        let error = store.delete(&[some_path("d")]).unwrap_err();
+        let error = store.delete(&[some_path("d")], store_db::Keep::default()).unwrap_err();
         assert!(matches!(error, Error::Below { .. }), "{error}");
         let selected = store.selection(&[some_path("c")], true, false).unwrap();
         assert_eq!(selected, paths(&["c"]), "what it needs stays below");
-        store.delete(&[some_path("c")]).unwrap();
-        let error = store.delete(&[some_path("b")]).unwrap_err();
+        store.delete(&[some_path("c")], store_db::Keep::default()).unwrap();
+        let error = store.delete(&[some_path("b")], store_db::Keep::default()).unwrap_err();
         assert!(matches!(error, Error::Below { .. }), "{error}");
         assert!(lower.real_path(&some_path("b")).exists() && store.is_valid(&some_path("b")).unwrap());
         let text = store.add_text(&"t".parse().unwrap(), b"t", &paths(&["d"])).unwrap();

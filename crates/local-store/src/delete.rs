@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
-use store_db::Reach;
+use store_db::Keep;
 use store_path::StorePath;
 
 use crate::canonical::make_readable;
@@ -20,7 +20,7 @@ use crate::until::Until;
 
 mod keepers;
 
-pub use keepers::{Keeper, Kept};
+pub use keepers::{Keeper, Kept, Link};
 use keepers::{Verdict, judge};
 
 /// After so many milliseconds it is looked again whether a path is not made by somebody any more.
@@ -47,18 +47,18 @@ impl LocalStore {
         Ok(selected)
     }
 
-    /// Deletes `paths`, all or none.
+    /// Deletes `paths`, all or none. Derivations and outputs keep each other as `keep` says.
     ///
     /// A path that is not valid but has files, as a killed build leaves them, is deleted too.
     ///
     /// # Errors
     /// [`Error::Rooted`] when a root needs some of them, [`Error::Referred`] when a valid path that is not among them
     /// refers to one.
-    pub fn delete(&self, paths: &[StorePath]) -> Result<(), Error> {
+    pub fn delete(&self, paths: &[StorePath], keep: Keep) -> Result<(), Error> {
         let paths: BTreeSet<StorePath> = paths.iter().cloned().collect();
         self.refuse_below(&paths)?;
         let verdict = || {
-            let mut kept = self.judge(&paths)?.kept;
+            let mut kept = self.judge(&paths, keep)?.kept;
             kept.retain(|kept| kept.referrer.is_none());
             match kept.is_empty() {
                 true => Ok(Verdict { kept, unwanted: paths.clone() }),
@@ -68,14 +68,16 @@ impl LocalStore {
         self.delete_by(verdict).map(drop)
     }
 
-    /// Deletes those of `paths` that nothing wants, and to which nothing refers that stays.
+    /// Deletes those of `paths` that nothing wants, and to which nothing refers that stays. Derivations and outputs keep each
+    /// other as `keep` says.
     ///
     /// Returns what is deleted, and what is not and why.
     pub fn delete_unwanted(
         &self,
         paths: &BTreeSet<StorePath>,
+        keep: Keep,
     ) -> Result<(BTreeSet<StorePath>, Vec<Kept>), Error> {
-        let Verdict { kept, unwanted } = self.delete_by(|| self.judge(paths))?;
+        let Verdict { kept, unwanted } = self.delete_by(|| self.judge(paths, keep))?;
         Ok((unwanted, kept))
     }
 
@@ -87,10 +89,10 @@ impl LocalStore {
         self.delete_by(|| Ok(Verdict { kept: Vec::new(), unwanted: paths.clone() })).map(drop)
     }
 
-    fn judge(&self, paths: &BTreeSet<StorePath>) -> Result<Verdict, Error> {
+    fn judge(&self, paths: &BTreeSet<StorePath>, keep: Keep) -> Result<Verdict, Error> {
         let roots = self.all_roots()?;
-        let graph = self.with_database(|database| Ok(database.reference_graph(paths, Reach::Referrers)?))?;
-        Ok(judge(&graph, paths, &roots))
+        let keepers = self.with_database(|database| Ok(database.keepers(paths, keep)?))?;
+        Ok(judge(&keepers, paths, &roots))
     }
 
     /// Deletes what is not wanted by the verdict, which is given while nobody makes roots.
@@ -217,6 +219,9 @@ impl Visit for Removal<'_> {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "tests touch the disk")]
 mod tests {
+    use store_db::Tie;
+    use store_path::PathInfo;
+
     use super::*;
     use crate::roots::Root;
     use crate::store::tests::{placed, scratch_store, some_path};
@@ -233,13 +238,13 @@ mod tests {
         let (_scratch, store) = scratch_store();
         chain(&store);
         let [a, b, c] = ["a", "b", "c"].map(some_path);
-        let error = store.delete(&[a.clone(), c.clone()]).unwrap_err();
+        let error = store.delete(&[a.clone(), c.clone()], Keep::default()).unwrap_err();
         assert!(matches!(error, Error::Referred { .. }), "{error}");
         assert!(store.real_path(&c).exists(), "all or none");
-        store.delete(std::slice::from_ref(&c)).unwrap();
+        store.delete(std::slice::from_ref(&c), Keep::default()).unwrap();
         assert!(!store.real_path(&c).exists() && !store.is_valid(&c).unwrap());
-        store.delete(&[a.clone(), b]).unwrap();
-        assert!(matches!(store.delete(&[a]).unwrap_err(), Error::NotValid { .. }));
+        store.delete(&[a.clone(), b], Keep::default()).unwrap();
+        assert!(matches!(store.delete(&[a], Keep::default()).unwrap_err(), Error::NotValid { .. }));
     }
 
     #[test]
@@ -247,7 +252,7 @@ mod tests {
         let (_scratch, store) = scratch_store();
         let half = some_path("half");
         fs::create_dir_all(store.real_path(&half).join("directory")).unwrap();
-        store.delete(std::slice::from_ref(&half)).unwrap();
+        store.delete(std::slice::from_ref(&half), Keep::default()).unwrap();
         assert!(!store.real_path(&half).exists());
     }
 
@@ -259,10 +264,10 @@ mod tests {
         store.add_root(&scratch.join("result"), &c).unwrap();
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         drop(store);
-        let error = other.delete(&[a]).unwrap_err().to_string();
+        let error = other.delete(&[a], Keep::default()).unwrap_err().to_string();
         assert!(error.contains("is wanted by the root") && error.contains("result"), "{error}");
         fs::remove_file(scratch.join("result")).unwrap();
-        other.delete(&[c]).unwrap();
+        other.delete(&[c], Keep::default()).unwrap();
     }
 
     #[test]
@@ -273,11 +278,11 @@ mod tests {
         store.temp_root(&c).unwrap();
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         other.temp_root(&some_path("a")).unwrap();
-        let error = other.delete(std::slice::from_ref(&c)).unwrap_err();
+        let error = other.delete(std::slice::from_ref(&c), Keep::default()).unwrap_err();
         let Error::Rooted { kept } = error else { panic!("{error}") };
         assert!(matches!(kept[0].keepers[0].root, Root::Temporary(_)), "{kept:?}");
         drop(store);
-        other.delete(&[c]).unwrap();
+        other.delete(&[c], Keep::default()).unwrap();
     }
 
     #[test]
@@ -315,12 +320,64 @@ mod tests {
         }
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
         drop(store);
-        let Error::Rooted { kept } = other.delete(&[some_path("a")]).unwrap_err() else { panic!() };
+        let Error::Rooted { kept } = other.delete(&[some_path("a")], Keep::default()).unwrap_err() else {
+            panic!()
+        };
+        let link = |(place, name): (usize, &&str)| Link {
+            path: some_path(name),
+            tie: (place > 0).then_some(Tie::Reference),
+        };
         let keeper = |root: &str, chain: &[&str]| Keeper {
             root: Root::Link(scratch.join(root)),
-            chain: chain.iter().copied().map(some_path).collect(),
+            chain: chain.iter().enumerate().map(link).collect(),
         };
         assert_eq!(kept[0].keepers, [keeper("e", &["e", "a"]), keeper("d", &["d", "b", "a"])]);
+    }
+
+    #[test]
+    fn what_was_built_keeps_its_derivation_and_the_other_way_round_as_it_is_wanted() {
+        let (scratch, store) = scratch_store();
+        let built = |info: PathInfo, drv: &str| PathInfo { deriver: Some(some_path(drv)), ..info };
+        let infos = [
+            placed(&store, "source", &[]),
+            placed(&store, "x.drv", &["source"]),
+            placed(&store, "y.drv", &[]),
+            built(placed(&store, "x", &[]), "x.drv"),
+            built(placed(&store, "y", &[]), "y.drv"),
+        ];
+        store.register(&infos).unwrap();
+        for name in ["x", "y"] {
+            let outputs = std::collections::BTreeMap::from([("out".to_owned(), some_path(name))]);
+            let drv = some_path(&format!("{name}.drv"));
+            let add = |database: &mut store_db::Db| {
+                Ok(database.transaction(|transaction| transaction.add_outputs(&drv, &outputs))?)
+            };
+            store.with_database(add).unwrap();
+        }
+        store.add_root(&scratch.join("x"), &some_path("x")).unwrap();
+        store.add_root(&scratch.join("y.drv"), &some_path("y.drv")).unwrap();
+        let store = {
+            let location = store.location().clone();
+            drop(store);
+            LocalStore::open(location, Options::default()).unwrap()
+        };
+        let keep = |outputs, derivations| Keep { outputs, derivations };
+        let Error::Rooted { kept } = store.delete(&[some_path("source")], keep(false, true)).unwrap_err()
+        else {
+            panic!()
+        };
+        let ties: Vec<_> =
+            kept[0].keepers[0].chain.iter().map(|link| (link.path.name().as_str(), link.tie)).collect();
+        let expected = [("x", None), ("x.drv", Some(Tie::Derivation)), ("source", Some(Tie::Reference))];
+        assert_eq!(ties, expected);
+        let Error::Rooted { kept } = store.delete(&[some_path("y")], keep(true, false)).unwrap_err() else {
+            panic!()
+        };
+        assert_eq!(kept[0].keepers[0].chain[1].tie, Some(Tie::Output));
+        let all = ["x.drv", "source"].map(some_path).into();
+        let (gone, kept) = store.delete_unwanted(&all, keep(true, true)).unwrap();
+        assert_eq!((gone.len(), kept.len()), (0, 2));
+        store.delete(&["x.drv", "source"].map(some_path), Keep::default()).unwrap();
     }
 
     #[test]
@@ -336,7 +393,7 @@ mod tests {
             LocalStore::open(location, Options::default()).unwrap()
         };
         let paths = store.selection(&[some_path("d"), some_path("e")], true, false).unwrap();
-        let (gone, kept) = store.delete_unwanted(&paths).unwrap();
+        let (gone, kept) = store.delete_unwanted(&paths, Keep::default()).unwrap();
         assert_eq!(gone, ["c", "d"].map(some_path).into());
         let mut names: Vec<_> = kept.iter().map(|kept| kept.path.name().as_str()).collect();
         names.sort_unstable();

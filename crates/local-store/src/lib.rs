@@ -79,7 +79,7 @@ pub use build_dir::BuildDir;
 pub use canonical::{Inodes, canonicalise};
 pub use content::hash_content;
 pub use copy::{copy_tree, rewrite_tree};
-pub use delete::{Keeper, Kept, remove_tree};
+pub use delete::{Keeper, Kept, Link, remove_tree};
 pub use disk::{DiskUse, SharedFile};
 pub use error::Error;
 pub use exchange::{Arrival, Arrivals, Place, ReceiveError, Start};
@@ -101,7 +101,7 @@ pub use running::{
 };
 pub use scratch::Scratch;
 pub use store::{LocalStore, Options};
-pub use store_db::{Orders, Part, Reach, References, Ways, Weights};
+pub use store_db::{Keep, Orders, Part, Reach, References, Tie, Ways, Weights};
 pub use until::{Passing, Until};
 pub use verify::{BadLink, Damage, Irregularity, Report, Verification};
 pub use writable::Obstacle;

@@ -209,10 +209,10 @@ mod tests {
         assert!(!store.has_records(), "nothing was built here");
         store.register_built(&[placed(&store, "built", &[])], Vec::new(), record("first")).unwrap();
         assert_eq!(known(&store, "built"), Some(record("first")));
-        store.delete(&[some_path("built")]).unwrap();
+        store.delete(&[some_path("built")], store_db::Keep::default()).unwrap();
         store.register(&[placed(&store, "built", &[])]).unwrap();
         assert_eq!(known(&store, "built"), None, "it was added, not built");
-        store.delete(&[some_path("built")]).unwrap();
+        store.delete(&[some_path("built")], store_db::Keep::default()).unwrap();
         store.register_built(&[placed(&store, "built", &[])], Vec::new(), record("second")).unwrap();
         assert_eq!(known(&store, "built"), Some(record("second")));
     }
@@ -242,7 +242,7 @@ mod tests {
         let valid = store.all_valid().unwrap();
         assert_eq!(valid.len(), 8);
         assert!(valid.iter().all(|path| path.to_string().contains("added")), "{valid:?}");
-        store.delete(&[some_path("added-0")]).unwrap();
+        store.delete(&[some_path("added-0")], store_db::Keep::default()).unwrap();
     }
 
     #[test]

@@ -127,7 +127,7 @@ mod tests {
         store.note_used(&all);
         assert_eq!(size(), before);
         let other = LocalStore::open(store.location().clone(), Options::default()).unwrap();
-        other.delete(&[some_path("a")]).unwrap();
+        other.delete(&[some_path("a")], store_db::Keep::default()).unwrap();
         store.register(&[placed(&store, "a", &[])]).unwrap();
         assert_eq!(times(&store)[0], REGISTERED);
     }

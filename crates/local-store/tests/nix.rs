@@ -87,7 +87,7 @@ fn nix_accepts_our_store() {
     fs::remove_file(&link).unwrap();
     // Ours forgets that root; then nothing is left for Nix to keep.
     let store = open(root);
-    store.delete(&[output]).unwrap();
+    store.delete(&[output], local_store::Keep::default()).unwrap();
     drop(store);
     nix_store(root, &["--gc"]);
     assert!(open(root).all_valid().unwrap().is_empty());

@@ -155,8 +155,9 @@ impl Db {
     fn add_derivers(&self, graph: &Graph, kept: &mut Vec<(usize, PathId)>) -> Result<(), Error> {
         let numbers = Numbers::of(&graph.rows);
         self.each_row(DERIVERS, |row| {
-            // One that is not valid, or no path at all, keeps nothing.
+            // One that is not valid, or no derivation, or no path at all, is not kept.
             let deriver = self.store_dir.parse(row.get_ref(1)?.as_bytes()?).ok();
+            let deriver = deriver.filter(StorePath::is_derivation);
             let path = numbers.find(row.get(0)?).map(PathId::index);
             kept.extend(path.zip(deriver.and_then(|path| graph.find(&path))));
             Ok(Ok(()))

@@ -47,6 +47,6 @@ pub use db::{Db, Options};
 pub use error::Error;
 pub use graph::{Graph, Keep, Marks, PathId};
 pub use records::Records;
-pub use references::{Orders, Part, Reach, References, Ways, Weights};
+pub use references::{Keepers, Orders, Part, Reach, References, Tie, Ways, Weights};
 pub use waiting::Patience;
 pub use write::Transaction;

@@ -1,5 +1,6 @@
 //! Some valid paths and what they refer to among each other, in numbers that index vectors.
 
+mod keepers;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::edges::Edges;
 use crate::error::Error;
 use crate::rows::json_list;
 
+pub use keepers::{Keepers, Tie};
 pub use order::Orders;
 pub use ways::Ways;
 pub use weights::{Part, Weights};
@@ -178,6 +180,8 @@ struct Walk {
     numbers: HashMap<i64, usize>,
     /// Numbers of what refers, and of what it refers to.
     edges: Vec<(usize, usize)>,
+    /// The first that was not looked at yet.
+    next: usize,
 }
 
 impl Walk {
@@ -196,10 +200,9 @@ impl Walk {
             Reach::Referrers => "select referrer from Refs where reference = ?1",
         };
         let mut statement = database.connection.prepare_cached(sql)?;
-        let mut next = 0;
-        while let Some(id) = self.ids.get(next).copied() {
-            self.step(&mut statement, next, id, reach)?;
-            next += 1;
+        while let Some(id) = self.ids.get(self.next).copied() {
+            self.step(&mut statement, self.next, id, reach)?;
+            self.next += 1;
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use store_path::{Hash, HashAlgorithm, PathInfo, Realisation, StoreDir, StorePath};
 use test_support::Scratch;
 
-use crate::{Db, Error, Graph, Keep, Options, PathId};
+use crate::{Db, Error, Graph, Keep, Options, PathId, Tie};
 
 fn open(scratch: &Scratch) -> Db {
     let options = Options { wal: true, synchronous: true };
@@ -345,6 +345,53 @@ fn derivations_and_outputs_keep_each_other_if_that_is_wanted() {
     assert_eq!(alive(true, false, "x.drv"), ["x.drv", "a", "out"]);
     assert_eq!(alive(false, true, "x.drv"), ["x.drv", "a"]);
     assert_eq!(alive(true, true, "stray"), ["stray"]);
+}
+
+#[test]
+fn what_keeps_a_path_is_what_a_collector_counts() {
+    let scratch = Scratch::new();
+    let mut db = open(&scratch);
+    let built = |name: &str, references: &[&str], drv: &str| PathInfo {
+        deriver: Some(path(drv)),
+        ..info(name, references)
+    };
+    let infos = [
+        info("source", &[]),
+        info("x.drv", &["source"]),
+        info("y.drv", &["x.drv"]),
+        built("x", &["x"], "x.drv"),
+        // Nothing but its row says what a floating output was built by.
+        built("floating", &[], "x.drv"),
+        built("y", &["x"], "y.drv"),
+        built("stray", &[], "gone.drv"),
+        // Its deriver is no derivation.
+        built("odd", &[], "source"),
+    ];
+    register(&mut db, &infos).unwrap();
+    for name in ["x", "y"] {
+        let outputs = BTreeMap::from([("out".to_owned(), path(name))]);
+        let drv = path(&format!("{name}.drv"));
+        db.transaction(|transaction| transaction.add_outputs(&drv, &outputs)).unwrap();
+    }
+    let names = ["source", "x.drv", "y.drv", "x", "floating", "y", "stray", "odd"];
+    for (outputs, derivations) in [(false, false), (false, true), (true, false), (true, true)] {
+        let keep = Keep { outputs, derivations };
+        let graph = db.graph(keep).unwrap();
+        for asked in names {
+            let keepers = db.keepers(&paths(&[asked]), keep).unwrap();
+            let found: Vec<_> =
+                names.iter().filter(|name| keepers.references().place(&path(name)).is_some()).collect();
+            let keeps = |name: &&&str| alive(&graph, &[**name]).contains(&asked.to_owned());
+            assert_eq!(found, names.iter().filter(keeps).collect::<Vec<_>>(), "{asked} {keep:?}");
+        }
+    }
+    let keepers = db.keepers(&paths(&["x.drv"]), Keep { outputs: true, derivations: true }).unwrap();
+    let place = |name| keepers.references().place(&path(name)).unwrap();
+    assert_eq!(keepers.kept_by(place("floating")).collect::<Vec<_>>(), [(place("x.drv"), Tie::Derivation)]);
+    let of_y: BTreeSet<_> = keepers.kept_by(place("y.drv")).collect();
+    assert_eq!(of_y, [(place("x.drv"), Tie::Reference), (place("y"), Tie::Output)].into());
+    assert!(keepers.kept_by(place("x")).any(|kept| kept == (place("x"), Tie::Reference)));
+    assert!(db.keepers(&paths(&["absent"]), Keep::default()).unwrap().references().paths().is_empty());
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub(super) fn what_was_deleted_is_built_again() {
     let other = LocalStore::open(world.store.location().clone(), Options::default()).unwrap();
     let World { store, settings, launcher, _scratch } = world;
     drop(store);
-    other.delete(std::slice::from_ref(&path)).unwrap();
+    other.delete(std::slice::from_ref(&path), local_store::Keep::default()).unwrap();
     let world = World { store: other, settings, launcher, _scratch };
     assert_eq!(realisations(&world, drv.path()), []);
     let (again, log) = world.build(&drv);
@@ -300,7 +300,7 @@ pub(super) fn an_output_that_is_there_stays_when_others_are_made_again() {
     let other = LocalStore::open(world.store.location().clone(), Options::default()).unwrap();
     let World { store, settings, launcher, _scratch } = world;
     drop(store);
-    other.delete(std::slice::from_ref(&dev)).unwrap();
+    other.delete(std::slice::from_ref(&dev), local_store::Keep::default()).unwrap();
     let world = World { store: other, settings, launcher, _scratch };
     let second = world.build(&drv).0.unwrap();
     assert_eq!(info(&second, "out").path, out);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use local_store::{Keeper, Kept, LocalStore, Root};
+use local_store::{Keeper, Kept, Link, LocalStore, Root, Tie};
 use serde_json::{Value, json};
 use store_path::StorePath;
 
@@ -47,7 +47,29 @@ pub(super) fn text(session: &Session, store: &LocalStore, kept: &Kept, intro: &s
     let remedies: BTreeSet<String> =
         roots.into_iter().filter_map(|root| root_text::remedy(session, root)).collect();
     lines.extend(remedies.into_iter().map(|remedy| format!("  {remedy}")));
+    lines.extend(without(kept).map(|setting| format!("  `--option {setting} false` does not count that")));
     lines.join("\n")
+}
+
+/// Returns a setting without which nothing would keep the path.
+fn without(kept: &Kept) -> Option<&'static str> {
+    let is_all = |setting: &&str| {
+        kept.others == 0 && kept.keepers.iter().all(|keeper| settings(keeper).contains(setting))
+    };
+    kept.keepers.first().map(settings)?.into_iter().find(is_all)
+}
+
+/// Returns the settings that make a root keep the path.
+fn settings(keeper: &Keeper) -> BTreeSet<&'static str> {
+    keeper.chain.iter().filter_map(|link| setting(link.tie?)).collect()
+}
+
+fn setting(tie: Tie) -> Option<&'static str> {
+    match tie {
+        Tie::Reference => None,
+        Tie::Derivation => Some("keep-derivations"),
+        Tie::Output => Some("keep-outputs"),
+    }
 }
 
 /// Returns the paths between root and path, none if that is a root by itself.
@@ -55,11 +77,20 @@ fn chain(store: &LocalStore, keeper: &Keeper) -> Vec<String> {
     if keeper.chain.len() == 1 {
         return Vec::new();
     }
-    let line = |(depth, path): (usize, &StorePath)| {
+    let line = |(depth, link): (usize, &Link)| {
         let arrow = if depth == 0 { "" } else { "→ " };
-        format!("    {}{arrow}{}", "  ".repeat(depth.saturating_sub(1)), store.store_dir().print(path))
+        let path = store.store_dir().print(&link.path);
+        format!("    {}{arrow}{path}{}", "  ".repeat(depth.saturating_sub(1)), tied(link.tie))
     };
     keeper.chain.iter().enumerate().map(line).collect()
+}
+
+fn tied(tie: Option<Tie>) -> &'static str {
+    match tie {
+        None | Some(Tie::Reference) => "",
+        Some(Tie::Derivation) => " (its derivation, see `keep-derivations`)",
+        Some(Tie::Output) => " (its output, see `keep-outputs`)",
+    }
 }
 
 /// Returns what was deleted and what was not.
@@ -68,7 +99,8 @@ pub(super) fn json(store: &LocalStore, deleted: &BTreeSet<StorePath>, kept: &[Ke
     let keeper = |keeper: &Keeper| {
         json!({
             "root": root_text::json(store.store_dir(), &keeper.root),
-            "chain": keeper.chain.iter().map(full).collect::<Vec<_>>(),
+            "chain": keeper.chain.iter().map(|link| full(&link.path)).collect::<Vec<_>>(),
+            "settings": settings(keeper),
         })
     };
     let kept = kept.iter().map(|kept| {

@@ -85,7 +85,7 @@ pub(crate) fn the_trace_answers_without_inputs() {
     let resolved =
         engine::resolved(&world.store, &user).expect("the store answers").expect("its input is known");
     world.restart();
-    world.store.delete(&[made, resolved]).expect("nothing else refers to it");
+    world.store.delete(&[made, resolved], local_store::Keep::default()).expect("nothing else refers to it");
     let (report, told) = world.realise(&[&user]);
     assert_eq!(told, ["plan 0"]);
     assert_eq!(world.contents(&report.realised[0]), "input\nuser\n");

@@ -15,7 +15,10 @@ pub(crate) fn only_what_is_wanted_counts() {
     let (report, _) = world.realise(&[&two]);
     let [engine::Realised::Outputs { outputs, .. }] = &report.realised[..] else { panic!("{report:?}") };
     world.restart();
-    world.store.delete(&[outputs[&name("dev")].clone()]).expect("nothing holds it");
+    world
+        .store
+        .delete(&[outputs[&name("dev")].clone()], local_store::Keep::default())
+        .expect("nothing holds it");
     let user = world.add(needing(named("user", ""), &[&two]));
     let planned = |wanted| plan(&world.store, &[wanted]).expect("everything is there").to_build().len();
     let some =
