@@ -241,6 +241,21 @@ fn what_cannot_be_read_is_unknown_and_never_isolated() {
 }
 
 #[test]
+fn who_only_asks_leaves_a_database_of_an_earlier_version_as_it_is() {
+    let scene = Scene::new();
+    let path = scene.build("hello").remove(0);
+    set_version(&scene, 1);
+    let before = fs::read(records(&scene)).unwrap();
+    assert_eq!(state(&scene, &path), "isolated");
+    for asked in [&["ps"][..], &["log", "--failed"], &["query", "--roots", &path], &["du", &path]] {
+        scene.ok(asked);
+    }
+    scene.ok(&["gc", "--dry-run", "--older-than", "1d"]);
+    assert_eq!(state(&scene, &path), "isolated");
+    assert!(fs::read(records(&scene)).unwrap() == before, "not a byte has changed");
+}
+
+#[test]
 fn nothing_is_built_that_could_not_be_recorded_and_all_else_goes_on() {
     let scene = Scene::new();
     let hello = scene.build("hello").remove(0);

@@ -10,7 +10,7 @@ use store_path::{BuildRecord, Expected, FailedBuild, PathInfo, Realisation, Stor
 use crate::commit::Request;
 use crate::error::Error;
 use crate::failpoint;
-use crate::store::{LocalStore, guard};
+use crate::store::{LocalStore, Use, guard};
 
 /// So many are forgotten in one transaction, for which others wait.
 const SOME_RECORDS: usize = 500;
@@ -165,10 +165,12 @@ impl LocalStore {
 impl LocalStore {
     fn open_records(&self) -> Result<Records, store_db::Error> {
         let (path, store_dir) = (self.location().records(), self.store_dir().clone());
-        if self.is_untouched() {
-            return Records::open_untouched(&path, store_dir);
-        }
-        Records::open(&path, store_dir, self.database_options())?.with_patience(self.patience())
+        let records = match self.usage {
+            Use::ReadUntouched => return Records::open_untouched(&path, store_dir),
+            Use::Read => Records::open_to_read(&path, store_dir)?,
+            Use::Write => Records::open(&path, store_dir, self.database_options())?,
+        };
+        records.with_patience(self.patience())
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Options {
 
 /// What is done with an open store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
+pub(crate) enum Use {
     Write,
     Read,
     /// Not a byte is written.
@@ -91,7 +91,7 @@ pub struct LocalStore {
     pub(crate) signers: Vec<SecretKey>,
     /// What could not be swept.
     left_over: Vec<Error>,
-    usage: Use,
+    pub(crate) usage: Use,
     /// Which schema the database had before it was opened, if an older one.
     schema_before: Option<u32>,
     /// Who has opened it. Neither SQLite nor locks of files bear being used by a process that was forked.

@@ -72,9 +72,7 @@ impl Db {
     ///
     /// Nothing is made, but for the index of the write-ahead log if nobody else has the database open.
     pub fn open_to_read(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
-        let failed = |source| failed_to_open(path, source);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let connection = connect_to_read(path).map_err(|source| failed_to_open(path, source))?;
         Self::reading(connection, path, store_dir, Access::Read)
     }
 
@@ -205,6 +203,12 @@ pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // The caller keeps a connection on one thread at a time, so SQLite needs no lock of its own.
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+}
+
+/// Opens a database that is there for questions only; by the log, which other processes may write, not read-only.
+pub(crate) fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags)
 }
 

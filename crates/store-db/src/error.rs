@@ -95,21 +95,6 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// Our own database cannot be brought up to date where nothing may be written.
-    #[error(
-        "the database of builds `{}` has version {found}, and nothing can be written there that makes it version \
-         {known}; any command that writes to the store does",
-        path.display()
-    )]
-    Outdated {
-        /// The database file.
-        path: PathBuf,
-        /// Its version.
-        found: usize,
-        /// The version that can be read.
-        known: usize,
-    },
-
     /// A later version of this program has changed our own database.
     #[error(
         "the database of builds `{}` has version {found}, and this `store` knows versions up to {known}; \

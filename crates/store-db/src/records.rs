@@ -13,9 +13,9 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use store_path::{BuildRecord, IsolationText, PathInfo, StoreDir, StorePath};
 
 use crate::Db;
-use crate::db::{Options, configure_writes, connect, failed_to_open, statement};
+use crate::db::{Options, configure_writes, connect, connect_to_read, failed_to_open, statement};
 use crate::error::Error;
-use crate::records_schema::STEPS;
+use crate::records_schema::{BUILDS, STEPS};
 use crate::rows::{Reader, json_list};
 use crate::untouched::{self, Untouched};
 use crate::waiting::{Patience, wait_for_others};
@@ -34,6 +34,8 @@ pub struct Records {
     pub(crate) store_dir: StoreDir,
     /// The files as they were found, if nothing may be written.
     untouched: Option<Untouched>,
+    /// How many steps had been taken when it was opened. What came with later ones is not there, and so says nothing.
+    version: usize,
 }
 
 impl Records {
@@ -47,22 +49,45 @@ impl Records {
         configure_writes(&mut connection, path, options).map_err(failed)?;
         check_version(&connection, path)?;
         upgrade(&mut connection, path)?;
-        Ok(Self { connection, path: path.to_owned(), store_dir, untouched: None })
+        let version = STEPS.len();
+        Ok(Self { connection, path: path.to_owned(), store_dir, untouched: None, version })
     }
 
-    /// Opens the database at `path` without writing a byte, there or beside it, for questions only.
+    /// Opens the database at `path`, which is there, for questions only. One of an earlier version stays as it is.
     ///
     /// # Errors
-    /// [`Error::Newer`] if a later version of this program has changed it, [`Error::Outdated`] if it would have to be brought
-    /// up to date first.
+    /// [`Error::Newer`] if a later version of this program has changed it.
+    pub fn open_to_read(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
+        let connection = connect_to_read(path).map_err(|source| failed_to_open(path, source).of_records())?;
+        Self::reading(connection, path, store_dir, None)
+    }
+
+    /// Does the same without writing a byte, there or beside it.
+    ///
+    /// # Errors
+    /// [`Error::Newer`] if a later version of this program has changed it.
     pub fn open_untouched(path: &Path, store_dir: StoreDir) -> Result<Self, Error> {
         let (connection, files) =
             untouched::connect(path).map_err(|source| failed_to_open(path, source).of_records())?;
-        let found = check_version(&connection, path)?;
-        if found < STEPS.len() {
-            return Err(Error::Outdated { path: path.to_owned(), found, known: STEPS.len() });
-        }
-        Ok(Self { connection, path: path.to_owned(), store_dir, untouched: Some(files) })
+        Self::reading(connection, path, store_dir, Some(files))
+    }
+
+    fn reading(
+        mut connection: Connection,
+        path: &Path,
+        store_dir: StoreDir,
+        untouched: Option<Untouched>,
+    ) -> Result<Self, Error> {
+        let failed = |source| failed_to_open(path, source).of_records();
+        wait_for_others(&mut connection, path, Patience::default()).map_err(failed)?;
+        connection.pragma_update(None, "query_only", true).map_err(failed)?;
+        let version = check_version(&connection, path)?;
+        Ok(Self { connection, path: path.to_owned(), store_dir, untouched, version })
+    }
+
+    /// Whether it has what came with a step, see [`BUILDS`] and those beside it.
+    pub(crate) fn has(&self, step: usize) -> bool {
+        self.version >= step
     }
 
     /// Looks whether what was read until now was one state of the database.
@@ -113,6 +138,9 @@ impl Records {
         paths: &BTreeSet<StorePath>,
         db: &Db,
     ) -> Result<BTreeMap<StorePath, BuildRecord>, Error> {
+        if !self.has(BUILDS) {
+            return Ok(BTreeMap::new());
+        }
         let valid = db.registrations(paths)?;
         let mut isolations = HashMap::new();
         let mut records = BTreeMap::new();

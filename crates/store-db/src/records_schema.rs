@@ -1,5 +1,14 @@
 //! The schema of our own database, as the steps that lead to it.
 
+/// After so many steps there are records of builds,
+pub(crate) const BUILDS: usize = 1;
+
+/// after so many what past builds lead one to expect, and those that failed,
+pub(crate) const PAST: usize = 2;
+
+/// and after so many when paths were used.
+pub(crate) const USES: usize = 3;
+
 /// Step `n` leads from version `n` to `n + 1`; a new file is of version 0. Steps are added, never changed.
 pub(crate) const STEPS: &[&str] = &["\
 create table Isolations (

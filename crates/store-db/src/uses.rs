@@ -10,6 +10,7 @@ use store_path::StorePath;
 use crate::Db;
 use crate::error::Error;
 use crate::records::{Change, Records};
+use crate::records_schema::USES;
 use crate::rows::json_list;
 
 /// How many rows are looked at, whether their paths are valid still, each time that something is noted.
@@ -34,6 +35,9 @@ impl Records {
 
     /// Returns the days on which those of `paths` were used last of which one is noted.
     pub fn uses(&self, paths: &BTreeSet<StorePath>) -> Result<BTreeMap<StorePath, i64>, Error> {
+        if !self.has(USES) {
+            return Ok(BTreeMap::new());
+        }
         let sql = "select u.path, u.day from json_each(?1) j cross join Uses u on u.path = j.value";
         let rows: Vec<(String, i64)> = self
             .connection

@@ -265,3 +265,31 @@ fn a_database_of_an_earlier_version_is_brought_up_to_date() {
     pair.build(&[info("a")], "{}");
     assert_eq!((pair.count("Builds"), pair.count("PastBuilds")), (1, 1));
 }
+
+#[test]
+fn who_only_asks_leaves_an_earlier_version_as_it_is_and_hears_what_it_knows() {
+    for version in 0..STEPS.len() {
+        let scratch = Scratch::new();
+        let file = scratch.join("store.sqlite");
+        let earlier = connect(&file).unwrap();
+        earlier.execute_batch(&format!("begin; pragma user_version = {version}; commit;")).unwrap();
+        STEPS[..version].iter().for_each(|step| earlier.execute_batch(step).unwrap());
+        drop(earlier);
+        let db = Db::open(&scratch.join("db.sqlite"), StoreDir::default(), OPTIONS).unwrap();
+        let before = std::fs::read(&file).unwrap();
+        for open in [Records::open_to_read, Records::open_untouched] {
+            let mut records = open(&file, StoreDir::default()).unwrap();
+            assert!(records.of(&paths(&["a"]), &db).unwrap().is_empty());
+            assert_eq!(records.expected(&[&path("x.drv")]).unwrap(), [None]);
+            assert_eq!(records.failures(9).unwrap().len(), 0);
+            assert!(records.uses(&paths(&["a"])).unwrap().is_empty());
+            records.note_uses(&paths(&["a"]), 7, &db).unwrap_err();
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), before, "{version}");
+    }
+    let mut pair = Pair::new();
+    pair.build(&[info("a")], "{}");
+    pair.records.connection.pragma_update(None, "user_version", 1).unwrap();
+    pair.records = Records::open_to_read(&pair.scratch.join("store.sqlite"), StoreDir::default()).unwrap();
+    assert_eq!(pair.known("a"), Some(record("{}")));
+}
