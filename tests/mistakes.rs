@@ -110,6 +110,11 @@ fn what_is_done_though_it_cannot_be_printed_is_said() {
     let hello = derivation("hello");
     let added = scene.ok(&["add", &scene.write("other", "text")]);
     let link = text(scene.path("kept"));
+    // More than is held back until it is written.
+    let large = scene.ok(&["add", &scene.write("large", "x".repeat(200_000))]);
+    fs::create_dir(scene.path("many")).unwrap();
+    (0..2_000).for_each(|number| drop(scene.write(&format!("many/{number:0>60}"), "")));
+    let many = scene.ok(&["add", &text(scene.path("many"))]);
     for (arguments, done) in [
         (&["build", "--no-link", &hello][..], "; what was built is there"),
         (&["build", "--dry-run", &derivation("two-outputs")], ""),
@@ -117,6 +122,10 @@ fn what_is_done_though_it_cannot_be_printed_is_said() {
         (&["root", "add", &link, &out], "; the roots are there"),
         (&["ls", &out], ""),
         (&["cat", &added], ""),
+        (&["cat", &large], ""),
+        (&["ls", &many], ""),
+        (&["dump", &large], ""),
+        (&["export", &large], ""),
         (&["query", "--roots", &out], ""),
         (&["key", "generate", "k-1"], ""),
         (&["key", "generate", "k-1", "--out", "secret"], "; the secret key is in its file"),
@@ -129,6 +138,7 @@ fn what_is_done_though_it_cannot_be_printed_is_said() {
         assert_eq!(run.code, Some(1), "{arguments:?}: {}", run.stderr);
         let told = format!("takes no more{done}\n");
         assert!(run.stderr.ends_with(&told), "{arguments:?}: {}", run.stderr);
+        assert!(!run.stderr.contains("store: No space"), "what could not be done is said: {}", run.stderr);
     }
     assert!(!scene.real(&out).exists(), "it is gone");
 }

@@ -1,7 +1,9 @@
 //! The page of `store build --timings`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -129,6 +131,30 @@ fn a_page_that_cannot_be_written_is_refused_before_anything_is_built() {
     // Without a name it is beside the user.
     scene.ok(&["build", "--no-link", "--timings", &hello]);
     assert_eq!(goals(&data(&scene.path("timings.html"))).len(), 1);
+}
+
+#[test]
+fn no_page_takes_the_place_of_a_device_a_pipe_or_a_symlink() {
+    let scene = Scene::new();
+    let hello = derivation("hello");
+    fs::write(scene.path("target.html"), "old").unwrap();
+    symlink("target.html", scene.path("link.html")).unwrap();
+    scene.ok(&["build", "--no-link", "--timings=link.html", &hello]);
+    assert!(scene.path("link.html").is_symlink());
+    assert_eq!(goals(&data(&scene.path("target.html"))).len(), 1);
+    let pipe = scene.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let page = thread::scope(|scope| {
+        let reader = scope.spawn(|| fs::read_to_string(&pipe).unwrap());
+        scene.ok(&["build", "--no-link", "--timings=pipe", &hello]);
+        reader.join().unwrap()
+    });
+    assert!(page.contains(OPEN), "{page}");
+    symlink("/dev/full", scene.path("device")).unwrap();
+    let run = scene.run(&["build", "--no-link", "--timings=device", &hello]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("cannot write timings to `/dev/full`: No space left"), "{}", run.stderr);
+    assert!(scene.path("device").is_symlink());
 }
 
 /// Writes a page of the program with other data in it.

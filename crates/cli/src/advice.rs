@@ -3,6 +3,7 @@
 use std::io;
 
 use anyhow::Error;
+use derivation::json::JsonError;
 use engine::{ImportError, Missing};
 use nix::errno::Errno;
 
@@ -11,6 +12,12 @@ pub(crate) fn after(error: &Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
         if let Some(missing) = missing(cause) {
             return Some(about_missing(missing));
+        }
+        if let Some(JsonError::Syntax(_)) = cause.downcast_ref() {
+            return Some(
+                "correct the file at that place, or have it written by a program: `store derivation show` and \
+                 `nix derivation show` print derivations in this form",
+            );
         }
         match cause.downcast_ref::<io::Error>()?.kind() {
             // Which one it is cannot be found out any more.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::exit::Exit;
 use crate::session::Session;
@@ -24,6 +24,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.read_store()?;
     let (path, below) = session.valid_part(&store, &args.file)?;
     let mut file = store.look_into(&path, &below, true)?.open()?;
-    io::copy(&mut file, session.results())?;
+    io::copy(&mut file, session.results())
+        .with_context(|| format!("cannot print `{}`", args.file.display()))?;
     Ok(Exit::Success)
 }

@@ -97,7 +97,8 @@ fn show(session: &mut Session, build: &Path, named: &Named, args: &Args) -> Resu
             builder::open_log(&location, drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
         let Some(mut log) = log else { continue };
         let mut printer = Printer::new(session, args.tail);
-        printer.print_all(&mut log, session.results())?;
+        let cannot = || format!("cannot print the log of `{drv}`");
+        printer.print_all(&mut log, session.results()).with_context(cannot)?;
         let outcome = Outcome::of_ended(session, drv);
         printer.end(outcome.verdict().as_deref(), session.results())?;
         return Ok(if args.follow { outcome.tell(session, drv) } else { Exit::Success });

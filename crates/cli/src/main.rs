@@ -178,6 +178,9 @@ fn finish(session: &mut Session, command: &Command) -> Exit {
         if session.results().reader_gone() {
             return Exit::Success;
         }
+        // Of a line that could not be written, the system says why, and nothing what that was.
+        let is_bare = error.chain().count() == 1 && session.results().refused();
+        let error = if is_bare { error.context("cannot write the result") } else { error };
         // It may name what somebody else has written into a file of derivations.
         session.messages().error(build_failure::harmless(&format!("{error:#}")));
         // Not the disk of the store, of which the other advice would speak.

@@ -62,7 +62,7 @@ pub(super) fn follow(session: &mut Session, build: &RunningBuild, tail: Option<u
     if !follow.has_begun()
         && let Some(mut log) = follow.missed().with_context(cannot)?
     {
-        printer.print_all(&mut log, session.results())?;
+        printer.print_all(&mut log, session.results()).with_context(cannot)?;
     }
     let outcome = Outcome::of_followed(session, build, end);
     printer.end(outcome.verdict().as_deref(), session.results())?;

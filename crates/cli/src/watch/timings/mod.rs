@@ -14,7 +14,8 @@ mod goal;
 mod page;
 mod record;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -46,9 +47,12 @@ impl Timings {
     pub(crate) fn new(file: &Path, store_dir: &StoreDir, slots: usize) -> Result<Self> {
         let failed = || format!("cannot write timings to `{}`", file.display());
         ensure!(!file.is_dir(), "{}: that is a directory", failed());
-        access(file.parent().unwrap_or(Path::new("/")), AccessFlags::W_OK).with_context(failed)?;
+        // A symlink stays, and what it leads to is written.
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        let replaced = if is_replaced(&file) { file.parent() } else { Some(&*file) };
+        access(replaced.unwrap_or(Path::new("/")), AccessFlags::W_OK).with_context(failed)?;
         Ok(Self {
-            file: file.to_owned(),
+            file,
             store_dir: store_dir.clone(),
             record: Record::new(slots),
             began: Instant::now(),
@@ -86,8 +90,16 @@ impl Timings {
     }
 }
 
+/// Whether another file may take its place: not that of a pipe or a device, as `/dev/null` is.
+fn is_replaced(file: &Path) -> bool {
+    fs::metadata(file).map_or(true, |metadata| metadata.is_file())
+}
+
 /// Whoever reads the file meanwhile sees the page of before.
 fn replace(file: &Path, page: &str) -> Result<()> {
+    if !is_replaced(file) {
+        return Ok(File::options().write(true).open(file)?.write_all(page.as_bytes())?);
+    }
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let new = file.with_file_name(name);
