@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::peer::{nix_store, nix_store_command};
 use crate::running;
-use crate::scene::{Scene, derivation, has, is_root, say, text};
+use crate::scene::{Run, Scene, derivation, has, is_root, say, text};
 
 /// Has something in the way that its first argument says, until it is killed.
 ///
@@ -202,6 +202,43 @@ fn what_is_mounted_where_others_do_not_see_it_is_kept() {
         assert!(scene.real(&path).join("file").exists());
     }
     scene.ok(&["delete", &path]);
+}
+
+#[test]
+fn what_is_mounted_elsewhere_beside_the_collector_is_kept() {
+    if !has("unshare") {
+        return;
+    }
+    let scene = Scene::new();
+    let path = add_tree(&scene);
+    fs::create_dir(scene.path("elsewhere")).unwrap();
+    let (real, elsewhere) = (text(scene.real(&path)), text(scene.path("elsewhere")));
+    // What is in its environment would be kept by that.
+    let script = r#"
+        tree=$1 elsewhere=$3
+        mount --bind "$2" "$3" || exit 9
+        shift 3
+        "$@" delete "$tree" && exit 8
+        "$@" gc && "$@" root list --processes --json && umount "$elsewhere" && "$@" delete "$tree"
+    "#;
+    let command = scene.command(&[]);
+    let mut confined = Command::new("unshare");
+    confined.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+    confined.args(["sh", "-c", script, "sh", &path, &real, &elsewhere]);
+    confined.arg(command.get_program()).args(command.get_args());
+    confined.env_clear().env("HOME", scene.path("home")).current_dir(scene.path(""));
+    confined.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    let run: Run = confined.output().unwrap().into();
+    if !is_root() && (run.code == Some(9) || run.stderr.contains("unshare")) {
+        return say("skipped: no mount namespace to be had here");
+    }
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("by the mount at `{elsewhere}`")), "{}", run.stderr);
+    assert!(run.stderr.contains(&format!("`umount {elsewhere}`")), "{}", run.stderr);
+    // What is collected would be the first line.
+    let (listed, deleted) = run.stdout.trim_end().rsplit_once('\n').unwrap();
+    let listed: Value = serde_json::from_str(listed).unwrap();
+    assert_eq!((&listed[0]["root"]["kind"], deleted), (&"mount".into(), &*path), "{listed}");
 }
 
 #[test]

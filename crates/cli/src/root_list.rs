@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "processes")]
     links: bool,
 
-    /// Shows only what lasts as long as a process: what processes use or are about to use, builds, the kernel.
+    /// Shows only what lasts as long as a process: what processes use or are about to use, builds, mounts, the kernel.
     #[arg(long)]
     processes: bool,
 }

@@ -50,6 +50,7 @@ pub(crate) fn json(store_dir: &StoreDir, root: &Root) -> Value {
         }),
         Root::Process { process, usage } => process_json(process, usage),
         Root::Kernel(file) => json!({ "kind": "kernel", "file": text(file) }),
+        Root::Mount(place) => json!({ "kind": "mount", "mountPoint": text(place) }),
     }
 }
 
@@ -88,6 +89,10 @@ pub(crate) fn remedy(session: &Session, root: &Root) -> Option<String> {
         Root::Build { id, .. } => Some(format!("`store cancel {id}` gives that build up")),
         Root::Temporary(process) | Root::Process { process, .. } => {
             Some(format!("it can go when process {} has ended (`kill {0}`)", process.number))
+        }
+        Root::Mount(place) => {
+            let place = shell::quote(&place.to_string_lossy());
+            Some(format!("it can go when nothing is mounted there any more (`umount {place}`)"))
         }
         Root::Kernel(_) => None,
     }

@@ -65,18 +65,28 @@ impl LocalStore {
         let old = fs::read_link(link).ok();
         let old = old.and_then(|old| Names::of(self.location()).path_at(old.as_os_str().as_bytes()));
         guard(&self.temp_roots).iter_mut().for_each(|roots| roots.former.extend(old.clone()));
-        if self.location().is_relocated() {
-            let directory = self.location().relocated_roots();
-            create_dirs(&directory)?;
-            self.replace_symlink(Path::new(&self.store_dir().print(target)), &directory.join(&key))?;
-            failpoint::reach("root.relocated")?;
-        }
-        self.replace_symlink(&self.place_of(target), link)?;
+        self.note_relocated(&key, Some(target))?;
+        let linked = failpoint::reach("root.relocated")
+            .and_then(|()| self.replace_symlink(&self.place_of(target), link));
+        // What could not be linked keeps nothing, and what was linked before is.
+        linked.inspect_err(|_| drop(self.note_relocated(&key, old.as_ref())))?;
         failpoint::reach("root.link")?;
         let automatic = self.location().gc_roots().join("auto");
         self.replace_symlink(link, &automatic.join(key))?;
         failpoint::reach("root.auto")?;
         self.sync_roots(&automatic)
+    }
+
+    /// Says in a relocated store what the root with that key keeps, for Nix; or that it keeps nothing.
+    fn note_relocated(&self, key: &str, kept: Option<&StorePath>) -> Result<(), Error> {
+        if !self.location().is_relocated() {
+            return Ok(());
+        }
+        let directory = self.location().relocated_roots();
+        let twin = directory.join(key);
+        let Some(kept) = kept else { return remove_file(&twin) };
+        create_dirs(&directory)?;
+        self.replace_symlink(Path::new(&self.store_dir().print(kept)), &twin)
     }
 
     /// Makes sure that a root survives a power cut: its link may be on another disk, and would lead nowhere once garbage
@@ -288,7 +298,22 @@ mod tests {
         }
         let error = store.add_root(&scratch.join("absent/link"), &some_path("a")).unwrap_err();
         assert!(error.to_string().contains("absent/link"), "{error}");
+        assert_eq!(list(&store.location().relocated_roots()).unwrap(), Vec::<PathBuf>::new());
         assert_eq!(fs::read(&file).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_replaced_keeps_what_it_kept() {
+        let (scratch, store) = scratch_store();
+        let long = format!("{}/{}", scratch.path().display(), "l".repeat(250));
+        store.register(&[placed(&store, "a", &[]), placed(&store, "b", &[])]).unwrap();
+        store.add_root(Path::new(&long), &some_path("a")).unwrap();
+        // The name of the one that is to take its place is longer than a name may be.
+        store.add_root(Path::new(&long), &some_path("b")).unwrap_err();
+        let twins = list(&store.location().relocated_roots()).unwrap();
+        let kept = fs::read_link(&twins[0]).unwrap();
+        assert_eq!(kept, Path::new(&store.store_dir().print(&some_path("a"))));
+        assert_eq!(fs::read_link(&long).unwrap(), store.real_path(&some_path("a")));
     }
 
     #[test]

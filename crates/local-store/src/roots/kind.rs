@@ -47,6 +47,8 @@ pub enum Root {
     },
     /// The kernel runs it when it needs to: the file that says so.
     Kernel(PathBuf),
+    /// A mount that whoever looks sees, too, shows something of it, or stands on or in it: its place.
+    Mount(PathBuf),
 }
 
 /// A process that is a reason to keep something.
@@ -92,7 +94,11 @@ impl Root {
     pub fn link(&self) -> Option<&Path> {
         match self {
             Self::Link(path) | Self::Permanent(path) | Self::Generation { link: path, .. } => Some(path),
-            Self::Temporary(_) | Self::Build { .. } | Self::Process { .. } | Self::Kernel(_) => None,
+            Self::Temporary(_)
+            | Self::Build { .. }
+            | Self::Process { .. }
+            | Self::Kernel(_)
+            | Self::Mount(_) => None,
         }
     }
 }
@@ -141,6 +147,7 @@ impl fmt::Display for Root {
             }
             Self::Process { process, usage } => write!(formatter, "{process}: {usage}"),
             Self::Kernel(path) => write!(formatter, "the kernel, which may run it (`{}`)", path.display()),
+            Self::Mount(place) => write!(formatter, "the mount at `{}`", place.display()),
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) fn find(location: &Location) -> Result<Vec<(StorePath, Root)>, Error>
     let look = Look::new(location, &numbers)?;
     let found = threads::on_each(&numbers, threads::processors(), |number| look.at_process(*number));
     let mut roots = look.at_kernel()?;
+    let own = look.mounted_in(Path::new("/proc/self/mountinfo"))?;
+    roots.extend(own.map(|(path, place)| (path, Root::Mount(place))));
     for (number, uses) in numbers.iter().zip(found) {
         let uses = uses?;
         let process = || Process::named(*number);
@@ -149,15 +151,22 @@ impl<'store> Look<'store> {
         Ok(!text.is_empty())
     }
 
-    /// What is deleted below such a mount would be gone for whoever sees it; and what is mounted on it would be gone, too.
     fn mounts(&self, table: &Path, uses: &mut Uses) -> Result<(), Error> {
-        let Some(inside) = &self.inside else { return Ok(()) };
-        for (name, place) in inside.used_in(&text_of(table)?) {
-            if let Some(path) = name.to_str().and_then(|name| name.parse().ok()) {
-                uses.found.entry((path, MOUNT)).or_insert(Usage::Mount(place));
-            }
+        for (path, place) in self.mounted_in(table)? {
+            uses.found.entry((path, MOUNT)).or_insert(Usage::Mount(place));
         }
         Ok(())
+    }
+
+    /// Returns what mounts of a table show or stand on, each with where that is.
+    ///
+    /// What is deleted below such a mount would be gone for whoever sees it; and what is mounted on it would be gone, too.
+    fn mounted_in(&self, table: &Path) -> Result<impl Iterator<Item = (StorePath, PathBuf)>, Error> {
+        let used = match &self.inside {
+            Some(inside) => inside.used_in(&text_of(table)?),
+            None => Vec::new(),
+        };
+        Ok(used.into_iter().filter_map(|(name, place)| Some((name.to_str()?.parse().ok()?, place))))
     }
 
     fn environment(&self, process: &Path, uses: &mut Uses) -> Result<(), Error> {
@@ -195,9 +204,16 @@ impl<'store> Look<'store> {
     /// Whether `process` may mean a path of this relocated store by its logical name, which others have as well.
     ///
     /// It does if it sees our file by that name, and does not if it sees another one, or none in a root of its own,
-    /// as builds into other stores do. Whatever cannot be told may be ours.
+    /// as builds into other stores do. Whatever cannot be told may be ours, but one that has ended means nothing any more.
     fn may_mean_ours(&self, process: &Path, path: &StorePath) -> bool {
-        let root = process.join("root");
+        match is_there(&process.join("root")) {
+            true => self.sees_ours(&process.join("root"), path),
+            // A thread that has ended leaves what it has seen to the others.
+            false => threads_beside(process).iter().any(|root| self.sees_ours(root, path)),
+        }
+    }
+
+    fn sees_ours(&self, root: &Path, path: &StorePath) -> bool {
         let logical = self.location.store_dir.print(path);
         let theirs = root.join(logical.trim_start_matches('/'));
         let id = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
@@ -207,8 +223,11 @@ impl<'store> Look<'store> {
         ) {
             (Ok(theirs_id), Ok(ours)) => theirs_id == ours || is_overlay(&theirs),
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
-                let same_root = || Some(id(fs::metadata(&root).ok()?) == id(fs::metadata("/").ok()?));
-                same_root().unwrap_or(true)
+                let ours = fs::metadata("/").map(id);
+                match fs::metadata(root).map(id) {
+                    Ok(theirs) => ours.map_or(true, |ours| ours == theirs),
+                    Err(_) => is_there(root),
+                }
             }
             _ => true,
         }
@@ -227,6 +246,20 @@ impl<'store> Look<'store> {
         }
         Ok(roots)
     }
+}
+
+/// Whether a process that has this root, as the kernel tells it, has not ended; also if that cannot be told.
+fn is_there(root: &Path) -> bool {
+    let gone =
+        |error: io::Error| [Errno::NOENT, Errno::SRCH].map(Some).contains(&Errno::from_io_error(&error));
+    !fs::read_link(root).is_err_and(gone)
+}
+
+/// Returns the roots of the threads beside one, those that have not ended.
+fn threads_beside(thread: &Path) -> Vec<PathBuf> {
+    let tasks = thread.parent().filter(|directory| directory.ends_with("task"));
+    let threads = tasks.and_then(|tasks| list(tasks).ok()).unwrap_or_default();
+    threads.into_iter().map(|thread| thread.join("root")).filter(|root| is_there(root)).collect()
 }
 
 /// The identity of files is not told through an overlay.
@@ -268,4 +301,33 @@ fn is_gone_or_closed(error: &io::Error) -> bool {
     let known =
         [Errno::INVAL, Errno::NOENT, Errno::SRCH, Errno::ACCESS, Errno::PERM, Errno::NAMETOOLONG, Errno::IO];
     Errno::from_io_error(error).is_some_and(|errno| known.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::store::tests::{scratch_store, some_path};
+
+    #[test]
+    fn a_process_that_has_ended_means_nothing_and_one_that_has_not_may() {
+        let (_scratch, store) = scratch_store();
+        let mut command = Command::new("cat");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let look = Look::new(store.location(), &[]).unwrap();
+        let task = PathBuf::from(format!("/proc/{0}/task/{0}", child.id()));
+        // Where the host has a store of its own, nothing in it has this name.
+        assert!(look.may_mean_ours(&task, &some_path("x")), "it has the same root");
+        drop(child.stdin.take());
+        // Nobody has waited for it.
+        while is_there(&task.join("root")) {
+            std::thread::yield_now();
+        }
+        assert!(task.exists() && !look.may_mean_ours(&task, &some_path("x")));
+        child.wait().unwrap();
+        assert!(!task.exists() && !look.may_mean_ours(&task, &some_path("x")));
+        let own = PathBuf::from(format!("/proc/self/task/{}", child.id()));
+        assert!(look.may_mean_ours(&own, &some_path("x")), "the other threads go on");
+    }
 }
