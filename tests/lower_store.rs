@@ -88,7 +88,11 @@ fn what_is_below_is_built_upon_and_neither_built_again_nor_deleted() {
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("it is in the lower store"), "{}", said.stderr);
     fs::remove_file(two.upper.path("result")).unwrap();
-    two.ok(&["gc"]);
+    let dead = two.ok(&["gc", "--print-dead"]);
+    let gone = two.ok(&["gc"]);
+    for of_lower in [&drvs[..2], &outputs[..2]].concat() {
+        assert!(!gone.contains(&of_lower) && !dead.contains(&of_lower), "{of_lower} stays");
+    }
     assert!(outputs[2..].iter().all(|output| !two.upper.real(output).exists()));
     assert_eq!(two.ok(&["query", "--requisites", &outputs[1]]), outputs[..2].join("\n"));
     two.ok(&["verify", "--contents"]);

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::open_file::create_dirs;
 use crate::store::LocalStore;
-use crate::sweep::{claim, remove_left, sweep};
+use crate::sweep::{Users, claim, remove_left, sweep};
 use crate::tree::{Node, Visit, walk};
 
 /// An empty directory with mode 0700, removed on drop.
@@ -33,7 +33,7 @@ impl LocalStore {
         if parent != usual {
             create_dirs(parent)?;
             // What is left is in the way of nobody, and was told when the store was opened.
-            let _ = sweep(parent)?;
+            let _ = sweep(parent, &mut Users::of(self.location()))?;
         }
         loop {
             let path = |unique: &str| parent.join(format!("nix-{unique}"));

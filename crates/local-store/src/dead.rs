@@ -5,7 +5,7 @@
 //! somebody alive names too is left to that one.
 #![expect(clippy::disallowed_methods, reason = "removes what is left on disk")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -18,9 +18,10 @@ use store_path::StorePath;
 use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::failpoint;
+use crate::lock::remove_stale;
 use crate::open_file::{open_lock_file, remove_file, try_lock};
 use crate::store::LocalStore;
-use crate::sweep::{claim_file, is_dead, list, owner_in, remove_unheld};
+use crate::sweep::{Users, claim_file, list, owner_in};
 
 /// The temporary roots of a process that has died. Nobody else has its lock.
 struct Dead {
@@ -29,11 +30,18 @@ struct Dead {
     process: Pid,
 }
 
+/// What others say in their temporary roots, or may say.
+#[derive(Default)]
+struct Living {
+    named: BTreeSet<StorePath>,
+    processes: HashSet<Pid>,
+}
+
 impl LocalStore {
     /// Removes what processes have left that have died, and their temporary roots.
     ///
     /// What cannot be removed now is in the way of nobody; their file stays, so that it is tried again.
-    pub(crate) fn sweep_dead(&self) -> Result<(), Error> {
+    pub(crate) fn sweep_dead(&self, users: &mut Users) -> Result<(), Error> {
         let dead = self.dead()?;
         if dead.is_empty() {
             return Ok(());
@@ -45,17 +53,17 @@ impl LocalStore {
             return Ok(());
         }
         // What cannot be told to be nobody's is left alone.
-        let Ok(living) = self.named_by_the_living(&dead) else { return Ok(()) };
+        let Ok(living) = self.living(&dead) else { return Ok(()) };
         let entries = list(&self.location().real_store)?;
         for mut dead in dead {
             let named = self.named_in(&dead.path)?;
-            locks_on(&named, &entries).for_each(|lock| remove_unheld(lock));
-            // Another process may have the number by now, and be one that makes something aside.
-            let names = match is_dead(dead.process) {
-                true => self.sweep_names_of(&dead.process.to_string(), &entries),
-                false => Ok(()),
+            locks_on(&named, &entries).for_each(|lock| remove_stale(lock));
+            // Another process may have the number by now, here or in another container, and be one that makes something aside.
+            let names = match users.may_have(dead.process) || living.processes.contains(&dead.process) {
+                true => Ok(()),
+                false => self.sweep_names_of(&dead.process.to_string(), &entries),
             };
-            let swept = names.and_then(|()| self.sweep_paths(&named, &living));
+            let swept = names.and_then(|()| self.sweep_paths(&named, &living.named));
             let swept = swept.and_then(|()| self.settle_linked(&named));
             if swept.is_ok() && fs::remove_file(&dead.path).is_ok() {
                 // A new process with that number may be waiting for this file.
@@ -78,11 +86,12 @@ impl LocalStore {
         Ok(dead)
     }
 
-    fn named_by_the_living(&self, dead: &[Dead]) -> Result<BTreeSet<StorePath>, Error> {
-        let mut living = BTreeSet::new();
+    fn living(&self, dead: &[Dead]) -> Result<Living, Error> {
+        let mut living = Living::default();
         for path in list(&self.location().state_dir.join("temproots"))? {
             if dead.iter().all(|one| one.path != path) {
-                living.extend(self.named_in(&path)?);
+                living.named.extend(self.named_in(&path)?);
+                living.processes.extend(owner_in(&path));
             }
         }
         Ok(living)
@@ -155,7 +164,8 @@ pub(crate) fn aside_suffix(process: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::{Command, Stdio};
 
     use super::*;
     use crate::store::Options;
@@ -225,6 +235,46 @@ mod tests {
         open_again(&store);
         assert!(!half.exists() && !build.exists() && !roots.iter().any(|file| file.exists()));
         assert!(aside.exists(), "it may be somebody's");
+    }
+
+    #[test]
+    fn what_the_dead_had_made_aside_goes_once_their_number_is_somebody_elses() {
+        let (_scratch, store) = scratch_store();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let number = child.id().to_string();
+        let aside = store.location().real_store.join(format!(".tmp-{number}-0"));
+        let leave = || {
+            fs::write(&aside, "").unwrap();
+            dead(&store, &number, &[]);
+        };
+        leave();
+        // In another container, somebody with that number may be making something.
+        let living = dead(&store, &format!("{number}-1"), &[]);
+        let holder = File::open(&living).unwrap();
+        assert!(try_lock(&holder, &living, FlockOperation::NonBlockingLockExclusive).unwrap());
+        open_again(&store);
+        assert!(aside.exists());
+        drop(holder);
+        leave();
+        open_again(&store);
+        assert!(!aside.exists() && !living.exists());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_path_that_is_named_like_a_lock_of_the_dead_is_none() {
+        let (_scratch, store) = scratch_store();
+        let x = some_path("x");
+        let files =
+            [".lock", ".out.lock"].map(|ending| store.location().real_store.join(format!("{x}{ending}")));
+        for file in &files {
+            fs::write(file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o444)).unwrap();
+        }
+        dead(&store, NOBODY, &["x"]);
+        open_again(&store);
+        assert!(files.iter().all(|file| file.exists()));
     }
 
     #[test]

@@ -324,6 +324,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A path of the store has the name of a lock, or of the scratch directory of a build, which it is not.
+    #[error(
+        "`{}` is in the way: it has the name of what belongs to another path, as only a path with a made-up digest has; \
+         `store delete` takes it away",
+        path.display()
+    )]
+    NameTaken {
+        /// Where it is.
+        path: PathBuf,
+    },
+
     /// Paths that refer to each other in a circle could never be deleted.
     #[error("`{}` and `{}` refer to each other", .0.0, .0.1)]
     Cycle(Box<(StorePath, StorePath)>),

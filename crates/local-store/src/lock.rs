@@ -1,9 +1,12 @@
 //! Locks on store paths: whoever makes a path holds its lock, in this process or another one, Nix included.
+//!
+//! The lock of `<digest>-x` is the file `<digest>-x.lock`, which is the name of a path, too: `…-Cargo.lock` is one. Both
+//! have one digest only if somebody has made one up. What is a path is then no lock, and stays.
 #![expect(clippy::disallowed_methods, reason = "locks are files in the store directory")]
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +17,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::open_file::{lock, open_lock_file, try_lock};
 use crate::store::LocalStore;
+use crate::sweep::remove_unheld;
 
 /// Locks on store paths, held as long as this value.
 #[derive(Debug)]
@@ -92,7 +96,9 @@ impl Drop for PathLock {
         for (path, file) in &mut self.files {
             // Whoever waits for this very file must see that it is not the one on disk any more. Nix
             // looks at the size only; a failure here costs a left-over empty file, nothing else.
-            if fs::remove_file(path).is_ok() {
+            // Without a name, ours has made room for something else.
+            let is_on_disk = file.metadata().is_ok_and(|metadata| metadata.nlink() > 0);
+            if is_on_disk && fs::remove_file(path).is_ok() {
                 let _ = failpoint::reach("lock.removed");
                 let _ = file.write_all(b"d");
             }
@@ -102,7 +108,7 @@ impl Drop for PathLock {
 
 fn take(path: &Path, wait: Wait) -> Result<Option<File>, Error> {
     loop {
-        let file = open_lock_file(path)?;
+        let file = open(path)?;
         match wait {
             Wait::Block => lock(&file, path, FlockOperation::LockExclusive)?,
             Wait::GiveUp => {
@@ -119,10 +125,37 @@ fn take(path: &Path, wait: Wait) -> Result<Option<File>, Error> {
     }
 }
 
+/// Opens the file of a lock, unless something else has its name.
+fn open(path: &Path) -> Result<File, Error> {
+    let opened = open_lock_file(path);
+    let metadata = match &opened {
+        Ok(file) => file.metadata(),
+        Err(_) => fs::symlink_metadata(path),
+    };
+    match metadata {
+        Ok(metadata) if !may_be_lock(&metadata) => Err(Error::NameTaken { path: path.to_owned() }),
+        _ => opened,
+    }
+}
+
+/// Removes the file of a lock that nobody holds, as somebody has left it who was killed.
+pub(crate) fn remove_stale(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| may_be_lock(&metadata)) {
+        remove_unheld(path);
+    }
+}
+
+/// Whether it may be the file of a lock. What is in a store for good is nobody's to write to.
+fn may_be_lock(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.mode() & 0o222 != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::tests::{scratch_store, some_path};
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
@@ -161,6 +194,34 @@ mod tests {
         assert!(store.try_lock(std::slice::from_ref(&left)).unwrap().is_some(), "none was kept");
         drop(held);
         assert!(store.try_lock(&[left, right]).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_path_with_the_name_of_a_lock_is_none_and_stays() {
+        let (_scratch, store) = scratch_store();
+        let path = some_path("x");
+        let twin = store.location().real_store.join(format!("{path}.lock"));
+        let seal = || fs::set_permissions(&twin, Permissions::from_mode(0o444)).unwrap();
+        for contents in ["", "x"] {
+            fs::write(&twin, contents).unwrap();
+            seal();
+            for error in [store.lock(&[&path]).unwrap_err(), store.try_lock(&[&path]).unwrap_err()] {
+                assert!(matches!(error, Error::NameTaken { .. }), "{error}");
+            }
+            assert_eq!(fs::read_to_string(&twin).unwrap(), contents);
+            fs::remove_file(&twin).unwrap();
+        }
+        for make in [fs::create_dir, |twin: &PathBuf| std::os::unix::fs::symlink("x", twin)] {
+            make(&twin).unwrap();
+            assert!(matches!(store.lock(&[&path]).unwrap_err(), Error::NameTaken { .. }));
+            let _ = fs::remove_file(&twin).or_else(|_| fs::remove_dir(&twin));
+        }
+        let lock = store.lock(&[&path]).unwrap();
+        fs::write(twin.with_extension("new"), "x").unwrap();
+        fs::rename(twin.with_extension("new"), &twin).unwrap();
+        seal();
+        drop(lock);
+        assert_eq!(fs::read_to_string(&twin).unwrap(), "x", "it has taken the place of the lock");
     }
 
     #[test]

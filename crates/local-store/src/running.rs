@@ -22,9 +22,10 @@ use store_path::StorePath;
 
 use crate::error::Error;
 use crate::location::Location;
+use crate::lock::remove_stale;
 use crate::open_file::remove_file;
 use crate::store::LocalStore;
-use crate::sweep::{is_gone, remove_unheld};
+use crate::sweep::Users;
 
 mod cancel;
 mod file;
@@ -233,11 +234,11 @@ pub fn running_builds(location: &Location) -> Result<Vec<RunningBuild>, Error> {
 }
 
 /// Removes what dead processes have left, and the files of the locks under which they built.
-pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
+pub(crate) fn sweep(location: &Location, users: &mut Users) -> Result<(), Error> {
     let mut dead = HashMap::new();
     for (path, process) in files(location)? {
         // As cheap as it can be, since each start of `store` pays for it: who lives is not read.
-        let may_be_gone = || is_gone(process) || process == std::process::id();
+        let may_be_gone = || process == std::process::id() || users.is_nobody(process);
         if !*dead.entry(process).or_insert_with(may_be_gone) {
             continue;
         }
@@ -252,7 +253,7 @@ pub(crate) fn sweep(location: &Location) -> Result<(), Error> {
         if build.as_ref().is_some_and(|build| build.owner.may_live()) {
             continue;
         }
-        build.iter().flat_map(|build| locks_of(location, build)).for_each(|lock| remove_unheld(&lock));
+        build.iter().flat_map(|build| locks_of(location, build)).for_each(|lock| remove_stale(&lock));
         remove_file(&path)?;
     }
     Ok(())
@@ -358,7 +359,7 @@ mod tests {
         let somebody = store.lock(&[format!("{drv}.out")]).unwrap();
         let mut living = announce(&store);
         living.tell(Stage::Keeping);
-        sweep(store.location()).unwrap();
+        sweep(store.location(), &mut Users::of(store.location())).unwrap();
         assert_eq!(files(store.location()).unwrap(), [(living.path(), std::process::id())]);
         assert!(!own.exists() && !unheld.exists() && other.exists() && held.exists());
         drop(somebody);
@@ -371,7 +372,7 @@ mod tests {
         foreign.build.owner.process = u32::MAX >> 1;
         foreign.build.owner.namespace = "pid:[1]".to_owned();
         foreign.tell(Stage::Keeping);
-        sweep(store.location()).unwrap();
+        sweep(store.location(), &mut Users::of(store.location())).unwrap();
         let told = running_builds(store.location()).unwrap();
         assert!(told[0].owner.is_elsewhere(), "{told:?}");
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -143,6 +143,11 @@ impl Scratch {
     }
 }
 
+/// Whether a scratch directory may be there, or made there. What is in a store for good is nobody's to write to.
+pub(crate) fn may_be_scratch(path: &Path) -> bool {
+    fs::symlink_metadata(path).map_or(true, |metadata| metadata.is_dir() && metadata.mode() & 0o200 != 0)
+}
+
 pub(crate) fn root_in(scratch: &Path) -> PathBuf {
     scratch.join("root")
 }
@@ -159,6 +164,9 @@ impl Drop for Scratch {
 
 fn make_locked(path: &Path) -> Result<File, Error> {
     loop {
+        if !may_be_scratch(path) {
+            return Err(Error::NameTaken { path: path.to_owned() });
+        }
         remove_left_over(path)?;
         DirBuilder::new().mode(0o700).create(path).map_err(Error::file("make the directory", path))?;
         // Whoever swept it away before it was locked took it for a dead one's.
@@ -174,7 +182,6 @@ mod tests {
     use crate::canonical::{Inodes, canonicalise};
     use crate::store::Options;
     use crate::store::tests::{scratch_store, some_path};
-    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn outputs_are_moved_out_of_it() {
@@ -199,6 +206,24 @@ mod tests {
         let path = scratch.path().to_owned();
         drop(scratch);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_path_with_the_name_of_one_stays() {
+        let (_scratch, store) = scratch_store();
+        let drv = some_path("x.drv");
+        let twin = store.location().real_store.join(format!("{drv}.chroot"));
+        fs::create_dir_all(twin.join("store")).unwrap();
+        fs::set_permissions(&twin, Permissions::from_mode(0o555)).unwrap();
+        let error = store.make_scratch(&drv, None).unwrap_err();
+        assert!(matches!(error, Error::NameTaken { .. }), "{error}");
+        // As if it had been killed before it could say so.
+        symlink(&twin, store.location().builds().join("scratch-2147483647-0")).unwrap();
+        drop(LocalStore::open(store.location().clone(), Options::default()).unwrap());
+        assert!(twin.join("store").exists());
+        fs::set_permissions(&twin, Permissions::from_mode(0o755)).unwrap();
+        drop(store.make_scratch(&drv, None).unwrap());
+        assert!(!twin.exists());
     }
 
     #[test]

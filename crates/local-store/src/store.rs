@@ -18,7 +18,7 @@ use crate::open_file::open_shared;
 use crate::running::{self, Owner};
 use crate::schema;
 use crate::scratch::Scratches;
-use crate::sweep;
+use crate::sweep::{self, Users};
 use crate::temp_roots::TempRoots;
 use crate::writable::{self, Obstacle};
 
@@ -121,11 +121,12 @@ impl LocalStore {
         let entered = schema::enter(&store.location, &store.options, || store.connect())?;
         store._big_lock = Some(entered.lock);
         store.schema_before = entered.before;
+        let mut users = Users::of(&store.location);
         // First what may be mounted on the others.
-        store.left_over = sweep::sweep_scratch(&store.location)?;
-        store.left_over.extend(sweep::sweep(&store.location.builds())?);
-        running::sweep(&store.location)?;
-        store.sweep_dead()?;
+        store.left_over = sweep::sweep_scratch(&store.location, &mut users)?;
+        store.left_over.extend(sweep::sweep(&store.location.builds(), &mut users)?);
+        running::sweep(&store.location, &mut users)?;
+        store.sweep_dead(&mut users)?;
         Ok(store)
     }
 

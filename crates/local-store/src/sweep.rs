@@ -3,9 +3,11 @@
 //!
 //! `nix-<process>-<number>` is a build directory. `scratch-<process>-<number>` is a symlink to a scratch
 //! directory in the store directory, which nobody would find there among all the paths. The number alone
-//! does not tell the dead from the living, as other containers count otherwise; so owners also hold a lock.
+//! does not tell the dead from the living, as it is used again, and other containers count otherwise. So it is looked whether
+//! who has it has the store open at all, and owners also hold a lock.
 #![expect(clippy::disallowed_methods, reason = "removes left-overs on disk")]
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -20,12 +22,12 @@ use crate::delete::remove_tree;
 use crate::error::Error;
 use crate::location::Location;
 use crate::open_file::{lock, remove_file, try_lock};
-use crate::scratch::root_in;
+use crate::scratch::{may_be_scratch, root_in};
 
 /// Removes the build directories in `parent` whose owners are dead. Returns why some cannot be yet.
-pub(crate) fn sweep(parent: &Path) -> Result<Vec<Error>, Error> {
+pub(crate) fn sweep(parent: &Path, users: &mut Users) -> Result<Vec<Error>, Error> {
     let mut left_over = Vec::new();
-    for path in left_in(parent, "nix-")? {
+    for path in left_in(parent, "nix-", users)? {
         match sweep_directory(&path) {
             // It is in use by what could not be undone elsewhere.
             Err(error @ (Error::Mounted { .. } | Error::TakeBack { .. })) => left_over.push(error),
@@ -36,12 +38,13 @@ pub(crate) fn sweep(parent: &Path) -> Result<Vec<Error>, Error> {
 }
 
 /// Removes the scratch directories whose owners are dead. Returns why some cannot be yet.
-pub(crate) fn sweep_scratch(location: &Location) -> Result<Vec<Error>, Error> {
+pub(crate) fn sweep_scratch(location: &Location, users: &mut Users) -> Result<Vec<Error>, Error> {
     let mut left_over = Vec::new();
-    for link in left_in(&location.builds(), "scratch-")? {
+    for link in left_in(&location.builds(), "scratch-", users)? {
         if let Ok(target) = fs::read_link(&link)
             && target.parent() == Some(&location.real_store)
             && target.extension().is_some_and(|extension| extension == "chroot")
+            && may_be_scratch(&target)
         {
             match sweep_directory(&target) {
                 Err(error @ (Error::Release { .. } | Error::Mounted { .. } | Error::TakeBack { .. })) => {
@@ -130,17 +133,61 @@ pub(crate) fn remove_scratch(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether no process has this number.
-pub(crate) fn is_gone(process: u32) -> bool {
-    i32::try_from(process).ok().and_then(Pid::from_raw).is_none_or(is_dead)
+/// Which processes may be at work on a store, to tell whose something is that has a number in its name.
+///
+/// Whoever works on a store has its `big-lock` open, Nix too. When a process was started says less: clocks are set, and what
+/// it has made before may seem older than itself.
+pub(crate) struct Users {
+    big_lock: PathBuf,
+    /// Each is looked at once.
+    known: HashMap<Pid, bool>,
 }
 
-fn left_in(parent: &Path, prefix: &str) -> Result<Vec<PathBuf>, Error> {
+impl Users {
+    pub(crate) fn of(location: &Location) -> Self {
+        Self { big_lock: location.databases().join("big-lock"), known: HashMap::new() }
+    }
+
+    /// Whether a process may be one of them. One of another container is not seen.
+    pub(crate) fn may_have(&mut self, process: Pid) -> bool {
+        let Self { big_lock, known } = self;
+        *known.entry(process).or_insert_with(|| !is_dead(process) && may_have_open(process, big_lock))
+    }
+
+    /// Whether no process with this number may be one of them.
+    pub(crate) fn is_nobody(&mut self, process: u32) -> bool {
+        let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+        process.is_none_or(|process| !self.may_have(process))
+    }
+}
+
+/// Whether a process has a file open; also if that cannot be seen.
+fn may_have_open(process: Pid, file: &Path) -> bool {
+    let id = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    let tasks = PathBuf::from(format!("/proc/{}/task", process.as_raw_nonzero()));
+    let (Ok(wanted), Ok(threads)) = (id(file), list(&tasks)) else { return true };
+    // Only such a name is looked behind, as others may lead to disks that do not answer.
+    let is_it = |descriptor: &Path| {
+        let target = fs::read_link(descriptor)?;
+        Ok(target.file_name() == file.file_name() && id(descriptor)? == wanted)
+    };
+    let has = |thread: &PathBuf| {
+        let Ok(mut descriptors) = fs::read_dir(thread.join("fd")) else { return true };
+        descriptors.any(|one| match one.and_then(|one| is_it(&one.path())) {
+            Ok(is_it) => is_it,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
+    };
+    // Without any, `/proc` shows no process of others.
+    threads.is_empty() || threads.iter().any(has)
+}
+
+fn left_in(parent: &Path, prefix: &str, users: &mut Users) -> Result<Vec<PathBuf>, Error> {
     let is_left = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str);
         let owner = name.and_then(|name| owner_of(name.strip_prefix(prefix)?));
         // This process has just begun, and has made nothing; in a container the one before had its number, as often as not.
-        owner.is_some_and(|owner| is_dead(owner) || owner == rustix::process::getpid())
+        owner.is_some_and(|owner| owner == rustix::process::getpid() || !users.may_have(owner))
     };
     let mut left = list(parent)?;
     left.retain(is_left);
@@ -187,6 +234,8 @@ pub(crate) fn is_dead(process: Pid) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
     use crate::store::tests::scratch_store;
 
@@ -199,5 +248,21 @@ mod tests {
         remove_unheld(&path);
         assert_eq!((path.exists(), waiting.metadata().unwrap().len()), (false, 1));
         remove_unheld(&path);
+    }
+
+    #[test]
+    fn a_process_that_has_the_store_open_is_told_from_one_that_has_not() {
+        let (_scratch, store) = scratch_store();
+        let big_lock = File::open(store.location().databases().join("big-lock")).unwrap();
+        for (stdout, has_it) in [(Stdio::null(), false), (Stdio::from(big_lock), true)] {
+            let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
+            let may_have = |users: &mut Users| users.may_have(Pid::from_child(&child));
+            assert_eq!(may_have(&mut Users::of(store.location())), has_it);
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            let mut users = Users::of(store.location());
+            assert!(!users.may_have(Pid::from_child(&child)) && users.is_nobody(child.id()));
+        }
+        assert!(Users::of(store.location()).may_have(rustix::process::getpid()));
     }
 }

@@ -1,6 +1,6 @@
 //! What is alive, what is dead, and what is neither.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::mounts::mount_points;
 use crate::roots::Root;
 use crate::store::LocalStore;
+use crate::sweep::Users;
 
 /// Everything in a store, as it was a moment ago.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Census {
     pub(super) wanted: HashSet<Digest>,
     /// What is in the store directory, is not valid, and is nobody's.
     pub(super) left: Vec<Leftover>,
+    /// What of the dead is in the lower store, and has a row here only: it stays valid, and no file of it is here.
+    pub(super) copied: HashSet<PathId>,
 }
 
 impl Census {
@@ -34,7 +37,7 @@ impl Census {
 
     /// Returns everything that nothing needs, by its name, sorted: valid paths and what is left over.
     pub fn dead(&self) -> Vec<&str> {
-        let mut dead = self.named(|path| !self.alive.has(path));
+        let mut dead = self.named(|path| !self.alive.has(path) && !self.copied.contains(&path));
         dead.extend(self.left.iter().map(|one| one.name.as_str()));
         dead.sort_unstable();
         dead
@@ -87,8 +90,24 @@ impl LocalStore {
             wanted.insert(*path.digest());
         }
         mark_all(&graph, &wanted, &mut alive);
-        let left = leftovers::left(&self.location().real_store, names, &graph, &wanted);
-        Ok(Census { roots, graph, alive, wanted, left })
+        let left = leftovers::left(
+            &self.location().real_store,
+            names,
+            &graph,
+            &wanted,
+            &mut Users::of(self.location()),
+        );
+        let copied = self.copied_among_dead(&graph, &alive);
+        Ok(Census { roots, graph, alive, wanted, left, copied })
+    }
+
+    fn copied_among_dead(&self, graph: &Graph, alive: &Marks) -> HashSet<PathId> {
+        if self.lower.is_none() {
+            return HashSet::new();
+        }
+        let dead = graph.paths().filter(|path| !alive.has(*path));
+        let dead: BTreeSet<StorePath> = dead.map(|path| graph.path(path)).collect();
+        self.lying_below(&dead).keys().filter_map(|path| graph.find(path)).collect()
     }
 }
 

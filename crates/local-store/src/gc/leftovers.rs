@@ -24,7 +24,7 @@ use store_path::{Digest, StorePath};
 
 use crate::error::Error;
 use crate::open_file::try_lock;
-use crate::sweep::{is_gone, remove_scratch, remove_unheld};
+use crate::sweep::{Users, remove_scratch, remove_unheld};
 
 /// Something in the store directory that is not valid, and is nobody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,19 +61,22 @@ pub(super) fn left(
     names: Vec<String>,
     graph: &Graph,
     wanted: &HashSet<Digest>,
+    users: &mut Users,
 ) -> Vec<Leftover> {
-    let leftovers = names.into_iter().filter_map(|name| classify(name, graph));
+    let leftovers = names.into_iter().filter_map(|name| classify(name, graph, users));
     leftovers
         .filter(|one| !one.digest.is_some_and(|digest| wanted.contains(&digest)))
         .filter(|one| !one.may_be_locked() || is_free(&real_store.join(&one.name)))
         .collect()
 }
 
-fn classify(name: String, graph: &Graph) -> Option<Leftover> {
+fn classify(name: String, graph: &Graph, users: &mut Users) -> Option<Leftover> {
     match name.parse::<StorePath>() {
         Ok(path) if graph.find(&path).is_some() => None,
         Ok(path) => Some(Leftover { digest: Some(*path.digest()), name }),
-        Err(_) => maker(&name).is_some_and(is_gone).then_some(Leftover { name, digest: None }),
+        Err(_) => maker(&name)
+            .is_some_and(|maker| users.is_nobody(maker))
+            .then_some(Leftover { name, digest: None }),
     }
 }
 
@@ -127,7 +130,8 @@ mod tests {
     fn only_what_a_store_has_made_is_left_over() {
         let (_scratch, store) = scratch_store();
         let graph = store.with_database(|database| Ok(database.graph(store_db::Keep::default())?)).unwrap();
-        let is_left = |name: &str| classify(name.to_owned(), &graph).is_some();
+        let mut users = Users::of(store.location());
+        let mut is_left = |name: &str| classify(name.to_owned(), &graph, &mut users).is_some();
         let digest = "q790zdjk75hm2cn42nh77pqw4gbv1b88";
         let living = std::process::id();
         for name in ["-x", "-x.lock", "-x.drv.out.lock", "-12-3.chroot", "-x.check"] {

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) census: Census,
     pub(super) left: Vec<Leftover>,
     pub(super) dead: Vec<PathId>,
+    /// Rows that are forgotten after those, in such an order, too. Nothing is told of them, as nothing of them goes.
+    pub(super) copied: Vec<PathId>,
     /// None if some garbage stays, whose logs are of use.
     pub(super) logs: Option<Logs>,
 }
@@ -44,6 +46,7 @@ impl Plan {
     fn truncate(&mut self, most: usize) {
         if most < self.len() {
             self.logs = None;
+            self.copied.clear();
         }
         self.dead.truncate(most.saturating_sub(self.left.len()));
         self.left.truncate(most);
@@ -62,8 +65,10 @@ impl LocalStore {
             self.spare_used(since, &mut census)?;
         }
         let left = std::mem::take(&mut census.left);
-        let dead = census.graph.unmarked(&census.alive);
-        let mut plan = Plan { census, left, dead, logs };
+        // What lies below refers to nothing here, so its rows are the last ones.
+        let dead = census.graph.unmarked(&census.alive).into_iter();
+        let (copied, dead) = dead.partition(|path| census.copied.contains(path));
+        let mut plan = Plan { census, left, dead, copied, logs };
         if let Some(limit) = self.limit(wish)? {
             let enough = self.enough(&plan, limit, wish.until)?;
             plan.truncate(enough);

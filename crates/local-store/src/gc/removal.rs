@@ -65,6 +65,7 @@ impl<'a> Removals<'a> {
     /// Takes all of it away, or as much as is wanted.
     pub(super) fn run(mut self) -> Result<Collected, Error> {
         if self.remove_left()?.is_continue() && self.remove_dead()?.is_continue() {
+            self.forget_copied()?;
             self.forget_rest()?;
         } else {
             self.done.was_stopped = true;
@@ -137,6 +138,15 @@ impl<'a> Removals<'a> {
             self.remove(&doomed);
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Forgets the rows of what is valid below all the same.
+    fn forget_copied(&mut self) -> Result<(), Error> {
+        for batch in std::mem::take(&mut self.plan.copied).chunks(MOST_PATHS) {
+            self.forget(batch)?;
+            self.newcomers.none_is_going();
+        }
+        Ok(())
     }
 
     /// Returns how many of the next paths go together.

@@ -50,6 +50,27 @@ fn named(store: &LocalStore, name: &str) -> String {
     some_path(name).to_string()
 }
 
+#[test]
+fn rows_of_what_lies_below_go_without_a_word() {
+    let (_lower_scratch, lower) = scratch_store();
+    lower.register(&[placed(&lower, "a", &[]), placed(&lower, "b", &["a"])]).unwrap();
+    let scratch = test_support::Scratch::new();
+    let location = crate::Location::below(scratch.path()).over(lower.location().clone());
+    let store = LocalStore::open(location, Options::default()).unwrap();
+    store.register(&[placed(&store, "c", &["b"]), placed(&store, "d", &[])]).unwrap();
+    let rows = || {
+        let graph = store.with_database(|database| Ok(database.graph(Keep::default())?)).unwrap();
+        graph.paths().count()
+    };
+    let census = store.census(false, false).unwrap();
+    assert_eq!((census.dead().len(), rows()), (2, 4), "two of them are of the lower store");
+    let one = Collection { max_freed_bytes: Some(1), ..ALL };
+    assert_eq!((both(&store, &one).0.len(), rows()), (1, 3));
+    assert_eq!(both(&store, &ALL).0.len(), 1);
+    assert_eq!(rows(), 0);
+    assert!(store.is_valid(&some_path("b")).unwrap() && lower.real_path(&some_path("b")).exists());
+}
+
 /// c needs b, b needs a; d stands alone.
 fn chain(store: &LocalStore) {
     let infos = [
