@@ -1,7 +1,7 @@
 //! `store cancel`: a build ends soon, is no failure, and leaves nothing; the rest goes on.
 
 use std::fs::{self, File};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -256,5 +256,161 @@ fn outputs_that_wait_for_a_lock_can_be_cancelled() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     fs::remove_file(lock).unwrap();
+    assert_nothing_is_left(&scene);
+}
+
+/// Holds the lock of a store path, as a program that nobody knows.
+struct Holder {
+    lock: String,
+    program: Child,
+}
+
+impl Holder {
+    fn of(scene: &Scene, path: &str) -> Self {
+        let lock = format!("{}.lock", scene.real(path).display());
+        let program = Command::new("flock").args([&lock, "sleep", "1000"]).spawn().unwrap();
+        let holder = Self { lock, program };
+        assert!(within(SOON, || !holder.can_be_taken(0)));
+        holder
+    }
+
+    /// Whether somebody else can have the lock within so many seconds.
+    fn can_be_taken(&self, seconds: u32) -> bool {
+        let wait = format!("--timeout={seconds}");
+        Command::new("flock").args([&wait, &self.lock, "true"]).status().unwrap().success()
+    }
+
+    fn lets_go(&mut self) {
+        descendants(self.program.id()).iter().for_each(|process| {
+            Command::new("kill").arg(process.to_string()).status().unwrap();
+        });
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.lets_go();
+        let _ = fs::remove_file(&self.lock);
+    }
+}
+
+/// A derivation, with the path of its output.
+fn with_output(scene: &Scene, name: &str, script: &str) -> (String, String) {
+    let drv = scene.ok(&[
+        "derivation",
+        "add",
+        &scene.write(&format!("{name}.json"), shell_derivation(name, script)),
+    ]);
+    let out = scene.ok(&["query", "--outputs", &drv]);
+    (drv, out)
+}
+
+#[test]
+fn what_nobody_needs_any_more_waits_for_no_lock() {
+    let gated = Gated::new();
+    let scene = &gated.scene;
+    let (held, out) = with_output(scene, "held", "echo > $out");
+    let (doomed, _) = with_output(scene, "doomed", "/bin/sh -c 'kill -STOP $$'; :");
+    let inputs = format!(r#""inputDrvs": {{ "{held}": ["out"], "{doomed}": ["out"] }}"#);
+    let top = shell_derivation("top", "echo > $out").replace(r#""inputDrvs": {}"#, &inputs);
+    let top = scene.write("top.json", top);
+    let mut holder = Holder::of(scene, &out);
+    let run = gated.start("run", "waiting for", &["-j3", &top, "--events", "events"]);
+    let runs = |name: &str| events(scene, "events", name).contains(&"running".to_owned());
+    assert!(within(SOON, || runs("doomed") && runs("gated")), "{}", run.said());
+    scene.ok(&["cancel", &doomed]);
+    assert!(within(SOON, || events(scene, "events", "held").last().unwrap() == "cancelled"));
+    assert!(within(SOON, || builds_of(scene, run.child.id()).len() == 1), "only what is gated goes on");
+    // Nobody keeps the lock from others for the rest of that run.
+    holder.lets_go();
+    assert!(holder.can_be_taken(30));
+    gated.open();
+    let (code, said) = run.ends();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("2 builds were cancelled, and 1 was not tried for that"), "{said}");
+    assert_eq!(events(scene, "events", "gated").last().unwrap(), "built");
+    drop(holder);
+    assert_nothing_is_left(scene);
+}
+
+#[test]
+fn what_waits_when_another_build_fails_is_told_to_be_over() {
+    let scene = Scene::new();
+    let (held, out) = with_output(&scene, "held", "echo > $out");
+    // It fails when it is clear that the other one waits.
+    let (failing, _) =
+        with_output(&scene, "failing", "n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done; exit 1");
+    let holder = Holder::of(&scene, &out);
+    let run = scene.run(&["build", "--no-link", "-j2", &held, &failing, "--events", "events"]);
+    assert_eq!(run.code, Some(100), "{}", run.stderr);
+    let told = events(&scene, "events", "held");
+    assert_eq!((told[0].as_str(), told.last().unwrap().as_str()), ("started", "cancelled"), "{told:?}");
+    drop(holder);
+    assert_nothing_is_left(&scene);
+}
+
+#[test]
+fn whoever_waits_for_the_same_build_is_not_left_alone_when_another_one_fails() {
+    let scene = Scene::new();
+    let floats = |name: &str, comment: &str, inputs: &[&str]| {
+        let script = format!("# {comment}\necho same > $out");
+        crate::content_addressed::add(&scene, name, &script, crate::content_addressed::FLOATING, inputs)
+    };
+    // Both inputs come out as the same path, so that both users resolve to the same.
+    let user = |name: &str, input: &str| {
+        let script = format!("echo {} > $out", crate::content_addressed::stand_in(input));
+        let json =
+            crate::content_addressed::json("user", &script, crate::content_addressed::FLOATING, &[input]);
+        scene.ok(&["derivation", "add", &scene.write(name, json)])
+    };
+    let inputs = [floats("input", "one", &[]), floats("input", "two", &[])];
+    let users = [user("one.json", &inputs[0]), user("two.json", &inputs[1])];
+    let built = scene.ok(&["build", "--no-link", "--events", "events", &users[0]]);
+    let told = fs::read_to_string(scene.path("events")).unwrap();
+    let resolved = told.lines().find_map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        event["resolvedPath"].as_str().map(str::to_owned)
+    });
+    scene.ok(&["build", "--no-link", &inputs[1]]);
+    scene.ok(&["delete", &built]);
+    let holder = Holder::of(&scene, &format!("{}.out", resolved.unwrap()));
+    let (failing, _) =
+        with_output(&scene, "failing", "n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done; exit 1");
+    let mut command =
+        scene.command(&["build", "--no-link", "-j3", &users[0], &users[1], &failing, "--events", "events"]);
+    let to = File::create(scene.path("said")).unwrap();
+    let mut child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
+    let ends = within(SOON, || child.try_wait().unwrap().is_some());
+    let said = fs::read_to_string(scene.path("said")).unwrap();
+    child.kill().unwrap();
+    assert!(ends && said.contains("waiting for"), "{said}");
+    assert_eq!(child.wait().unwrap().code(), Some(100), "{said}");
+    drop(holder);
+}
+
+#[test]
+fn rounds_are_kept_when_the_lock_of_what_came_out_is_free() {
+    let scene = Scene::new();
+    let floating = crate::content_addressed::FLOATING;
+    let drv = crate::content_addressed::add(&scene, "floats", "echo one > $out", floating, &[]);
+    let out = scene.ok(&["build", "--no-link", &drv]);
+    scene.ok(&["delete", &out]);
+    for last in [&["cancel", &drv][..], &[]] {
+        let mut holder = Holder::of(&scene, &out);
+        let to = File::create(scene.path("said")).unwrap();
+        let mut command = scene.command(&["build", "--no-link", "--rounds", "2", &drv]);
+        let mut child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
+        let said = || fs::read_to_string(scene.path("said")).unwrap();
+        assert!(within(SOON, || said().contains("waiting for")), "{}", said());
+        match last {
+            [] => holder.lets_go(),
+            words => drop(scene.ok(words)),
+        }
+        assert!(within(SOON, || child.try_wait().unwrap().is_some()), "{}", said());
+        let code = if last.is_empty() { 0 } else { 130 };
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{}", said());
+    }
     assert_nothing_is_left(&scene);
 }

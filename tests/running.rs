@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::gated::Gated;
+use crate::person::Person;
 use crate::processes::{Running, children, within};
 use crate::scene::{Run, Scene, is_root, shell_derivation};
 
@@ -128,4 +131,19 @@ fn a_watcher_sees_them_come_and_go() {
     Command::new("kill").args(["-INT", &watcher.id().to_string()]).status().unwrap();
     assert!(watcher.ends_within(Duration::from_secs(60)), "it goes on");
     assert_eq!(watcher.wait().code, Some(0));
+}
+
+#[test]
+fn each_build_has_one_line_however_wide_its_phase_is() {
+    let phase = "漢".repeat(30);
+    let says = format!("echo '@nix {{\"action\":\"setPhase\",\"phase\":\"{phase}\"}}'");
+    let gated = Gated::with(&format!("{says}; echo here; read line < /gate; echo made > $out"));
+    let run = gated.start("run", "here", &["-L"]);
+    let mut person = Person::at(&gated.scene, &gated.scene.command(&["ps", "--watch"]), 10, 60);
+    let seen = person.looks(|lines| lines.iter().any(|line| line.contains('漢')));
+    assert!(seen.len() == 2 && seen[1].ends_with('…'), "{seen:#?}");
+    person.signals(Signal::SIGINT);
+    assert_eq!(person.stays(), Some(0));
+    gated.open();
+    assert_eq!(run.ends().0, Some(0));
 }

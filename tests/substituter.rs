@@ -1,6 +1,6 @@
 //! External substituters: the worked example, what it fetches and what not, and programs that do not keep to the protocol.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -368,4 +368,48 @@ fn no_more_are_fetched_at_once_than_the_settings_say() {
     let run = publisher.build(&scene, &program, &[&options, &files[..]].concat());
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(events(&scene, "fetched", "path").len(), 3);
+}
+
+#[test]
+fn where_one_fails_the_next_one_is_tried() {
+    let publisher = Publisher::new();
+    let paths = publisher.publish(&derivation("labelled"));
+    for instead in ["echo alas >&2; exit 3", "echo x > \"$3\"; echo sha256:$(printf %064d 0)"] {
+        let scene = Scene::new();
+        let fails = format!("case $1 in --substitute) {instead} ;; *) exec {} \"$@\" ;; esac", example());
+        let programs = format!("{} {}", script(&scene, "fails", &fails), example());
+        let run = publisher.build(&scene, &programs, &["--events", "events", &derivation("labelled")]);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        assert_eq!(run.stdout.lines().collect::<Vec<_>>(), paths);
+        assert_eq!(events(&scene, "built", "drvPath"), [""; 0]);
+        let fetched = events(&scene, "fetched", "path").len();
+        assert_eq!(run.stderr.matches("; trying `").count(), fetched, "{}", run.stderr);
+        scene.ok(&["verify", "--contents"]);
+    }
+}
+
+#[test]
+fn what_is_fetched_is_seen_and_can_be_cancelled() {
+    let (publisher, scene) = (Publisher::new(), Scene::new());
+    let path = publisher.publish(&derivation("hello")).remove(0);
+    let begun = text(scene.path("begun"));
+    let hangs = format!("--substitute) echo > {begun}; trap '' TERM; while :; do sleep 1; done ;;");
+    let program =
+        script(&scene, "substituter", &format!("case $1 in {hangs} *) exec {} \"$@\" ;; esac", example()));
+    let to = File::create(scene.path("said")).unwrap();
+    let mut command = publisher.command(&scene, &program, &["--events", "events", &derivation("hello")]);
+    let mut child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
+    assert!(within(Duration::from_secs(30), || scene.path("begun").exists()));
+    let told: Value = serde_json::from_str(&scene.ok(&["ps", "--json"])).unwrap();
+    assert_eq!((&told[0]["state"], &told[0]["program"]), (&"fetching".into(), &program.as_str().into()));
+    assert!(scene.ok(&["ps"]).contains("fetched by substituter"));
+    assert!(scene.fails(1, &["log", "-f", &path]).contains("is not built, but fetched by"));
+    scene.ok(&["cancel", &path]);
+    assert!(within(Duration::from_secs(30), || child.try_wait().unwrap().is_some()));
+    let said = fs::read_to_string(scene.path("said")).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("1 fetch was cancelled, and 1 was not tried for that"), "{said}");
+    assert_eq!(events(&scene, "not-fetched", "path"), [path]);
+    assert!(within(Duration::from_secs(10), || processes(&program).is_empty()));
+    assert_eq!(scene.ok(&["ps", "--json"]), "[]");
 }

@@ -65,7 +65,9 @@ impl AnnouncedBuild {
     /// Tells of what a build says, if it is a step.
     fn note(&mut self, message: &Message<'_>) {
         match message {
-            Message::Waiting(wait) => self.announcement.tell(Stage::Waiting(wait.clone())),
+            Message::Waiting(wait) | Message::WaitingToKeep(wait) => {
+                self.announcement.tell(Stage::Waiting(wait.clone()))
+            }
             Message::Running { process, .. } => {
                 self.process = Some(*process);
                 self.announcement.tell(Stage::Building { process: *process, phase: None });

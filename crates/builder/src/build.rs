@@ -63,8 +63,10 @@ pub struct Order<'a> {
 /// What a build says while it runs.
 #[derive(Debug)]
 pub enum Message<'a> {
-    /// Nothing is done yet, as it waits for that; or, after [`Message::Ran`], nothing is kept yet.
+    /// Nothing is done yet, as it waits for that.
     Waiting(Wait),
+    /// Its builder has ended, and nothing is kept yet, as it waits for that.
+    WaitingToKeep(Wait),
     /// Its builder runs.
     Running {
         /// By what name others speak of the build.

@@ -57,7 +57,7 @@ pub(crate) fn lock_made<T: Display>(
     let Some(control) = request.control else { return store.lock(paths).map_err(failed) };
     let file = paths.first().map(|path| format!("{path}.lock")).unwrap_or_default();
     let holder = store.holder(&file);
-    tell(Message::Waiting(Wait::Lock { file, holder }));
+    tell(Message::WaitingToKeep(Wait::Lock { file, holder }));
     let locked = control.wait_to_keep(store.lock_request(paths)).map_err(failed)?;
     locked.ok_or_else(|| BuildFailure::GivenUp { drv: request.drv.clone() })
 }

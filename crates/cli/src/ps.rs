@@ -12,6 +12,7 @@ use sandbox::{Processes, Size, Usage};
 
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
+use crate::outlet;
 use crate::session::Session;
 
 mod json;
@@ -78,7 +79,8 @@ fn show(session: &mut Session, location: &Location, redraws: bool) -> Result<()>
     let mut lines = table::lines(&picture);
     if let Some(size) = Size::of(io::stdout()).filter(|_| io::stdout().is_terminal()) {
         let columns = usize::from(size.columns);
-        lines.iter_mut().for_each(|line| *line = line.chars().take(columns).collect());
+        // A phase is what a builder calls it, be it of wide characters.
+        lines.iter_mut().for_each(|line| *line = outlet::fitting(line, columns));
         // What does not fit would push away what does.
         lines.truncate(if redraws { usize::from(size.rows).saturating_sub(1) } else { usize::MAX });
     }
@@ -111,7 +113,7 @@ impl<'a> Picture<'a> {
                 Stage::Building { process, .. } => {
                     processes.get_or_insert_with(Processes::look).usage(process)
                 }
-                Stage::Waiting(_) | Stage::Elsewhere { .. } | Stage::Keeping => None,
+                Stage::Waiting(_) | Stage::Elsewhere { .. } | Stage::Fetching { .. } | Stage::Keeping => None,
             };
             Shown { build, usage }
         });

@@ -137,8 +137,9 @@ impl Debug for Held<'_> {
 }
 
 impl Held<'_> {
-    /// Has a thread wait for locks, and another worker take the place of this one.
-    fn have_waited(&self, request: LockRequest) -> Result<(), Error> {
+    /// Has a thread wait for locks, and another worker take the place of this one. Where there is no thread to be had, that is
+    /// what came of it: by now the goal is put off, and ends as one that has got something.
+    fn have_waited(&self, request: LockRequest) {
         if !std::mem::replace(&mut self.hand.standing().has_waited, true) {
             (self.replace)();
         }
@@ -149,7 +150,9 @@ impl Held<'_> {
             let lock = request.wait();
             waits.locked(lock);
         });
-        waiter.map(drop).map_err(|source| Error::Wait { source })
+        if let Err(source) = waiter {
+            self.hand.locked(Err(Error::Wait { source }));
+        }
     }
 }
 
@@ -165,7 +168,7 @@ impl Control for Held<'_> {
         on_output: &mut dyn FnMut(&[u8]),
     ) -> Result<Option<PathLock>, Error> {
         let hand = &self.hand;
-        self.have_waited(request)?;
+        self.have_waited(request);
         let mut is_told = false;
         let lock = loop {
             if let Some(log) = &mut log {
@@ -196,7 +199,7 @@ impl Control for Held<'_> {
             // Its builder has ended, so it takes nobody's.
             (standing.has_slot, standing.has_left) = (true, false);
         }
-        self.have_waited(request)?;
+        self.have_waited(request);
         let lock = loop {
             if let Some(lock) = hand.take_lock() {
                 break Some(lock);

@@ -150,8 +150,11 @@ impl<'a> Run<'a> {
                 let job = self.elsewhere.take(goal).or_else(|| self.begin(goal));
                 job.into_iter().for_each(|job| self.hand_out(job, &jobs, offer));
             }
+            if self.schedule.has_stopped() {
+                self.part_twins();
+            }
             if self.schedule.is_finished() {
-                return;
+                return self.leave();
             }
             if self.schedule.is_idle() {
                 self.stuck();
@@ -393,6 +396,9 @@ impl<'a> Run<'a> {
     }
 
     fn ended(&mut self, goal: GoalId, result: Result<Built, BuildFailure>) {
+        if self.is_withdrawn(goal) {
+            return self.withdrawn(goal);
+        }
         // Somebody else has made it before the hook could answer.
         if let Some(job) = self.elsewhere.take(goal) {
             (self.on_event)(Event::Started { drv: &job.drv });
@@ -542,6 +548,10 @@ impl<'a> Run<'a> {
         let is_cancelled = self.report.cancelled.contains(by);
         for goal in cancelled {
             self.fates[goal.index()] = Fate::Blocked;
+            if self.waiting.contains(goal) {
+                self.withdraw(*goal, false);
+                continue;
+            }
             // Nobody knows of the others.
             if let Some(drv) = self.task(*goal).builds() {
                 let blocked = Blocked { drv: drv.clone(), by: by.clone(), is_cancelled };

@@ -58,7 +58,8 @@ pub fn enter<R>(
         builder::Message::Detail(detail) => on_event(Event::Detail { drv, detail: &detail }),
         // Visitors are not observed.
         builder::Message::Waiting(wait) => on_event(Event::Waiting { drv, wait: &wait }),
-        builder::Message::Output(_)
+        builder::Message::WaitingToKeep(_)
+        | builder::Message::Output(_)
         | builder::Message::Running { .. }
         | builder::Message::Explained(_)
         | builder::Message::Again(_)

@@ -1,10 +1,14 @@
 //! One path, fetched on a worker thread.
 
+#![expect(clippy::disallowed_methods, reason = "people want to know since when something is fetched")]
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use builder::Control;
-use local_store::{LocalStore, PathLock, Until, Wait};
+use local_store::{Announcement, BuildId, LocalStore, PathLock, Stage, Until, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
 use substituter::{Fetch, Substituters};
@@ -45,29 +49,59 @@ pub enum FetchError {
     },
 }
 
-/// Fetches a path, unless somebody else makes it valid first.
+/// Fetches a path, unless somebody else makes it valid first. Where one program fails, the next one that has it is tried.
 pub(crate) fn fetch(
     store: &LocalStore,
     substituters: &Substituters<'_>,
     goal: GoalId,
     fetch: &Fetch,
+    (id, target): (&BuildId, &StorePath),
     held: Option<&Held<'_>>,
     messages: &SyncSender<Message>,
 ) -> Result<(), FetchError> {
     let path = &fetch.path;
     let failed = |source| FetchError::Prepare { path: path.clone(), source };
     store.temp_root(path).map_err(failed)?;
-    let _lock = lock(store, goal, path, held, messages)?;
+    let outputs = BTreeMap::from([("out".to_owned(), path.clone())]);
+    let mut announcement = store.announce(id.clone(), path, target, outputs, None, now_millis());
+    let _lock = lock(store, goal, path, held, &mut announcement, messages)?;
     // Whoever held the lock may have made it.
     if store.is_valid(path).map_err(failed)? {
         return Ok(());
     }
-    let mut lines = Lines::default();
-    let tell = |text| drop(messages.send(Message::Log(goal, text)));
-    let until = Until::readable(held.map(Control::given_up));
-    let fetched = substituters.fetch(fetch, until, &mut |piece| lines.push(piece).into_iter().for_each(tell));
-    lines.finish().into_iter().for_each(tell);
-    Ok(fetched?)
+    let mut fetch = fetch.clone();
+    loop {
+        let mut lines = Lines::default();
+        let tell = |text| drop(messages.send(Message::Log(goal, text)));
+        let until = Until::readable(held.map(Control::given_up));
+        let hear = &mut |piece: &[u8]| lines.push(piece).into_iter().for_each(tell);
+        let program = substituters.who(&fetch).to_string_lossy().into_owned();
+        announcement.tell(Stage::Fetching { program });
+        let fetched = substituters.fetch(&fetch, until, hear);
+        lines.finish().into_iter().for_each(tell);
+        let Err(error) = fetched else { return Ok(()) };
+        if until.is_over() {
+            return Err(FetchError::GivenUp { path: path.clone() });
+        }
+        let warn = &mut |text| drop(messages.send(Message::Warning(goal, text)));
+        let is_lost = matches!(error, substituter::Error::Lost { .. });
+        let next = if is_lost { None } else { substituters.by_another(&fetch, warn).map_err(failed)? };
+        let Some(next) = next else { return Err(error.into()) };
+        warn(format!("{}; trying `{}`", chain(&error), substituters.who(&next).display()));
+        fetch = next;
+    }
+}
+
+/// Returns the time of day, in milliseconds since 1970.
+fn now_millis() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn lock(
@@ -75,6 +109,7 @@ fn lock(
     goal: GoalId,
     path: &StorePath,
     held: Option<&Held<'_>>,
+    announcement: &mut Announcement,
     messages: &SyncSender<Message>,
 ) -> Result<PathLock, FetchError> {
     let failed = |source| FetchError::Prepare { path: path.clone(), source };
@@ -84,7 +119,9 @@ fn lock(
     }
     let file = format!("{path}.lock");
     let holder = store.holder(&file);
-    let _ = messages.send(Message::Waiting(goal, Wait::Lock { file, holder }));
+    let wait = Wait::Lock { file, holder };
+    announcement.tell(Stage::Waiting(wait.clone()));
+    let _ = messages.send(Message::Waiting(goal, wait));
     let Some(held) = held else { return store.lock(paths).map_err(failed) };
     let locked = held.wait(store.lock_request(paths), None, &mut |_| {}).map_err(failed)?;
     locked.ok_or_else(|| FetchError::GivenUp { path: path.clone() })

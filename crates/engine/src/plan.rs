@@ -220,15 +220,21 @@ pub(crate) fn plan_until(
 
 /// Finds out what it takes to build once more what is `wanted`, which is valid and damaged.
 pub(crate) fn plan_repair(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
-    Ok(Plan { is_repair: true, ..plan_check(store, wanted)? })
+    Ok(Plan { is_repair: true, ..plan_check(store, wanted, None)? })
 }
 
 /// Finds out what it takes to build once more what is `wanted`, which has to be there.
 ///
-/// Only what is wanted itself is built again; what that takes in is built if it is not there any more.
-pub(crate) fn plan_check(store: &LocalStore, wanted: &[Wanted]) -> Result<Plan, Error> {
+/// Only what is wanted itself is built again; what that takes in is built if it is not there any more. It gives up with
+/// [`Error::Stopped`] when `stop` becomes readable.
+pub(crate) fn plan_check(
+    store: &LocalStore,
+    wanted: &[Wanted],
+    stop: Option<OwnedFd>,
+) -> Result<Plan, Error> {
     refuse_missing(store, wanted)?;
-    let mut plan = Plan { wanted: wanted.to_vec(), is_check: true, ..Plan::default() };
+    let graph = Graph { stop, ..Graph::default() };
+    let mut plan = Plan { wanted: wanted.to_vec(), is_check: true, graph, ..Plan::default() };
     // What is compared is built; so is all that it takes.
     plan.graph.explore(store, None, Level::of(wanted))?;
     let unbuilt: BTreeSet<StorePath> =

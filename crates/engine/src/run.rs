@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::mpsc;
 use std::sync::mpsc::SyncSender;
@@ -77,8 +77,7 @@ pub fn realise(
     wanted: &[Wanted],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    let stop = context.stop.map(|stop| stop.try_clone_to_owned()).transpose();
-    let stop = stop.map_err(|source| Error::Stop { source })?;
+    let stop = word_to_stop(context)?;
     let Context { store, launcher, settings, environment, .. } = *context;
     let always_allowed = settings.always_allow_substitutes;
     let substituters = Substituters::new(store, launcher, settings, environment);
@@ -86,14 +85,7 @@ pub fn realise(
     let plan = || plan_until(store, sources.as_ref(), wanted, stop);
     // Programs may run for it, which have to be stopped, too.
     let plan = if sources.is_some() { stoppable(context, plan)? } else { plan() };
-    match plan {
-        Ok(plan) => carry_out(context, sources.as_ref(), plan, on_event),
-        Err(Error::Stopped) => {
-            let not_realised = (0..wanted.len()).collect();
-            Ok(Report { stopped: true, not_realised, ..Report::default() })
-        }
-        Err(error) => Err(error),
-    }
+    unless_stopped(wanted, plan, |plan| carry_out(context, sources.as_ref(), plan, on_event))
 }
 
 /// Builds once more what is `wanted`, all of which is valid, and compares; makes valid only what that takes in.
@@ -105,7 +97,30 @@ pub fn check(
     wanted: &[Wanted],
     on_event: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, Error> {
-    carry_out(context, None, plan_check(context.store, wanted)?, on_event)
+    let plan = plan_check(context.store, wanted, word_to_stop(context)?);
+    unless_stopped(wanted, plan, |plan| carry_out(context, None, plan, on_event))
+}
+
+/// Returns what becomes readable when all is to stop, for a plan to keep.
+fn word_to_stop(context: &Context<'_>) -> Result<Option<OwnedFd>, Error> {
+    let stop = context.stop.map(|stop| stop.try_clone_to_owned()).transpose();
+    stop.map_err(|source| Error::Stop { source })
+}
+
+/// Goes on with a plan; that it was given up is no error.
+fn unless_stopped(
+    wanted: &[Wanted],
+    plan: Result<Plan, Error>,
+    go_on: impl FnOnce(Plan) -> Result<Report, Error>,
+) -> Result<Report, Error> {
+    match plan {
+        Ok(plan) => go_on(plan),
+        Err(Error::Stopped) => {
+            let not_realised = (0..wanted.len()).collect();
+            Ok(Report { stopped: true, not_realised, ..Report::default() })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(crate) fn carry_out(

@@ -129,8 +129,8 @@ fn carry_out(
     let (drv, derivation) = match &job.work {
         Work::Fetch(fetch) => {
             let sources = shared.sources.expect("only what somebody has is fetched");
-            let fetched =
-                fetch::fetch(shared.builder.store, &sources.substituters, goal, fetch, held, messages);
+            let (store, name) = (shared.builder.store, (id, &job.target));
+            let fetched = fetch::fetch(store, &sources.substituters, goal, fetch, name, held, messages);
             return Message::Fetched(goal, fetched);
         }
         Work::AsItIs(derivation) => (&job.drv, &**derivation),
@@ -164,15 +164,14 @@ fn build(
     let tell = |message: Message| drop(messages.send(message));
     let control = held.map(|held| held as &dyn Control);
     let order = Order { id, drv, derivation, target: &job.target, control };
-    let mut has_ran = false;
     let make = match job.again {
         None => builder::build,
         Some(Again::ToCompare) => builder::check,
         Some(Again::ToRepair) => builder::repair,
     };
     let result = make(builder, &order, &mut |message| match message {
-        builder::Message::Waiting(wait) if has_ran => tell(Message::WaitingToKeep(goal, wait)),
         builder::Message::Waiting(wait) => tell(Message::Waiting(goal, wait)),
+        builder::Message::WaitingToKeep(wait) => tell(Message::WaitingToKeep(goal, wait)),
         builder::Message::Running { id, process } => tell(Message::Running(goal, id, process)),
         builder::Message::Output(piece) => {
             if let Some(text) = lines.push(piece) {
@@ -183,10 +182,7 @@ fn build(
         builder::Message::Detail(detail) => tell(Message::Detail(goal, detail)),
         builder::Message::Explained(explanation) => tell(Message::Explained(goal, explanation)),
         builder::Message::Again(again) => tell(Message::Again(goal, again)),
-        builder::Message::Ran => {
-            has_ran = true;
-            tell(Message::Ran(goal));
-        }
+        builder::Message::Ran => tell(Message::Ran(goal)),
     });
     if let Some(text) = lines.finish() {
         tell(Message::Log(goal, text));

@@ -48,7 +48,7 @@ pub struct BuildId(String);
 pub struct RunningBuild {
     /// By what name to speak of it.
     pub id: BuildId,
-    /// The derivation that is built.
+    /// The derivation that is built, or the path that is fetched.
     pub drv: StorePath,
     /// The derivation that the owner was asked for, which is this one or needs it.
     pub target: StorePath,
@@ -80,6 +80,11 @@ pub enum Stage {
     Elsewhere {
         /// The machine, as the hook calls it.
         machine: String,
+    },
+    /// It is not built: this is about one path, which a substituter fetches.
+    Fetching {
+        /// The substituter.
+        program: String,
     },
     /// Its builder has ended, and its outputs become valid.
     Keeping,

@@ -24,6 +24,11 @@ impl<'a> Until<'a> {
         Self(descriptor)
     }
 
+    /// Returns what is readable once it is not wanted any more, if it may come to that.
+    pub fn descriptor(self) -> Option<BorrowedFd<'a>> {
+        self.0
+    }
+
     /// Returns whether it is not wanted any more.
     pub fn is_over(self) -> bool {
         let Some(descriptor) = self.0 else { return false };

@@ -192,6 +192,11 @@ impl Schedule {
         self.stopped = true;
     }
 
+    /// Returns whether nothing is handed out any more.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// Returns whether nothing is running and nothing is going to.
     pub fn is_finished(&self) -> bool {
         self.out == 0 && (self.stopped || self.left == 0)

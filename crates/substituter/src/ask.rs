@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use local_store::LocalStore;
+use local_store::{LocalStore, Until};
 use sandbox::{Allowance, Exec, ExitStatus, HostProcess, HostProgram, Launcher};
 use settings::Settings;
 use store_path::StorePath;
 
 use crate::error::{Error, ReplyError};
+use crate::fetch::Fetch;
 use crate::reply::{self, Offer};
 
 /// A question is no longer than what a pipe takes at once, so that nobody waits for the program to read it.
@@ -73,7 +74,7 @@ impl<'a> Substituters<'a> {
     /// Returns those of `paths` that a substituter has. `warn` hears of those that cannot be asked, which are not asked again.
     pub fn have(&self, paths: &BTreeSet<StorePath>, warn: &mut dyn FnMut(String)) -> BTreeSet<StorePath> {
         let mut had = BTreeSet::new();
-        self.each(warn, &mut |place, warn| {
+        self.each_from(0, warn, &mut |place, warn| {
             let open: BTreeSet<StorePath> = paths.difference(&had).cloned().collect();
             for asked in self.portions(open) {
                 let answer = self.ask(place, "have", &asked, warn, |answer| {
@@ -93,7 +94,7 @@ impl<'a> Substituters<'a> {
         warn: &mut dyn FnMut(String),
     ) -> BTreeMap<StorePath, Offer> {
         let mut offers: BTreeMap<StorePath, Offer> = BTreeMap::new();
-        self.each(warn, &mut |place, warn| {
+        self.each_from(0, warn, &mut |place, warn| {
             let open: BTreeSet<StorePath> =
                 paths.iter().filter(|path| !offers.contains_key(*path)).cloned().collect();
             for asked in self.portions(open) {
@@ -107,14 +108,43 @@ impl<'a> Substituters<'a> {
         offers
     }
 
-    /// Does something with each program that is of use, by its place.
-    fn each(
+    /// Returns the same fetch by the next program that has the path, if there is one: the one that it names could not fetch
+    /// it. All that the path refers to has to be valid already, as what the next one says of it was not planned for.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub fn by_another(
         &self,
+        fetch: &Fetch,
+        warn: &mut dyn FnMut(String),
+    ) -> Result<Option<Fetch>, local_store::Error> {
+        let (asked, mut found) = (BTreeSet::from([fetch.path.clone()]), Vec::new());
+        self.each_from(fetch.offer.program + 1, warn, &mut |place, warn| {
+            let answer = self.ask(place, "info", &asked, warn, |answer| {
+                reply::info(answer, self.store.store_dir(), &asked, place)
+            })?;
+            found.extend(answer.unwrap_or_default().into_values());
+            Ok(())
+        });
+        for offer in found {
+            let needs = offer.references.iter().filter(|reference| **reference != fetch.path);
+            let needs: BTreeSet<StorePath> = needs.cloned().collect();
+            if self.store.valid_among(&needs)?.len() == needs.len() {
+                return Ok(Some(Fetch { offer, ..fetch.clone() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Does something with each program that is of use from a place on, by its place.
+    fn each_from(
+        &self,
+        first: usize,
         warn: &mut dyn FnMut(String),
         with: &mut dyn FnMut(usize, &mut Warn<'_>) -> Result<(), Error>,
     ) {
         let useless = || self.is_useless.lock().unwrap_or_else(PoisonError::into_inner);
-        for place in 0..self.programs.len() {
+        for place in first..self.programs.len() {
             if useless().contains(&place) {
                 continue;
             }
@@ -153,7 +183,7 @@ impl<'a> Substituters<'a> {
         let program = &self.programs[place];
         let paths: Vec<String> = paths.iter().map(|path| self.store.store_dir().print(path)).collect();
         let line = format!("{question} {}\n", paths.join(" "));
-        let ended = self.run(place, &[b"--query"], line.as_bytes(), &mut |_| {})?;
+        let ended = self.run(place, &[b"--query"], line.as_bytes(), Until::DONE, &mut |_| {})?;
         if ended.printed.is_empty() && ended.status == ExitStatus::Code(0) {
             return Ok(None);
         }
@@ -173,12 +203,13 @@ impl<'a> Substituters<'a> {
         &self.programs[place]
     }
 
-    /// Runs a program to its end; `hear` gets what it says to people as it comes.
+    /// Runs a program to its end, or as long as it is wanted; `hear` gets what it says to people as it comes.
     pub(crate) fn run(
         &self,
         place: usize,
         arguments: &[&[u8]],
         input: &[u8],
+        until: Until<'_>,
         hear: &mut dyn FnMut(&[u8]),
     ) -> Result<Ended, Error> {
         let program = self.program(place).to_owned();
@@ -196,7 +227,7 @@ impl<'a> Substituters<'a> {
         }
         drop((to, stdin, stdout, stderr));
         let lost = |source| Error::Lost { program: program.clone(), source };
-        follow(process, from, errors, hear).map_err(lost)
+        follow(process, from, errors, until, hear).map_err(lost)
     }
 
     fn description(&self, place: usize, arguments: &[&[u8]]) -> HostProgram {
@@ -222,23 +253,23 @@ fn follow(
     process: HostProcess,
     from: PipeReader,
     errors: PipeReader,
+    until: Until<'_>,
     hear: &mut dyn FnMut(&[u8]),
 ) -> Result<Ended, sandbox::Error> {
     let (mut printed, mut said) = (Vec::new(), Said::default());
     let allowance = Allowance { output_bytes: Some(MOST_PRINTED), ..Allowance::default() };
-    let status =
-        process.follow(
-            vec![from.into(), errors.into()],
-            allowance,
-            None,
-            &mut |place, bytes| match place {
-                0 => printed.extend_from_slice(bytes),
-                _ => {
-                    said.push(bytes);
-                    hear(bytes);
-                }
-            },
-        )?;
+    let status = process.follow(
+        vec![from.into(), errors.into()],
+        allowance,
+        until.descriptor(),
+        &mut |place, bytes| match place {
+            0 => printed.extend_from_slice(bytes),
+            _ => {
+                said.push(bytes);
+                hear(bytes);
+            }
+        },
+    )?;
     Ok(Ended { status, printed, said: said.into_lines() })
 }
 

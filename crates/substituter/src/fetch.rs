@@ -43,7 +43,7 @@ impl Substituters<'_> {
     /// the program says to people.
     ///
     /// The program unpacks in a place of its own, from which the tree is moved when it is what it should be.
-    /// Nothing becomes valid once it is not wanted any more.
+    /// The program is ended, and nothing becomes valid, once it is not wanted any more.
     pub fn fetch(&self, fetch: &Fetch, until: Until<'_>, hear: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         let Unpacked { tree, nar_hash, nar_size, scratch: _scratch } = self.obtain(fetch, until, hear)?;
         let info = PathInfo {
@@ -91,7 +91,7 @@ impl Substituters<'_> {
         let refused = |source| Error::Tree { program: program.to_owned(), path: path.clone(), source };
         let scratch = self.store.take_scratch(path, None)?;
         let tree = scratch.store().join(path.to_string());
-        let stated = self.unpack(fetch, &tree, hear)?;
+        let stated = self.unpack(fetch, &tree, until, hear)?;
         canonicalise(&tree, None, &mut Inodes::default(), until).map_err(refused)?;
         let mut sink = HashSink::new(HashAlgorithm::Sha256);
         nar::dump(&tree, &mut until.pass(&mut sink)).map_err(|source| refused(source.into()))?;
@@ -105,10 +105,16 @@ impl Substituters<'_> {
     }
 
     /// Has the program make the tree, and returns what it says the hash of that is.
-    fn unpack(&self, fetch: &Fetch, tree: &Path, hear: &mut dyn FnMut(&[u8])) -> Result<Hash, Error> {
+    fn unpack(
+        &self,
+        fetch: &Fetch,
+        tree: &Path,
+        until: Until<'_>,
+        hear: &mut dyn FnMut(&[u8]),
+    ) -> Result<Hash, Error> {
         let full = self.store.store_dir().print(&fetch.path);
         let arguments: [&[u8]; 3] = [b"--substitute", full.as_bytes(), tree.as_os_str().as_bytes()];
-        let ended = self.run(fetch.offer.program, &arguments, b"", hear)?;
+        let ended = self.run(fetch.offer.program, &arguments, b"", until, hear)?;
         let (program, path) = (self.who(fetch).to_owned(), fetch.path.clone());
         if ended.status != ExitStatus::Code(0) {
             return Err(Error::Failed { program, path, status: ended.status, said: ended.said });

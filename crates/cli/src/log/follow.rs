@@ -36,6 +36,9 @@ pub(super) fn one_of(running: &[RunningBuild]) -> Option<&RunningBuild> {
 /// Prints the log of a build from its beginning, or its last lines, until the build ends; ends as that ended.
 pub(super) fn follow(session: &mut Session, build: &RunningBuild, tail: Option<usize>) -> Result<Exit> {
     let location = session.location()?;
+    if let Stage::Fetching { program } = &build.stage {
+        bail!("`{}` is not built, but fetched by `{program}`, so that there is no log of it", build.drv);
+    }
     if build.log.is_none() {
         bail!(
             "process {} builds `{}` without keeping its log (setting `keep-build-log`), so there is nothing to follow",
@@ -94,7 +97,7 @@ fn tell_wait(messages: Messages, build: &RunningBuild) {
             "process {} waits for a free user to build `{}`",
             build.owner.process, build.drv
         )),
-        Stage::Building { .. } | Stage::Elsewhere { .. } | Stage::Keeping => {}
+        Stage::Building { .. } | Stage::Elsewhere { .. } | Stage::Fetching { .. } | Stage::Keeping => {}
     }
 }
 

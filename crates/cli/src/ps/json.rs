@@ -18,6 +18,7 @@ fn one(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> Value {
         Stage::Waiting(wait) => ("waiting", None, None, Some(waits_for(picture, wait))),
         Stage::Building { process, phase } => ("building", Some(*process), phase.clone(), None),
         Stage::Elsewhere { .. } => ("elsewhere", None, None, None),
+        Stage::Fetching { .. } => ("fetching", None, None, None),
         Stage::Keeping => ("keeping", None, None, None),
     };
     json!({
@@ -30,6 +31,7 @@ fn one(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> Value {
         "startTimeMillis": build.since_millis,
         "process": process,
         "machine": machine(&build.stage),
+        "program": program(&build.stage),
         "cpuMillis": usage.map(|usage| u64::try_from(usage.cpu_time.as_millis()).unwrap_or(u64::MAX)),
         "memoryBytes": usage.map(|usage| usage.memory_bytes),
         "processes": usage.map(|usage| usage.processes),
@@ -45,6 +47,10 @@ fn one(picture: &Picture<'_>, Shown { build, usage }: &Shown) -> Value {
 
 fn machine(stage: &Stage) -> Option<&str> {
     if let Stage::Elsewhere { machine } = stage { Some(machine) } else { None }
+}
+
+fn program(stage: &Stage) -> Option<&str> {
+    if let Stage::Fetching { program } = stage { Some(program) } else { None }
 }
 
 fn waits_for(picture: &Picture<'_>, wait: &Wait) -> Value {

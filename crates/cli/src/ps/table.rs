@@ -67,6 +67,10 @@ fn state(stage: &Stage) -> String {
         Stage::Elsewhere { machine } => {
             format!("building on {}", machine.chars().take(LONGEST_PHASE).collect::<String>())
         }
+        Stage::Fetching { program } => {
+            let name = program.rsplit('/').next().unwrap_or_default();
+            format!("fetched by {}", name.chars().take(LONGEST_PHASE).collect::<String>())
+        }
         Stage::Keeping => "keeping outputs".to_owned(),
     }
 }

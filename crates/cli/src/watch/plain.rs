@@ -373,9 +373,13 @@ impl<'a> Plain<'a> {
 
 /// Says how many were given up, and what did not come to be for it.
 fn all_cancelled(report: &Report) -> String {
-    let text = match report.cancelled.len() {
-        1 => "1 build was cancelled".to_owned(),
-        count => format!("{count} builds were cancelled"),
+    let fetches = report.cancelled.iter().filter(|path| !path.is_derivation()).count();
+    let what = if fetches == report.cancelled.len() { "fetch" } else { "build" };
+    let text = match (report.cancelled.len(), what) {
+        (1, what) => format!("1 {what} was cancelled"),
+        (count, "fetch") => format!("{count} fetches were cancelled"),
+        (count, _) if fetches == 0 => format!("{count} builds were cancelled"),
+        (count, _) => format!("{count} builds and fetches were cancelled"),
     };
     match report.blocked.iter().filter(|blocked| blocked.is_cancelled).count() {
         0 => text,

@@ -5,11 +5,12 @@ use std::mem;
 use std::sync::Arc;
 
 use builder::BuildFailure;
+use local_store::CancelAnswer;
 use scheduler::GoalId;
 use store_path::StorePath;
 use substituter::Fetch;
 
-use super::Run;
+use super::{Fate, Run};
 use crate::fetch::FetchError;
 use crate::reasons::Reasons;
 use crate::report::Event;
@@ -51,8 +52,14 @@ impl Run<'_> {
     /// there, and may have another way.
     pub(super) fn fetched(&mut self, goal: GoalId, result: Result<(), FetchError>) {
         let path = self.drv(goal);
-        match result {
-            Ok(()) => (self.on_event)(Event::Fetched { path: &path }),
+        if self.is_withdrawn(goal) {
+            return self.withdrawn(goal);
+        }
+        let answer = match result {
+            Ok(()) => {
+                (self.on_event)(Event::Fetched { path: &path });
+                CancelAnswer::Built
+            }
             Err(error) => {
                 (self.on_event)(Event::NotFetched { path: &path, error: &error });
                 // It was killed.
@@ -60,10 +67,24 @@ impl Run<'_> {
                     self.give_up(goal);
                     return;
                 }
+                if let FetchError::GivenUp { .. } = error {
+                    return self.fetch_cancelled(goal, path);
+                }
                 self.unfetched.insert(path, Arc::new(error));
+                CancelAnswer::Failed
             }
-        }
+        };
         self.done(goal);
+        self.answer(goal, answer);
+    }
+
+    /// Ends a fetch that somebody has given up; what needs the path is not built, nor is the path.
+    fn fetch_cancelled(&mut self, goal: GoalId, path: StorePath) {
+        self.report.cancelled.push(path.clone());
+        let needless = self.give_up(goal);
+        self.fates[goal.index()] = Fate::Cancelled;
+        self.block(&needless, &path);
+        self.answer(goal, CancelAnswer::Cancelled);
     }
 
     /// Goes on with a derivation once all that was to be fetched for it was, or could not be.

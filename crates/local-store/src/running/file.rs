@@ -56,6 +56,8 @@ enum StageOf {
     Building { process: u32, phase: Option<String> },
     #[serde(rename = "building elsewhere")]
     Elsewhere { machine: String },
+    #[serde(rename = "fetching")]
+    Fetching { program: String },
     #[serde(rename = "keeping outputs")]
     Keeping,
 }
@@ -80,6 +82,7 @@ pub(super) fn print(build: &RunningBuild) -> Vec<u8> {
             Stage::Waiting(Wait::User) => StageOf::User,
             Stage::Building { process, phase } => StageOf::Building { process, phase },
             Stage::Elsewhere { machine } => StageOf::Elsewhere { machine },
+            Stage::Fetching { program } => StageOf::Fetching { program },
             Stage::Keeping => StageOf::Keeping,
         },
     };
@@ -107,6 +110,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<RunningBuild> {
             StageOf::User => Stage::Waiting(Wait::User),
             StageOf::Building { process, phase } => Stage::Building { process, phase },
             StageOf::Elsewhere { machine } => Stage::Elsewhere { machine },
+            StageOf::Fetching { program } => Stage::Fetching { program },
             StageOf::Keeping => Stage::Keeping,
         },
     })
