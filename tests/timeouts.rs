@@ -1,8 +1,11 @@
 //! How long a builder may run and be silent, and how much it may print.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::gated::Gated;
+use crate::processes::children;
 use crate::scene::{Scene, derivation, is_root, shell_derivation};
 
 /// Builds a script that has to be ended, and returns what was said about it.
@@ -130,4 +133,26 @@ fn a_limit_is_a_number_of_seconds() {
         &largest,
         &derivation("hello"),
     ]);
+}
+
+#[test]
+fn a_build_that_ended_in_time_may_be_heard_of_later() {
+    let in_time = || {
+        let gated = Gated::new();
+        let mut run = gated.start("run", "here", &["-L", "--timeout", "8"]);
+        let mut all = children(run.child.id());
+        all.push(run.child.id());
+        let all: Vec<String> = all.iter().map(u32::to_string).collect();
+        let tell = |signal: &str| {
+            Command::new("kill").arg(signal).args(&all).status().unwrap();
+        };
+        // As by Ctrl-Z, with the launcher; the builder goes on, and ends.
+        tell("-STOP");
+        gated.open();
+        std::thread::sleep(Duration::from_secs(9));
+        tell("-CONT");
+        run.child.wait().unwrap().code() == Some(0)
+    };
+    // On a machine that is very busy, the time may be over before it is stopped.
+    assert!((0..5).any(|_| in_time()));
 }

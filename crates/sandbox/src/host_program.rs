@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 use serde::{Deserialize, Serialize};
 
-use crate::allowance::{Allowance, Meter};
+use crate::allowance::{Allowance, Meter, Overrun};
 use crate::error::Error;
 use crate::launcher::start_again;
 use crate::packet::{receive_packet, send, seqpacket_pair};
@@ -195,7 +195,12 @@ impl HostProcess {
             if ended.is_none() {
                 ended = match ready.is_given_up {
                     true => Some(ExitStatus::GivenUp),
-                    false => meter.overrun(Instant::now()).map(ExitStatus::Overran),
+                    false => {
+                        let overrun = meter.overrun(Instant::now());
+                        // One that has ended can only have printed too much: its end may be heard long after its time.
+                        let counts = |overrun: &Overrun| !ready.has_ended || *overrun == Overrun::Output;
+                        overrun.filter(counts).map(ExitStatus::Overran)
+                    }
                 };
                 ended.iter().for_each(|_| self.end());
             }

@@ -20,6 +20,9 @@ use crate::plan::Isolation;
 use crate::terminal::Terminal;
 use crate::wire::{Detail, Exited, Reply};
 
+/// Whoever wakes up so much later than it wanted was stopped.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Reads of the log in a row; more than a pipe holds, whatever its size.
 const MOST_READS: usize = 64;
 
@@ -241,22 +244,26 @@ impl Running {
             let log = self.log.as_ref().filter(|_| open).map(AsFd::as_fd);
             let given_up = given_up.filter(|_| ended.is_none());
             let sources: Vec<_> = [Some(self.reply.as_fd()), log, given_up].into_iter().flatten().collect();
-            let left = if ended.is_none() { meter.left(Instant::now()) } else { None };
+            let before = Instant::now();
+            let left = if ended.is_none() { meter.left(before) } else { None };
             wait_readable(&sources, left).map_err(talk)?;
-            open = open && self.pass_output(&mut buffer, &mut meter, ended, on_output)?;
-            if ended.is_none() {
-                ended = match given_up.is_some_and(is_readable) {
-                    true => Some(ExitStatus::GivenUp),
-                    false => meter.overrun(Instant::now()).map(ExitStatus::Overran),
-                };
-                // Says that it is to be ended; what there is to say about that can still be heard.
-                ended
-                    .map_or(Ok(()), |_| rustix::net::shutdown(&self.reply, Shutdown::Write))
-                    .map_err(talk)?;
+            if left.is_some_and(|left| before.elapsed() > left.saturating_add(LATE)) {
+                // As after Ctrl-Z and `fg`. So was the launcher, which may have something to say of what happened meanwhile.
+                wait_readable(&[self.reply.as_fd()], Some(LATE)).map_err(talk)?;
             }
+            open = open && self.pass_output(&mut buffer, &mut meter, ended, on_output)?;
             let heard = self.hear_replies(on_notice);
+            let is_over = !matches!(heard, Ok(None));
             if open && matches!(heard, Ok(Some(_)) | Err(Error::NetworkLost { .. })) {
                 self.pass_output(&mut buffer, &mut meter, ended, on_output)?;
+            }
+            if ended.is_none() {
+                ended = why_to_end(&meter, given_up, is_over);
+                // Says that it is to be ended; what there is to say about that can still be heard.
+                ended
+                    .filter(|_| !is_over)
+                    .map_or(Ok(()), |_| rustix::net::shutdown(&self.reply, Shutdown::Write))
+                    .map_err(talk)?;
             }
             if let Some(exit) = heard? {
                 return Ok(Exit { status: ended.unwrap_or(exit.status), ..exit });
@@ -316,6 +323,16 @@ impl Running {
         }
         Ok(true)
     }
+}
+
+/// Returns why a build is to be ended, if it is. One that is over can only have printed too much: whoever was stopped
+/// meanwhile may hear of its end long after its time.
+fn why_to_end(meter: &Meter, given_up: Option<BorrowedFd<'_>>, is_over: bool) -> Option<ExitStatus> {
+    if given_up.is_some_and(is_readable) {
+        return Some(ExitStatus::GivenUp);
+    }
+    let overrun = meter.overrun(Instant::now()).filter(|overrun| !is_over || *overrun == Overrun::Output);
+    overrun.map(ExitStatus::Overran)
 }
 
 impl AsFd for Running {
