@@ -332,3 +332,49 @@ fn what_earlier_builds_took_and_what_this_one_uses_is_told() {
     person.signals(Signal::SIGINT);
     assert_eq!(person.stays(), Some(130));
 }
+
+/// A shell with jobs, whose prompt says that a command has ended.
+fn with_jobs(scene: &Scene, build: &Command) -> Command {
+    let words: Vec<&str> = build.get_args().map(|word| word.to_str().unwrap()).collect();
+    let program = build.get_program().to_str().unwrap();
+    scene.write(
+        "job",
+        format!("exec {program} {}", words.iter().map(|word| format!("'{word}' ")).collect::<String>()),
+    );
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-im").current_dir(scene.path(""));
+    shell.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.env("PS1", "next? ").env("ENV", "");
+    shell
+}
+
+#[test]
+fn ctrl_z_leaves_nothing_of_the_picture_and_it_comes_back() {
+    let scene = Scene::new();
+    let gate = Gate::new(&scene, &["library"]);
+    let file = app_and_library(&scene);
+    let mut person = Person::at(&scene, &with_jobs(&scene, &gate.build(&[&file])), 30, 90);
+    let asks = |lines: &[String]| lines.last().is_some_and(|line| line.trim_end() == "next?");
+    let is_drawn = |line: &str| line.contains('●') || line.contains("0/2 built");
+    person.looks(asks);
+    person.types("sh job");
+    person.looks(|lines| any(lines, |line| line.contains("buildPhase")));
+    person.presses("\x1a");
+    let seen = person.looks(asks);
+    assert!(any(&seen, |line| line.contains("Stopped")), "{seen:#?}");
+    assert!(!any(&seen, is_drawn), "{seen:#?}");
+    // While others have the terminal, it draws nothing there.
+    person.types("bg; sleep 1; echo slept");
+    let seen = person.looks(|lines| asks(lines) && any(lines, |line| line == "slept"));
+    assert!(!any(&seen, is_drawn), "{seen:#?}");
+    person.types("fg");
+    let seen = person.looks(|lines| any(lines, |line| line.contains("buildPhase")));
+    assert_eq!(seen.iter().filter(|line| line.contains("● library")).count(), 1, "{seen:#?}");
+    assert!(any(&seen, |line| line == "slept") && any(&seen, |line| line.contains("Stopped")), "{seen:#?}");
+    let open = gate.opens("library");
+    person.looks(asks);
+    drop(open);
+    assert!(!any(&person.screen(), is_drawn), "{:#?}", person.screen());
+    person.types("exit");
+    assert_eq!(person.stays(), Some(0));
+}

@@ -235,3 +235,27 @@ fn a_full_disk_behind_standard_output_is_told_and_keeps_what_was_built() {
     assert!(shell.status().unwrap().success());
     assert_nothing_is_left(&scene, "a reader that reads nothing");
 }
+
+#[test]
+fn a_store_that_somebody_has_for_himself_is_not_waited_for() {
+    let scene = Scene::new();
+    let (file, _) = slow(&scene, "slow", "echo > $out");
+    scene.ok(&["derivation", "add", &file]);
+    let lock = File::options().write(true).open(scene.root().join("nix/var/nix/db/big-lock")).unwrap();
+    let held = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let mut running = Running::start(&scene, &["build", "--no-link", &file]);
+        // Before the store is open: signals wait to be read.
+        let catches = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or_default();
+            u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & (1 << (signal as i32 - 1)) != 0)
+        };
+        assert!(within(SOON, catches), "{signal}");
+        tell(running.id(), signal);
+        let run = ends(&mut running, "an upgrade of the store");
+        assert_eq!(run.code, Some(130), "{signal}: {}", run.stderr);
+    }
+    drop(held);
+    scene.ok(&["build", "--no-link", &file]);
+}

@@ -197,23 +197,24 @@ fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<
     if !args.no_link && !args.dry_run {
         refuse_link(&link_base)?;
     }
-    let mut store = session.open_store()?;
-    store.sign_builds_with(keys::read_all(&session.settings().secret_key_files)?);
     if args.dry_run {
+        let store = session.open_store()?;
         let asked = asked(session, &store, args)?;
         return dry_run(session, &store, &asked.wanted);
     }
-    // Before signals are caught, which it would not hear of.
+    // Before signals are caught, which it would not hear of; and those before all that may take long, as to open a store.
     let launcher = Launcher::start()?;
     let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
     let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages: session.messages() };
-    let done = interrupt.attend(|| {
+    let (store, done) = interrupt.attend(|| {
+        let mut store = session.open_store()?;
+        store.sign_builds_with(keys::read_all(&session.settings().secret_key_files)?);
         let asked = asked(session, &store, args)?;
         if args.repair && !repair(session, &store, &launcher, &interrupt, &asked.wanted)? {
-            return Ok(None);
+            return Ok((store, None));
         }
         let report = realise(session, &store, &launcher, &asked, args, json, controls)?;
-        Ok::<_, anyhow::Error>(Some((asked.wanted, report)))
+        Ok::<_, anyhow::Error>((store, Some((asked.wanted, report))))
     })??;
     let Some((wanted, report)) = done else {
         return Ok(if interrupt.is_pending() { Exit::Interrupted } else { Exit::Failure });

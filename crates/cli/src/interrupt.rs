@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::exit::Exit;
@@ -33,7 +33,8 @@ const SAME_WORD: Duration = Duration::from_millis(100);
 /// So long is waited for what cannot be told to stop, and would leave little behind.
 const GRACE: Duration = Duration::from_millis(700);
 
-/// Turns the signals that end a process into something to read, for as long as it lives.
+/// Turns the signals that end a process into something to read, for as long as it lives; and that which stops one, so that
+/// the terminal is left in order first.
 ///
 /// Threads started meanwhile leave these signals alone, too. Processes would as well, so those that must not, the
 /// launcher above all, are started before.
@@ -50,7 +51,7 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Begins to catch signals, which [`Interrupt::attend`] listens to.
     pub(crate) fn catch() -> Result<Self> {
-        let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP];
         let caught = Caught::of(signals.into_iter().filter(|one| !is_ignored(*one)).collect())?;
         let (word, speaker) = io::pipe().context("cannot prepare for being interrupted")?;
         Ok(Self { caught, word, speaker, is_heard: AtomicBool::new(false) })
@@ -88,6 +89,10 @@ impl Interrupt {
                 return;
             }
             while let Ok(Some(info)) = self.caught.descriptor.read_signal() {
+                if info.ssi_signo == Signal::SIGTSTP as u32 {
+                    pause();
+                    continue;
+                }
                 let before = first.is_some_and(|first| first.elapsed() > SAME_WORD);
                 // A shell that is closed and its terminal say the same.
                 if before && info.ssi_signo != Signal::SIGHUP as u32 {
@@ -113,6 +118,18 @@ impl Interrupt {
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.word.as_fd()
     }
+}
+
+/// Stops this process until it is told to go on (Ctrl-Z, and `fg`), with nothing at the bottom of the terminal meanwhile.
+fn pause() {
+    let stop: SigSet = [Signal::SIGTSTP].into_iter().collect();
+    outlet::without_bottom(|| {
+        // With its usual effect, as a shell tells it from other stops, and it has none where nobody could end it.
+        if stop.thread_unblock().is_ok() {
+            let _ = raise(Signal::SIGTSTP);
+            let _ = stop.thread_block();
+        }
+    });
 }
 
 /// Ends this process. The launcher ends the builds, and the next start clears up what is left of them.

@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{getpgrp, tcgetpgrp};
 
 pub(crate) use line::{Line, Paint, fitting, width};
 pub(crate) use region::{Reflow, Region};
@@ -159,11 +160,20 @@ impl Drop for Bottom {
 
 /// Leaves nothing at the bottom, if that takes no waiting: the process is about to end.
 pub(crate) fn leave() {
-    if let Ok(mut outlet) = OUTLET.try_lock()
-        && is_ready()
-    {
-        outlet.clear();
-    }
+    without_bottom(|| {});
+}
+
+/// Does something while nothing stands at the bottom and nothing is said, if that takes no waiting; else does it at once.
+pub(crate) fn without_bottom(work: impl FnOnce()) {
+    let mut outlet = OUTLET.try_lock().ok();
+    outlet.iter_mut().filter(|_| is_ready()).for_each(|outlet| outlet.clear());
+    work();
+}
+
+/// Returns whether somebody else has the terminal, to whom nothing is to be drawn: a shell, from which this was started
+/// with `&`, or has gone on with `bg`.
+pub(crate) fn is_in_background() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|foreground| foreground != getpgrp())
 }
 
 fn is_ready() -> bool {

@@ -173,6 +173,7 @@ fn sum(model: &Model, now: Duration, left: Option<Duration>, canvas: Canvas) -> 
         (9, Paint::Good, format!("{}/{} built", model.done_count, model.builds_count)),
         (5, Paint::Running, format!("{} running", model.running.len())),
         (8, Paint::Bad, format!("{} failed", model.failed.len())),
+        (3, Paint::Dim, format!("{} cancelled", model.cancelled_count)),
         (4, Paint::Bad, format!("{} cannot be built", model.blocked_count)),
         (2, Paint::Dim, made.map_or(String::new(), |made| format!("{} made", size::show(made)))),
         (6, Paint::Plain, clock(now)),

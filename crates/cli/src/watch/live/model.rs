@@ -29,6 +29,7 @@ pub(super) struct Model {
     pub(super) builds_count: usize,
     pub(super) done_count: usize,
     pub(super) blocked_count: usize,
+    pub(super) cancelled_count: usize,
     /// As many have run at once.
     pub(super) most_running: usize,
     /// How many builds have ended well in this run, and how long they took together.
@@ -196,9 +197,10 @@ impl Model {
         }
     }
 
-    fn cancel(&mut self, place: usize) {
+    pub(super) fn cancel(&mut self, place: usize) {
         self.stop(place);
         self.goals[place].state = State::Cancelled;
+        self.cancelled_count += 1;
     }
 
     pub(super) fn say(&mut self, place: usize, line: &[u8]) {
@@ -259,7 +261,7 @@ impl Model {
 
     /// How many builds wait: for what they need, or for their turn.
     pub(super) fn waiting_count(&self) -> usize {
-        let ended = self.done_count + self.failed.len() + self.blocked_count;
+        let ended = self.done_count + self.failed.len() + self.blocked_count + self.cancelled_count;
         let running = self.running.iter().filter(|place| self.goals[**place].is_build()).count();
         self.builds_count.saturating_sub(ended + running)
     }

@@ -118,6 +118,18 @@ fn more_runs_than_there_is_room_for() {
 }
 
 #[test]
+fn what_was_cancelled_waits_no_more() {
+    let mut model = Model::default();
+    let [one, two] = ["one", "two"].map(|name| model.add(Kind::Build, name, &[]));
+    model.start(one, Duration::ZERO);
+    model.start(two, Duration::ZERO);
+    model.cancel(one);
+    let text: Vec<String> =
+        lines(&model, SECOND, 80, 24, false).iter().map(|line| line.text().to_owned()).collect();
+    assert_eq!(text, ["● two  0:01", "0/2 built · 1 running · 1 cancelled · 0:01"]);
+}
+
+#[test]
 fn wide_characters_take_two_columns() {
     let mut model = Model::default();
     let place = model.add(Kind::Build, "wide-1.0", &[]);

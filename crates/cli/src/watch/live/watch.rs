@@ -61,7 +61,7 @@ impl<'a> Live<'a> {
     }
 
     fn draw(&mut self, now: Instant) {
-        if self.interrupt.is_pending() {
+        if self.interrupt.is_pending() || outlet::is_in_background() {
             return self.bottom.clear();
         }
         let size = Size::of(io::stderr()).unwrap_or(Size { rows: 24, columns: 80 });
