@@ -1,5 +1,6 @@
 //! Collecting garbage while others build, here and in Nix.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -181,7 +182,12 @@ fn a_build_makes_room_when_too_little_is_free() {
     let build = |least: &str, wanted: &str| {
         let settings = [("min-free", least), ("max-free", wanted), ("min-free-check-interval", "0")];
         let options = settings.iter().flat_map(|(name, value)| ["--option", *name, *value]);
-        scene.run(&["build", "--no-link", &file].into_iter().chain(options).collect::<Vec<_>>())
+        scene.run(
+            &["build", "--no-link", "--events", "events", &file]
+                .into_iter()
+                .chain(options)
+                .collect::<Vec<_>>(),
+        )
     };
     // More than any disk has, but no more than it has.
     let run = build("4096T", "0");
@@ -192,5 +198,8 @@ fn a_build_makes_room_when_too_little_is_free() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(!scene.real(&garbage).exists(), "{}", run.stderr);
     assert!(run.stderr.contains("deleted") && scene.real(run.stdout.trim_end()).exists(), "{}", run.stderr);
+    let events = fs::read_to_string(scene.path("events")).unwrap();
+    let told = events.lines().find(|line| line.contains(r#""type":"collected""#)).expect(&events);
+    assert!(told.contains(r#""paths":1"#) && told.contains(r#""failed":0"#), "{told}");
     scene.ok(&["verify", "--contents"]);
 }

@@ -33,3 +33,25 @@ fn no_log_is_an_error_that_says_so() {
     let said = scene.fails(1, &["log", &path]);
     assert!(said.contains("-file"), "{said}");
 }
+
+#[test]
+fn a_file_names_the_builds_of_its_derivations() {
+    let scene = Scene::new();
+    let json = shell_derivation("talks", "echo one; read line < input");
+    let file = scene.write("talks.json", json);
+    let said = scene.fails(1, &["log", &file]);
+    assert!(said.contains("there is no log of") && said.contains("talks.json"), "{said}");
+    scene.fails(100, &["build", "--no-link", &file]);
+    assert!(scene.ok(&["log", &file]).starts_with("one\n"));
+    let recipe = scene.write(
+        "recipe.json",
+        r#"{ "name": "short", "builder": "/bin/sh", "args": ["-ec", "echo by a recipe; echo > ${out}"] }"#,
+    );
+    scene.ok(&["build", "--no-link", &recipe]);
+    assert_eq!(scene.ok(&["log", &recipe]), "by a recipe");
+    let said = scene.fails(1, &["cancel", &recipe]);
+    assert!(said.contains("nobody builds `") && said.contains("no build is running"), "{said}");
+    // What is no file of derivations says why, and what runs.
+    let said = scene.fails(1, &["log", &scene.write("notes.txt", "notes")]);
+    assert!(said.contains("notes.txt` does not name a build; no build is running"), "{said}");
+}

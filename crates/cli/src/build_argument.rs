@@ -1,11 +1,13 @@
-//! Which build an argument means: the id that `store ps` prints, a derivation, or something that is built from one.
+//! Which build an argument means: the id that `store ps` prints, a derivation, something that is built from one, or a file
+//! with derivations, as `store build` takes one.
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use local_store::{BuildId, LocalStore, Location, RunningBuild, running_builds};
 use store_path::StorePath;
 
+use crate::derivations_at_hand::AtHand;
 use crate::derivers;
 use crate::session::Session;
 use crate::store_argument;
@@ -29,7 +31,8 @@ pub(crate) struct Named {
 /// been resolved is another one.
 ///
 /// # Errors
-/// If `word` is neither the id of a build that runs or waits nor leads to a path of the store; then it is said what runs.
+/// If `word` is neither the id of a build that runs or waits, nor leads to a path of the store, nor is a file with
+/// derivations; then it is said what runs.
 pub(crate) fn find(session: &Session, store: Option<&LocalStore>, word: &Path) -> Result<Named> {
     let location = session.location()?;
     let all = running_builds(&location)?;
@@ -38,13 +41,19 @@ pub(crate) fn find(session: &Session, store: Option<&LocalStore>, word: &Path) -
     {
         return Ok(Named { drvs: vec![build.drv.clone()], running: vec![build.clone()] });
     }
-    let path = match store_argument::resolve(&location, &session.absolute(word)) {
-        Ok(path) => path,
+    let place = session.absolute(word);
+    let paths = match store_argument::resolve(&location, &place) {
+        Ok(path) => vec![path],
+        Err(_) if place.is_file() => of_file(session, &place).with_context(|| not_among(word, &all))?,
         Err(error) => return Err(not_found(&location, &all, word, &error)),
     };
-    let mut drvs = candidates(store, &path)?;
-    let is_meant =
-        |build: &RunningBuild| drvs.contains(&build.drv) || build.outputs.values().any(|out| *out == path);
+    let mut drvs = Vec::new();
+    for path in &paths {
+        drvs.extend(candidates(store, path)?);
+    }
+    let is_meant = |build: &RunningBuild| {
+        drvs.contains(&build.drv) || build.outputs.values().any(|out| paths.contains(out))
+    };
     let running: Vec<RunningBuild> = all.into_iter().filter(is_meant).collect();
     for build in &running {
         if !drvs.contains(&build.drv) {
@@ -52,6 +61,15 @@ pub(crate) fn find(session: &Session, store: Option<&LocalStore>, word: &Path) -
         }
     }
     Ok(Named { running, drvs })
+}
+
+/// Returns the derivations that a file is for: of those in it, the ones that no other one there uses.
+fn of_file(session: &Session, file: &Path) -> Result<Vec<StorePath>> {
+    AtHand::new(session)?.take(session, file)
+}
+
+fn not_among(word: &Path, all: &[RunningBuild]) -> String {
+    format!("`{}` does not name a build; {}", word.display(), what_runs(all))
 }
 
 /// Says which builds there are, for whoever has named another one.

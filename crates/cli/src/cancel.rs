@@ -25,7 +25,7 @@ use crate::user_name;
                         store cancel /nix/store/…-hello.drv    # whoever builds it\n  \
                         store ps --json | jq -r '.[].id' | xargs store cancel")]
 pub(crate) struct Args {
-    /// An id that `store ps` prints, a derivation, or something that is built from one.
+    /// An id that `store ps` prints, a derivation, something that is built from one, or a file that `store build` takes.
     #[arg(required = true, value_name = "BUILD")]
     builds: Vec<PathBuf>,
 }

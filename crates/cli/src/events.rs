@@ -73,6 +73,8 @@ const TYPES: &[(&str, &[&str])] = &[
     ),
     ("blocked", &["drvPath", "by"]),
     ("cancelled", &["drvPath", "durationMs"]),
+    ("collected", &["paths", "freedBytes", "failed"]),
+    ("not-collected", &["message"]),
     ("message", &["level", "text"]),
     (
         "end",

@@ -30,7 +30,8 @@ use printer::Printer;
                   With `--follow`, the exit code is that of building it: 0 if it was built, 100, 101, 102 or 104 if that\n\
                   failed, 1 if it was cancelled or its process was killed.")]
 pub(crate) struct Args {
-    /// A derivation, something that was built from one, or the id of a build that runs (see `store ps`).
+    /// A derivation, something that was built from one, a file that `store build` takes, or the id of a build that runs
+    /// (see `store ps`).
     #[arg(required_unless_present = "failed")]
     build: Option<PathBuf>,
 
