@@ -27,6 +27,9 @@ const MOST_HELD: usize = 1 << 20;
 /// So much may wait for the next change of the bottom lines.
 const MOST_WAITING: usize = 64 * 1024;
 
+/// How long a terminal may take something else, in milliseconds.
+const PATIENCE: u8 = 200;
+
 /// There is one stderr, so there is one.
 static OUTLET: Mutex<Outlet> = Mutex::new(Outlet { held: None, bottom: None });
 
@@ -160,13 +163,18 @@ impl Drop for Bottom {
 
 /// Leaves nothing at the bottom, if that takes no waiting: the process is about to end.
 pub(crate) fn leave() {
-    without_bottom(|| {});
+    if let Ok(mut outlet) = OUTLET.try_lock()
+        && is_ready()
+    {
+        outlet.clear();
+    }
 }
 
-/// Does something while nothing stands at the bottom and nothing is said, if that takes no waiting; else does it at once.
+/// Does something while nothing stands at the bottom and nothing is said; as it is if the terminal takes nothing.
 pub(crate) fn without_bottom(work: impl FnOnce()) {
-    let mut outlet = OUTLET.try_lock().ok();
-    outlet.iter_mut().filter(|_| is_ready()).for_each(|outlet| outlet.clear());
+    // Whoever is just saying something is done then.
+    let mut outlet = is_ready_within(PATIENCE).then(outlet);
+    outlet.iter_mut().for_each(|outlet| outlet.clear());
     work();
 }
 
@@ -177,7 +185,11 @@ pub(crate) fn is_in_background() -> bool {
 }
 
 fn is_ready() -> bool {
+    is_ready_within(0)
+}
+
+fn is_ready_within(millis: u8) -> bool {
     let stderr = io::stderr();
     let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    poll(&mut polled, PollTimeout::from(millis)).is_ok_and(|ready| ready > 0)
 }
