@@ -218,7 +218,6 @@ pub(super) fn host_name(packet: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::directory;
     use super::*;
     use crate::filter;
     use crate::observer::directory;
