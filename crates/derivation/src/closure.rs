@@ -7,8 +7,7 @@ use std::rc::Rc;
 use store_path::{Name, StoreDir, StorePath};
 
 use crate::check::{OwnFile, Settled, settle_or_tell};
-use crate::json::Stated;
-use crate::model::Bytes;
+use crate::model::{Bytes, Paths};
 use crate::{CheckError, Checked, Derivation, InputError, InputOutputs, Modulo};
 
 /// Why some derivations are not right together.
@@ -75,7 +74,7 @@ pub fn check_closure<E: std::error::Error + 'static>(
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
 ) -> Result<Vec<Checked>, ClosureError<E>> {
-    let mut given = HashMap::new();
+    let mut given = Paths::default();
     for (index, (path, _)) in derivations.iter().enumerate() {
         if let Some(path) = path
             && given.insert(path.clone(), index).is_some()
@@ -83,9 +82,11 @@ pub fn check_closure<E: std::error::Error + 'static>(
             return Err(ClosureError::Twice { path: store_dir.print(path) });
         }
     }
-    let Order { order, circular, .. } = order(&derivations, &given);
+    let all: Vec<&Derivation> = derivations.iter().map(|(_, derivation)| derivation).collect();
+    let Order { order, circular, .. } = order(&all, &given);
     if let Some(index) = circular.first() {
-        return Err(cycle(&derivations[*index], store_dir));
+        let (stated, derivation) = &derivations[*index];
+        return Err(cycle(stated.as_ref(), &derivation.name, store_dir));
     }
     let mut closure = Closure::new(store_dir, known);
     let mut waiting: Vec<_> = derivations.into_iter().map(Some).collect();
@@ -106,11 +107,12 @@ pub fn check_closure<E: std::error::Error + 'static>(
 }
 
 /// Says that a derivation is an input of itself.
-pub(crate) fn cycle<B, E: std::error::Error + 'static>(
-    (stated, derivation): &Stated<B>,
+pub(crate) fn cycle<E: std::error::Error + 'static>(
+    stated: Option<&StorePath>,
+    name: &Name,
     store_dir: &StoreDir,
 ) -> ClosureError<E> {
-    ClosureError::Cycle { path: describe(stated.as_ref(), &derivation.name, store_dir) }
+    ClosureError::Cycle { path: describe(stated, name, store_dir) }
 }
 
 /// How derivations in a list need each other; each is named by its place there.
@@ -128,12 +130,12 @@ pub(crate) struct Order {
 /// Puts derivations in order.
 ///
 /// A walk with a stack of its own: graphs are deeper than a thread's stack.
-pub(crate) fn order<B>(derivations: &[Stated<B>], given: &HashMap<StorePath, usize>) -> Order {
+pub(crate) fn order<B>(derivations: &[&Derivation<B>], given: &Paths<usize>) -> Order {
     let mut circular = Vec::new();
     let mut is_input = vec![false; derivations.len()];
     let mut depth = vec![0; derivations.len()];
     let inputs = |index: usize| {
-        let drv = &derivations[index].1;
+        let drv = derivations[index];
         drv.input_drvs.keys().chain(&drv.input_srcs).filter_map(|path| given.get(path).copied())
     };
     let mut visits = vec![Visit::Ahead; derivations.len()];
@@ -198,7 +200,7 @@ pub(crate) struct Ground<'a> {
     store_dir: &'a StoreDir,
     pub(crate) modulo: Modulo,
     /// Labels, and the paths that they turned out to stand for.
-    aliases: HashMap<StorePath, StorePath>,
+    aliases: Paths<StorePath>,
     /// Whether the inputs of a fixed output have to be had, though no path follows from them.
     needs_inputs_of_fixed: bool,
 }
@@ -207,7 +209,7 @@ impl<'a> Ground<'a> {
     /// Nothing is known yet.
     pub(crate) fn new(store_dir: &'a StoreDir, needs_inputs_of_fixed: bool) -> Self {
         let modulo = Modulo::new(store_dir.clone());
-        Self { store_dir, modulo, aliases: HashMap::new(), needs_inputs_of_fixed }
+        Self { store_dir, modulo, aliases: Paths::default(), needs_inputs_of_fixed }
     }
 
     /// Returns the inputs that have to be asked for: those that are not in the list.

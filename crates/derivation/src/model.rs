@@ -1,11 +1,15 @@
 //! What a derivation is.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
 use store_path::{Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath, output_name};
+
+/// What is known of paths. They are looked up several times for each input, so a quick hash counts; it is keyed, as whoever
+/// writes a derivation chooses the paths in it.
+pub(crate) type Paths<T> = HashMap<StorePath, T, foldhash::fast::RandomState>;
 
 /// The name of an output, such as `out` or `dev`.
 ///

@@ -4,11 +4,12 @@
 //! hashes not the path of an input derivation but its hash in here, which for a fixed output is that of the
 //! promise alone, and for all others comes from a text in which the inputs are replaced in the same way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
 use crate::aterm::Text;
+use crate::model::Paths;
 use crate::{Derivation, Output, OutputName};
 
 /// The digits that stand for an input derivation.
@@ -18,7 +19,7 @@ pub(crate) type HexHash = [u8; 64];
 #[derive(Debug)]
 pub struct Modulo {
     store_dir: StoreDir,
-    known: HashMap<StorePath, Known>,
+    known: Paths<Known>,
 }
 
 /// What dependents need to know about a derivation.
@@ -64,7 +65,7 @@ pub enum InputError {
 impl Modulo {
     /// Returns a memory with nothing in it.
     pub fn new(store_dir: StoreDir) -> Self {
-        Self { store_dir, known: HashMap::new() }
+        Self { store_dir, known: Paths::default() }
     }
 
     /// Adds a derivation from the store; its inputs come first, unless its output is fixed.

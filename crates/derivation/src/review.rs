@@ -18,6 +18,7 @@ use store_path::{Name, StoreDir, StorePath};
 use crate::check::OwnFile;
 use crate::json::{JsonError, Problem, Stated};
 use crate::{Derivation, aterm, json};
+use part::Part;
 use spot::At;
 
 /// A file of derivations.
@@ -72,7 +73,8 @@ impl<'a> Source<'a> {
 /// A file of derivations that has been read, the first half of a review: each file by itself.
 pub struct ReadSource<'a> {
     source: Source<'a>,
-    stated: Vec<(Lent<'a>, Option<OwnFile<'a>>)>,
+    #[expect(clippy::vec_box, reason = "each is handed on by itself, several times")]
+    stated: Vec<Box<Part<'a>>>,
     remarks: Vec<Remark>,
     unread: Unread,
 }
@@ -82,9 +84,6 @@ pub trait Workers {
     /// Does `lead`, while everybody else does `help`, which ends by itself once `lead` has. Returns when all have ended.
     fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce());
 }
-
-/// A derivation whose bytes are those of the text, where they stand there as they are.
-type Lent<'a> = Stated<Cow<'a, [u8]>>;
 
 /// Returns what is to be said about each of some files, in the order of their texts.
 ///
@@ -103,7 +102,10 @@ pub fn review<E: Error + 'static>(
     for (index, file) in files.into_iter().enumerate() {
         sources.push(file.source);
         remarks.push(file.remarks);
-        all.extend(file.stated.into_iter().map(|(stated, own)| (stated, (index, own))));
+        all.extend(file.stated.into_iter().map(|mut part| {
+            part.about.file = index;
+            part
+        }));
         unread.paths.extend(file.unread.paths);
         unread.has_more |= file.unread.has_more;
     }
@@ -148,7 +150,7 @@ fn read<'a>(
     store_dir: &StoreDir,
     remarks: &mut Vec<Remark>,
     unread: &mut Unread,
-) -> Vec<(Lent<'a>, Option<OwnFile<'a>>)> {
+) -> Vec<Box<Part<'a>>> {
     match &source.form {
         SourceForm::Json => {
             let (stated, problems) = json::examine(source.text, store_dir);
@@ -158,12 +160,13 @@ fn read<'a>(
                 let message = "there is no derivation in it".to_owned();
                 remarks.push(Remark { is_error: true, at: At::Offset(0), message });
             }
-            stated.into_iter().map(|(path, derivation)| ((path, derivation.held(Cow::Owned)), None)).collect()
+            let part = |(path, derivation): Stated| Part::new((path, derivation.held(Cow::Owned)), None);
+            stated.into_iter().map(part).collect()
         }
         SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
             Ok(derivation) => {
                 let own = OwnFile::read(&derivation, store_dir, source.text);
-                vec![((path.clone(), derivation), own)]
+                vec![Part::new((path.clone(), derivation), own)]
             }
             Err(problems) => {
                 let remark =

@@ -21,6 +21,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("libtest-mimic", &["test-support"]),
     ("lzma-rust2", &["builtins"]),
     ("md-5", &["store-path"]),
+    ("foldhash", &["derivation"]),
     ("memchr", &["derivation"]),
     ("nix", &["nar", "builder", "engine", "cli", "xtask"]),
     ("postcard", &["sandbox", "builtins"]),

@@ -1,7 +1,7 @@
 //! The rules, over all derivations of all files.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::error::Error;
 use std::sync::{PoisonError, RwLock};
 
@@ -10,49 +10,51 @@ use store_path::{StoreDir, StorePath};
 use super::part::{About, Found, Part, Shared, Verdict, remark};
 use super::rounds::Rounds;
 use super::spot::{At, Spot};
-use super::{Lent, Remark, Source, Unread, Workers};
-use crate::check::{OwnFile, Settled};
+use super::{Remark, Source, Unread, Workers};
+use crate::check::Settled;
 use crate::closure::{Closure, Ground, Order, cycle, order};
+use crate::model::Paths;
 use crate::{ClosureError, Derivation};
 
 /// Returns remarks, each with the file that it is about.
 ///
 /// An input that cannot be had may be in a part that is `unread`, and then is not told of.
 pub(super) fn remarks<'a, E: Error + 'static>(
-    all: Vec<(Lent<'a>, (usize, Option<OwnFile<'a>>))>,
+    all: Vec<Box<Part<'a>>>,
     sources: &[Source<'_>],
     store_dir: &StoreDir,
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     unread: Unread,
     workers: &impl Workers,
 ) -> Vec<(usize, Remark)> {
-    let (stated, rest): (Vec<Lent<'_>>, Vec<_>) = all.into_iter().unzip();
-    let mut given = HashMap::with_capacity(stated.len());
-    for (index, (path, _)) in stated.iter().enumerate() {
-        if let Some(path) = path {
+    let mut given = Paths::default();
+    for (index, part) in all.iter().enumerate() {
+        if let Some(path) = &part.about.path {
             given.entry(path.clone()).or_insert(index);
         }
     }
-    let Order { order, circular, is_input, depth } = order(&stated, &given);
+    let derivations: Vec<_> = all.iter().map(|part| &part.derivation).collect();
+    let Order { order, circular, is_input, depth } = order(&derivations, &given);
     // A download is right or wrong by itself.
     let mut state = State { ground: Ground::new(store_dir, false), bad: unread.paths, late: HashSet::new() };
     let mut seen = Seen::default();
     for index in circular {
-        let error: ClosureError<E> = cycle(&stated[index], store_dir);
-        let at = At::Part(stated[index].0.clone(), Spot::Whole);
-        seen.told.push((0, rest[index].0, Remark::error(at, &error)));
-        state.bad.extend(stated[index].0.clone());
+        let Part { about, derivation, .. } = &*all[index];
+        let error: ClosureError<E> = cycle(about.path.as_ref(), &derivation.name, store_dir);
+        let at = At::Part(about.path.clone(), Spot::Whole);
+        seen.told.push((0, about.file, Remark::error(at, &error)));
+        state.bad.extend(about.path.clone());
     }
-    let mut waiting: Vec<_> = stated.into_iter().zip(rest).map(Some).collect();
-    let mut waves: Vec<Vec<Part<'_>>> = Vec::new();
+    let mut waiting: Vec<_> = all.into_iter().map(Some).collect();
+    let mut waves: Vec<Vec<Box<Part<'_>>>> = Vec::new();
     for (place, index) in order.into_iter().enumerate() {
-        let ((path, derivation), (file, own)) = waiting[index].take().expect("the order names each once");
+        let mut part = waiting[index].take().expect("the order names each once");
+        (part.about.place, part.is_input) = (place, is_input[index]);
         let depth = depth[index];
         if waves.len() <= depth {
             waves.resize_with(depth + 1, Vec::new);
         }
-        let about = About { place, file, path };
-        waves[depth].push(Part { about, derivation, own, is_input: is_input[index] });
+        waves[depth].push(part);
     }
     let odd = take_waves(waves, &mut state, &mut seen, (store_dir, sources), workers);
     let State { ground, bad, .. } = state;
@@ -87,15 +89,15 @@ struct Seen<'a> {
 /// need something that is not in the list, or not right, in their order. A download does so, too, if it names a derivation
 /// that does: that may turn out to be called otherwise.
 fn take_waves<'a>(
-    waves: Vec<Vec<Part<'a>>>,
+    waves: Vec<Vec<Box<Part<'a>>>>,
     state: &mut State<'_>,
     seen: &mut Seen<'a>,
     (store_dir, sources): (&StoreDir, &[Source<'_>]),
     workers: &impl Workers,
-) -> Vec<Part<'a>> {
+) -> Vec<Box<Part<'a>>> {
     let mut odd = Vec::new();
     let state = RwLock::new(state);
-    let rounds = Rounds::new(|part: Part<'a>| {
+    let rounds = Rounds::new(|part: Box<Part<'a>>| {
         let state = state.read().unwrap_or_else(PoisonError::into_inner);
         let State { ground, bad, late } = &**state;
         let shared = Shared { ground, bad, store_dir, sources };
@@ -158,7 +160,7 @@ struct Rest<'w, 'a, E> {
 }
 
 impl<'a, E: Error + 'static> Rest<'_, 'a, E> {
-    fn take(&mut self, part: Part<'a>) {
+    fn take(&mut self, part: Box<Part<'a>>) {
         let problems = match self.shared().is_consequence(&part.derivation) {
             true => Vec::new(),
             false => self.closure.load_missing(part.about.path.as_ref(), &part.derivation),

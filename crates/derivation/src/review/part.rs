@@ -17,13 +17,23 @@ use crate::closure::Ground;
 use crate::modulo::Known;
 use crate::{CheckError, ClosureError, Derivation, InputError};
 
-/// A derivation that is to be looked at.
+/// A derivation that is to be looked at. It is in a box, as it is handed on a lot.
 pub(super) struct Part<'a> {
     pub(super) about: About,
     pub(super) derivation: Derivation<Cow<'a, [u8]>>,
     pub(super) own: Option<OwnFile<'a>>,
     /// Whether it is an input of another one in the list.
     pub(super) is_input: bool,
+}
+
+impl<'a> Part<'a> {
+    /// What was read, of which it is not known yet where it belongs.
+    pub(super) fn new(
+        (path, derivation): (Option<StorePath>, Derivation<Cow<'a, [u8]>>),
+        own: Option<OwnFile<'a>>,
+    ) -> Box<Self> {
+        Box::new(Self { about: About { place: 0, file: 0, path }, derivation, own, is_input: false })
+    }
 }
 
 /// Which derivation it is.
@@ -73,8 +83,8 @@ impl Shared<'_> {
     }
 
     /// Looks at one of which all inputs are known, or bad.
-    pub(super) fn look<'a>(&self, part: Part<'a>) -> Found<'a> {
-        let Part { about, derivation, own, is_input } = part;
+    pub(super) fn look<'a>(&self, part: Box<Part<'a>>) -> Found<'a> {
+        let Part { about, derivation, own, is_input } = *part;
         if self.is_consequence(&derivation) {
             return self.bad(about, Vec::new());
         }
