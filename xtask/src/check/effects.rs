@@ -8,7 +8,8 @@ use super::source::Source;
 /// A word, and where it may stand: whole crates (`engine`) or single files (`local-store/src/threads.rs`).
 const EFFECTS: &[(&str, &[&str])] = &[
     ("nix::mount", &["sandbox"]),
-    ("nix::sched", &["sandbox"]),
+    // On which processors a thread may be is no matter of isolation.
+    ("nix::sched", &["sandbox", "cli/src/threads.rs"]),
     ("rustix::mount", &["sandbox"]),
     ("rustix::thread", &["sandbox"]),
     ("pivot_root", &["sandbox"]),
