@@ -1,9 +1,9 @@
 //! The page of `store build --timings`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::thread;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -144,17 +144,30 @@ fn no_page_takes_the_place_of_a_device_a_pipe_or_a_symlink() {
     assert_eq!(goals(&data(&scene.path("target.html"))).len(), 1);
     let pipe = scene.path("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let page = thread::scope(|scope| {
-        let reader = scope.spawn(|| fs::read_to_string(&pipe).unwrap());
-        scene.ok(&["build", "--no-link", "--timings=pipe", &hello]);
-        reader.join().unwrap()
-    });
-    assert!(page.contains(OPEN), "{page}");
+    let refusal = scene.fails(1, &["build", "--no-link", "--timings=pipe", &hello]);
+    assert!(refusal.contains("/pipe`: No such device"), "nobody reads it: {refusal}");
+    // Whoever opens it for both waits for nobody, and then it has a reader.
+    let held = File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut reader =
+        Command::new("cat").stdin(File::open(&pipe).unwrap()).stdout(Stdio::piped()).spawn().unwrap();
+    scene.ok(&["build", "--no-link", "--timings=pipe", &hello]);
+    drop(held);
+    let page = std::io::read_to_string(reader.stdout.take().unwrap()).unwrap();
+    assert!(reader.wait().unwrap().success() && page.contains(OPEN), "{page}");
     symlink("/dev/full", scene.path("device")).unwrap();
     let run = scene.run(&["build", "--no-link", "--timings=device", &hello]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stderr.contains("cannot write timings to `/dev/full`: No space left"), "{}", run.stderr);
+    assert!(run.stderr.contains("/device`: No space left"), "{}", run.stderr);
     assert!(scene.path("device").is_symlink());
+    // Nor that of the results.
+    for option in ["--timings=/dev/stdout", "--timings=-", "--events=/dev/stdout", "--events=-"] {
+        let out = File::create(scene.path("out")).unwrap();
+        let run: Run =
+            scene.command(&["build", "--no-link", option, &hello]).stdout(out).output().unwrap().into();
+        assert_eq!(run.code, Some(2), "{option}: {}", run.stderr);
+        assert!(run.stderr.contains("stdout is for results"), "{option}: {}", run.stderr);
+    }
+    assert!(!scene.path("-").exists());
 }
 
 /// Writes a page of the program with other data in it.

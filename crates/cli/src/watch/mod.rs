@@ -12,6 +12,9 @@ mod progress;
 mod timings;
 
 use std::fs::File;
+use std::io::stdout;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -136,6 +139,14 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// Whether `file` is the one that results go to: what is opened once more is written over what is there, or beside it. A
+/// pipe or a device is not.
+fn is_of_results(file: &Path) -> bool {
+    let stdout = stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).metadata());
+    let (Ok(stdout), Ok(file)) = (stdout, file.metadata()) else { return false };
+    file.is_file() && (file.dev(), file.ino()) == (stdout.dev(), stdout.ino())
+}
+
 /// Begins to tell programs what happens, if they asked for it: in a file (`--events`), or, with `--json`, on stderr where
 /// that is not a terminal.
 pub(crate) fn for_programs(
@@ -145,13 +156,13 @@ pub(crate) fn for_programs(
 ) -> Result<Option<Json>> {
     let sink = match file {
         Some(file) => {
+            let path: PathBuf = session.absolute(file);
             ensure!(
-                file != "-",
+                file != "-" && !is_of_results(&path),
                 Misuse::says(
                     "stdout is for results; `--events /dev/stderr` sends events to stderr, `--events FILE` into a file"
                 )
             );
-            let path: PathBuf = session.absolute(file);
             let open = File::options().write(true).create(true).truncate(true).open(&path);
             let open = open.with_context(|| format!("cannot write events to `{}`", path.display()))?;
             Sink::File(Some(open), path, session.messages())

@@ -17,16 +17,20 @@ mod record;
 use std::fs::{self, File};
 use std::io::Write;
 use std::num::NonZero;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use engine::{Event, Report};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access};
 use sandbox::Processes;
 use store_path::StoreDir;
 
+use super::is_of_results;
+use crate::exit::Misuse;
 use data::Header;
 use record::Record;
 
@@ -36,6 +40,7 @@ pub(crate) const TICK: Duration = course::INTERVAL;
 /// Keeps what happens until it is written.
 pub(crate) struct Timings {
     file: PathBuf,
+    place: Place,
     store_dir: StoreDir,
     record: Record,
     began: Instant,
@@ -47,12 +52,14 @@ impl Timings {
     pub(crate) fn new(file: &Path, store_dir: &StoreDir, slots: usize) -> Result<Self> {
         let failed = || format!("cannot write timings to `{}`", file.display());
         ensure!(!file.is_dir(), "{}: that is a directory", failed());
-        // A symlink stays, and what it leads to is written.
-        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-        let replaced = if is_replaced(&file) { file.parent() } else { Some(&*file) };
-        access(replaced.unwrap_or(Path::new("/")), AccessFlags::W_OK).with_context(failed)?;
+        ensure!(
+            !file.ends_with("-") && !is_of_results(file),
+            Misuse::says("stdout is for results; `--timings=FILE.html` writes the page into a file")
+        );
+        let place = Place::of(file).with_context(failed)?;
         Ok(Self {
-            file,
+            file: file.to_owned(),
+            place,
             store_dir: store_dir.clone(),
             record: Record::new(slots),
             began: Instant::now(),
@@ -84,22 +91,45 @@ impl Timings {
             store_dir: &self.store_dir,
         };
         let page = page::with(&data::of(&self.record, &header));
-        replace(&self.file, &page)
+        self.place
+            .put(&page)
             .with_context(|| format!("cannot write timings to `{}`", self.file.display()))?;
         Ok(self.file)
     }
 }
 
-/// Whether another file may take its place: not that of a pipe or a device, as `/dev/null` is.
-fn is_replaced(file: &Path) -> bool {
-    fs::metadata(file).map_or(true, |metadata| metadata.is_file())
+/// Where the page goes.
+enum Place {
+    /// To a file, which it replaces whole.
+    File(PathBuf),
+    /// To a pipe or a device, as `/dev/null` is, whose place no file may take.
+    Open(File),
+}
+
+impl Place {
+    fn of(file: &Path) -> Result<Self> {
+        if fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
+            // Nobody is waited for: a pipe that nobody reads is refused.
+            let open = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(file)?;
+            fcntl(&open, FcntlArg::F_SETFL(OFlag::empty()))?;
+            return Ok(Self::Open(open));
+        }
+        // A symlink stays, and what it leads to is replaced.
+        let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+        access(file.parent().unwrap_or(Path::new("/")), AccessFlags::W_OK)?;
+        Ok(Self::File(file))
+    }
+
+    fn put(self, page: &str) -> Result<()> {
+        match self {
+            Self::File(file) => replace(&file, page),
+            Self::Open(mut open) => Ok(open.write_all(page.as_bytes())?),
+        }
+    }
 }
 
 /// Whoever reads the file meanwhile sees the page of before.
 fn replace(file: &Path, page: &str) -> Result<()> {
-    if !is_replaced(file) {
-        return Ok(File::options().write(true).open(file)?.write_all(page.as_bytes())?);
-    }
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let new = file.with_file_name(name);
