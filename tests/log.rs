@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::scene::{Scene, shell_derivation};
+use crate::scene::{Run, Scene, shell_derivation};
 
 #[test]
 fn what_a_build_said_is_kept() {
@@ -23,6 +23,26 @@ fn logs_lie_where_nix_looks_for_them() {
     let base = &drv["/nix/store/".len()..];
     let log = scene.root().join(format!("nix/var/log/nix/drvs/{}/{}.bz2", &base[..2], &base[2..]));
     assert!(fs::read(log).unwrap().starts_with(b"BZh"));
+}
+
+#[test]
+fn a_damaged_log_is_told_from_one_that_cannot_be_printed() {
+    let scene = Scene::new();
+    let script = "i=0; while [ $i -lt 8000 ]; do echo this is line $i; i=$((i+1)); done; echo > $out";
+    let file = scene.write("talks.json", shell_derivation("talks", script));
+    let out = scene.ok(&["build", "--no-link", &file]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let run: Run = scene.command(&["log", &out]).stdout(full).output().unwrap().into();
+    assert!(run.code == Some(1) && run.stderr.contains("cannot print the log of `"), "{}", run.stderr);
+    let drv = scene.ok(&["query", "--deriver", &out]);
+    let base = &drv["/nix/store/".len()..];
+    let log = scene.root().join(format!("nix/var/log/nix/drvs/{}/{}.bz2", &base[..2], &base[2..]));
+    let bytes = fs::read(&log).unwrap();
+    fs::write(&log, &bytes[..bytes.len() / 2]).unwrap();
+    let said = scene.fails(1, &["log", &out]);
+    assert!(said.contains("cannot read the log of `") && said.contains("`store build --check`"), "{said}");
+    scene.ok(&["build", "--no-link", "--check", &drv]);
+    assert!(scene.ok(&["log", &out]).ends_with("this is line 7999"));
 }
 
 #[test]

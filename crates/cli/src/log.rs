@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use store_path::StorePath;
 
 use crate::build_argument::{self, Named, what_runs};
 use crate::exit::Exit;
+use crate::results::Results;
 use crate::session::Session;
 use crate::size;
 
@@ -90,6 +92,14 @@ fn find(session: &Session, build: &Path) -> Result<Named> {
     }
 }
 
+/// Says what could not be done: to read the log, or to print it.
+fn unprinted(results: &Results, drv: &StorePath) -> String {
+    match results.refused() || results.reader_gone() {
+        true => format!("cannot print the log of `{drv}`"),
+        false => format!("cannot read the log of `{drv}`, which `store build --check` of it writes anew"),
+    }
+}
+
 /// Prints what there is.
 fn show(session: &mut Session, build: &Path, named: &Named, args: &Args) -> Result<Exit> {
     let location = session.location()?;
@@ -98,8 +108,8 @@ fn show(session: &mut Session, build: &Path, named: &Named, args: &Args) -> Resu
             builder::open_log(&location, drv).with_context(|| format!("cannot read the log of `{drv}`"))?;
         let Some(mut log) = log else { continue };
         let mut printer = Printer::new(session, args.tail);
-        let cannot = || format!("cannot print the log of `{drv}`");
-        printer.print_all(&mut log, session.results()).with_context(cannot)?;
+        let printed = printer.print_all(&mut log, session.results());
+        printed.with_context(|| unprinted(session.results(), drv))?;
         let outcome = Outcome::of_ended(session, drv);
         printer.end(outcome.verdict().as_deref(), session.results())?;
         return Ok(if args.follow { outcome.tell(session, drv) } else { Exit::Success });
