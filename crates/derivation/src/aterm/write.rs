@@ -187,10 +187,13 @@ impl<B: Bytes> View<'_, B> {
         text.put(b",");
         list(text, &drv.args, |text, argument| string(text, argument.as_ref()));
         text.put(b",");
+        let mut names = drv.outputs.keys().map(|name| name.as_str().as_bytes()).peekable();
         list(text, &drv.env, |text, (name, value)| {
             let (name, value) = (name.as_ref(), value.as_ref());
             let value = variable(text, name, value);
-            outputs.extend(self.is_output(name).then_some(value));
+            // Both are in order.
+            while names.next_if(|output| *output < name).is_some() {}
+            outputs.extend((names.peek() == Some(&name)).then_some(value));
         });
         text.put(b")");
         (outputs, inputs)
@@ -246,10 +249,6 @@ impl<B: Bytes> View<'_, B> {
         text.put(&path.digest().text());
         text.put(b"-");
         text.put(path.name().as_str().as_bytes());
-    }
-
-    fn is_output(&self, variable: &[u8]) -> bool {
-        self.derivation.outputs.keys().any(|name| name.as_str().as_bytes() == variable)
     }
 }
 

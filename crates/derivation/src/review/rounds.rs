@@ -49,8 +49,11 @@ impl<J, D, F: Fn(J) -> D> Rounds<J, D, F> {
             self.more.notify_all();
         }
         while self.do_one() {}
+        let mut looks = 0;
         while self.left.load(Ordering::Acquire) > 0 && !self.is_over.load(Ordering::Relaxed) {
-            spin_loop();
+            looks += 1;
+            // Whoever has the last of it may wait for this processor.
+            if looks % LOOKS == 0 { std::thread::yield_now() } else { spin_loop() }
         }
         std::mem::take(&mut *locked(&self.done))
     }

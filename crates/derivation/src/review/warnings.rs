@@ -12,17 +12,15 @@ use crate::{Derivation, Disagreement, Elsewhere, Output, OutputName, aterm};
 
 /// What is known of a derivation before its paths are filled in.
 pub(super) struct Before {
-    open: Vec<OutputName>,
-    without_variable: Vec<OutputName>,
+    /// Outputs without a path, and whether they have a variable.
+    open: Vec<(OutputName, bool)>,
 }
 
 impl Before {
     pub(super) fn of<B: Bytes>(derivation: &Derivation<B>) -> Self {
-        let open = |output: &&OutputName| derivation.outputs[*output] == Output::Deferred;
-        let open: Vec<OutputName> = derivation.outputs.keys().filter(open).cloned().collect();
-        let has_none = |name: &&OutputName| !derivation.env.contains_key(name.as_str().as_bytes());
-        let without_variable = open.iter().filter(has_none).cloned().collect();
-        Self { open, without_variable }
+        let open = derivation.outputs.iter().filter(|(_, output)| **output == Output::Deferred);
+        let has_variable = |name: &OutputName| derivation.env.contains_key(name.as_str().as_bytes());
+        Self { open: open.map(|(name, _)| (name.clone(), has_variable(name))).collect() }
     }
 }
 
@@ -34,12 +32,12 @@ pub(super) fn of<B>(
     store_dir: &StoreDir,
 ) -> Vec<Remark> {
     let mut remarks = Vec::new();
-    for name in &before.open {
+    for (name, has_variable) in &before.open {
         let Some(full) = settled.derivation.outputs[name].path() else { continue };
         let full = store_dir.print(full);
         let mut message = format!("its output `{name}` has no path, but could have: `{full}`");
         // Nix hashes without the variable and sets it afterwards, so that it gets another path each time it looks.
-        if before.without_variable.contains(name) {
+        if !has_variable {
             message += &format!(
                 "; it has no variable `{name}` either, from which Nix computes a path that it refuses later: \
                  put `\"{name}\": \"\"` into `env`"
