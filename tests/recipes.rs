@@ -323,6 +323,34 @@ fn mistakes_are_told_by_their_place() {
     );
 }
 
+/// What people write who have not read the page to its end.
+#[test]
+fn what_was_meant_is_guessed() {
+    let scene = Scene::new();
+    for (code, text, told) in [
+        (1, r#"{ "name": "x", // my program"#, "no comments, no comma before a `}`"),
+        (
+            1,
+            r#"{ "name": "x", "builder": "/bin/sh", "inputs": ["./src"] }"#,
+            "(`/inputs`): expected an object",
+        ),
+        (
+            1,
+            r#"{ "name": "x", "builder": "/bin/sh", "inputs": { "src": "~/src" } }"#,
+            "with `./`, `../` or `/`\n",
+        ),
+        (
+            100,
+            r#"{ "name": "x", "builder": "/bin/sh -c", "args": ["echo"] }"#,
+            "what it is to do goes into `args`",
+        ),
+    ] {
+        scene.write("recipe.json", text);
+        let said = scene.fails(code, &["build", "--no-link", "recipe.json"]);
+        assert!(said.contains(told), "{told}: {said}");
+    }
+}
+
 #[test]
 fn paths_begin_at_the_recipe_and_not_where_one_is() {
     let scene = Scene::new();

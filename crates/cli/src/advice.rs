@@ -15,8 +15,8 @@ pub(crate) fn after(error: &Error) -> Option<&'static str> {
         }
         if let Some(JsonError::Syntax(_)) = cause.downcast_ref() {
             return Some(
-                "correct the file at that place, or have it written by a program: `store derivation show` and \
-                 `nix derivation show` print derivations in this form",
+                "correct the file at that place: JSON has names and texts in double quotes, no comments, no comma before \
+                 a `}` or `]`, and `\\n` for the end of a line in a text",
             );
         }
         match cause.downcast_ref::<io::Error>()?.kind() {

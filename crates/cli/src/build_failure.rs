@@ -189,6 +189,12 @@ fn limit(failure: &BuildFailure) -> Option<&'static str> {
 fn remedy(failure: &BuildFailure) -> Option<&'static str> {
     match failure {
         BuildFailure::Sandbox {
+            source: sandbox::Error::Setup { step: Step::Execute, source, target },
+            ..
+        } if source.kind() == io::ErrorKind::NotFound && target.to_string_lossy().contains(' ') => {
+            Some("a builder is the path of a program and nothing else; what it is to do goes into `args`")
+        }
+        BuildFailure::Sandbox {
             source: sandbox::Error::Setup { step: Step::Execute, source, .. }, ..
         } if source.kind() == io::ErrorKind::NotFound => Some(
             "a builder, and the interpreter that its first line names, comes from an input of the derivation; \

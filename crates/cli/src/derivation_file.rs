@@ -26,7 +26,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, store_dir: &StoreDir) -> Result<V
             let stated = json::parse(bytes, store_dir)?;
             ensure!(
                 !stated.is_empty(),
-                "there is none in it, nor a recipe, which has a `name` and a `builder`"
+                "there is no derivation in it, nor a recipe, which has a `name` and a `builder`"
             );
             Ok(stated)
         }
@@ -81,7 +81,7 @@ mod tests {
         };
         assert!(refusal(b"{ pkgs }: pkgs", "x.nix").starts_with("it is written in the Nix language"));
         assert!(refusal(b"hello", "x").starts_with("it is neither a recipe"));
-        assert!(refusal(b"{}", "x").starts_with("there is none in it"));
+        assert!(refusal(b"{}", "x").starts_with("there is no derivation in it"));
         assert!(refusal(b"Derive()", "x").contains("has to end in `.drv`"));
     }
 }

@@ -53,8 +53,7 @@ impl<'a> Reader<'a> {
 
     /// Reads all derivations of a file, or makes them of the recipe that it is.
     pub(crate) fn read(self, path: &Path) -> Result<Vec<Stated>> {
-        let text = bounded::read(path)
-            .with_context(|| format!("cannot read the derivations in `{}`", path.display()))?;
+        let text = bounded::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         self.parse(text, path)
     }
 
@@ -63,7 +62,7 @@ impl<'a> Reader<'a> {
         let store_dir = self.store_dir;
         if !recipe::is_recipe(&text) {
             return derivation_file::parse(&text, path, store_dir)
-                .with_context(|| format!("cannot read the derivations in `{}`", path.display()));
+                .with_context(|| format!("cannot read `{}`", path.display()));
         }
         let mut first = Some(text);
         let files = recipe::read_closure(path, store_dir, &mut |file| match first.take() {

@@ -62,7 +62,9 @@ type Object<'text> = std::collections::HashMap<String, &'text RawValue>;
 
 fn has_printed_inputs(value: &str) -> bool {
     let starts = |value: &RawValue, with: char| value.get().starts_with(with);
-    value.starts_with('[')
+    // Of files of one's own, it is a mistake in a recipe.
+    let has_own = |items: Vec<String>| items.iter().any(|item| item.starts_with('.'));
+    value.starts_with('[') && !serde_json::from_str(value).is_ok_and(has_own)
         || serde_json::from_str::<Object<'_>>(value).is_ok_and(|inputs| {
             inputs.get("drvs").is_some_and(|drvs| starts(drvs, '{'))
                 || inputs.get("srcs").is_some_and(|srcs| starts(srcs, '['))
@@ -91,6 +93,7 @@ mod tests {
             r#"{"name":"x","builder":"/bin/sh","outputs":{"out":{"hash":""}},"inputs":{}}"#,
             r#"{"name":"x","inputs":{"src":"./src","drv":"./x.drv.json"}}"#,
             r#"{"nmae":"x"}"#,
+            r#"{"name":"x","inputs":["./src"]}"#,
         ] {
             assert!(is_recipe(recipe.as_bytes()), "{recipe}");
         }

@@ -107,7 +107,9 @@ fn local(node: &Node<'_>, text: String) -> Result<PathBuf, RecipeError> {
     if is_path || text == "." || text == ".." {
         return Ok(text.into());
     }
-    let meant = (!text.is_empty()).then(|| format!("./{text}"));
+    // What `~` is only a shell knows.
+    let is_name = !text.is_empty() && !text.starts_with('~');
+    let meant = is_name.then(|| format!("./{text}"));
     Err(node.wrong(Problem::InputText { meant }))
 }
 
