@@ -236,6 +236,26 @@ fn a_full_disk_behind_standard_output_is_told_and_keeps_what_was_built() {
     assert_nothing_is_left(&scene, "a reader that reads nothing");
 }
 
+/// Whether a program catches a signal, to be told in good order; while it starts another one, all signals wait.
+fn catches(process: u32, signal: Signal) -> bool {
+    let bit = |signal: Signal| 1u64 << (signal as i32 - 1);
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or_default();
+    let mask = u64::from_str_radix(mask.trim(), 16).unwrap_or(0);
+    mask & (bit(signal) | bit(Signal::SIGUSR1)) == bit(signal)
+}
+
+/// Stops a build as soon as it can be, which waits for something then.
+fn stop_at_once(scene: &Scene, arguments: &[&str], told: &str) {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        let mut running = Running::start(scene, &[&["build", "--no-link"], arguments].concat());
+        assert!(within(SOON, || catches(running.id(), signal)), "{told}, {signal}");
+        tell(running.id(), signal);
+        let run = ends(&mut running, told);
+        assert_eq!(run.code, Some(130), "{told}, {signal}: {}", run.stderr);
+    }
+}
+
 #[test]
 fn a_store_that_somebody_has_for_himself_is_not_waited_for() {
     let scene = Scene::new();
@@ -243,21 +263,15 @@ fn a_store_that_somebody_has_for_himself_is_not_waited_for() {
     scene.ok(&["derivation", "add", &file]);
     let lock = File::options().write(true).open(scene.root().join("nix/var/nix/db/big-lock")).unwrap();
     let held = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        let mut running = Running::start(&scene, &["build", "--no-link", &file]);
-        // Before the store is open: signals wait to be read. While a program is started, all others wait, too.
-        let bit = |signal: Signal| 1u64 << (signal as i32 - 1);
-        let catches = || {
-            let status = fs::read_to_string(format!("/proc/{}/status", running.id())).unwrap_or_default();
-            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap_or_default();
-            let mask = u64::from_str_radix(mask.trim(), 16).unwrap_or(0);
-            mask & (bit(signal) | bit(Signal::SIGUSR1)) == bit(signal)
-        };
-        assert!(within(SOON, catches), "{signal}");
-        tell(running.id(), signal);
-        let run = ends(&mut running, "an upgrade of the store");
-        assert_eq!(run.code, Some(130), "{signal}: {}", run.stderr);
-    }
+    stop_at_once(&scene, &[&file], "an upgrade of the store");
     drop(held);
     scene.ok(&["build", "--no-link", &file]);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for() {
+    let scene = Scene::new();
+    let (file, _) = slow(&scene, "slow", "echo > $out");
+    assert!(Command::new("mkfifo").arg(scene.path("events")).status().unwrap().success());
+    stop_at_once(&scene, &["--events", "events", &file], "a pipe");
 }

@@ -181,47 +181,54 @@ impl Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    let mut json = match args.dry_run {
-        true => None,
-        false => watch::for_programs(session, args.events.as_deref(), io::stderr().is_terminal())?,
-    };
-    let done = build(session, args, json.as_mut());
+    if args.dry_run {
+        let store = session.open_store()?;
+        let asked = asked(session, &store, args)?;
+        return dry_run(session, &store, &asked.wanted);
+    }
+    let launcher = Launcher::start()?;
+    let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
+    // All that may take long, as to open a store, or a pipe for events that nobody reads yet.
+    interrupt.attend(|| tell(session, args, &launcher, (&interrupt, &resizes)))?
+}
+
+/// Builds, and tells programs of it.
+fn tell(
+    session: &mut Session,
+    args: &Args,
+    launcher: &Launcher,
+    signals: (&Interrupt, &Resizes),
+) -> Result<Exit> {
+    let mut json = watch::for_programs(session, args.events.as_deref(), io::stderr().is_terminal())?;
+    let done = build(session, args, launcher, signals, json.as_mut());
     if let (Some(json), Err(error)) = (&mut json, &done) {
         json.gave_up(&format!("{error:#}"));
     }
     done
 }
 
-fn build(session: &mut Session, args: &Args, json: Option<&mut Json>) -> Result<Exit> {
+fn build(
+    session: &mut Session,
+    args: &Args,
+    launcher: &Launcher,
+    (interrupt, resizes): (&Interrupt, &Resizes),
+    json: Option<&mut Json>,
+) -> Result<Exit> {
     let link_base = session.absolute(&args.out_link);
-    if !args.no_link && !args.dry_run {
+    if !args.no_link {
         refuse_link(&link_base)?;
     }
-    if args.dry_run {
-        let store = session.open_store()?;
-        let asked = asked(session, &store, args)?;
-        return dry_run(session, &store, &asked.wanted);
-    }
-    // Before signals are caught, which it would not hear of; and those before all that may take long, as to open a store.
-    let launcher = Launcher::start()?;
-    let (interrupt, resizes) = (Interrupt::catch()?, Resizes::catch()?);
-    let controls = Controls { interrupt: &interrupt, resizes: &resizes, messages: session.messages() };
-    let (store, done) = interrupt.attend(|| {
-        let mut store = session.open_store()?;
-        store.sign_builds_with(keys::read_all(&session.settings().secret_key_files)?);
-        let asked = asked(session, &store, args)?;
-        if args.repair && !repair(session, &store, &launcher, &interrupt, &asked.wanted)? {
-            return Ok((store, None));
-        }
-        let report = realise(session, &store, &launcher, &asked, args, json, controls)?;
-        Ok::<_, anyhow::Error>((store, Some((asked.wanted, report))))
-    })??;
-    let Some((wanted, report)) = done else {
+    let mut store = session.open_store()?;
+    store.sign_builds_with(keys::read_all(&session.settings().secret_key_files)?);
+    let asked = asked(session, &store, args)?;
+    if args.repair && !repair(session, &store, launcher, interrupt, &asked.wanted)? {
         return Ok(if interrupt.is_pending() { Exit::Interrupted } else { Exit::Failure });
-    };
+    }
+    let controls = Controls { interrupt, resizes, messages: session.messages() };
+    let report = realise(session, &store, launcher, &asked, args, json, controls)?;
     if let Some(exit) = exit_of(&report) {
         store.note_uses();
-        build_results::print_failed(session, &store, &wanted, &report)?;
+        build_results::print_failed(session, &store, &asked.wanted, &report)?;
         return Ok(exit);
     }
     if !args.no_link {

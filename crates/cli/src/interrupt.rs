@@ -33,11 +33,32 @@ const SAME_WORD: Duration = Duration::from_millis(100);
 /// So long is waited for what cannot be told to stop, and would leave little behind.
 const GRACE: Duration = Duration::from_millis(700);
 
+/// The signals that end a process, or stop it, as a person at a terminal does.
+const SIGNALS: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP];
+
+/// Keeps them from having any effect until somebody listens, or until it is dropped.
+#[must_use = "dropping it gives the signals their usual effect back"]
+pub(crate) struct Held(SigSet);
+
+/// Begins to hold back what is said from outside, before it is known what this process is to do.
+pub(crate) fn hold() -> Held {
+    let signals: SigSet = SIGNALS.into_iter().collect();
+    // Where that is refused, they have their usual effect.
+    let _ = signals.thread_block();
+    Held(signals)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.thread_unblock();
+    }
+}
+
 /// Turns the signals that end a process into something to read, for as long as it lives; and that which stops one, so that
 /// the terminal is left in order first.
 ///
-/// Threads started meanwhile leave these signals alone, too. Processes would as well, so those that must not, the
-/// launcher above all, are started before.
+/// Threads and processes that are started meanwhile leave these signals alone, too; the launcher gives them their usual effect
+/// back.
 #[must_use = "dropping it gives the signals their usual effect back"]
 pub(crate) struct Interrupt {
     caught: Caught,
@@ -51,8 +72,7 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Begins to catch signals, which [`Interrupt::attend`] listens to.
     pub(crate) fn catch() -> Result<Self> {
-        let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGTSTP];
-        let caught = Caught::of(signals.into_iter().filter(|one| !is_ignored(*one)).collect())?;
+        let caught = Caught::of(SIGNALS.into_iter().filter(|one| !is_ignored(*one)).collect())?;
         let (word, speaker) = io::pipe().context("cannot prepare for being interrupted")?;
         Ok(Self { caught, word, speaker, is_heard: AtomicBool::new(false) })
     }

@@ -133,10 +133,13 @@ fn main() -> ExitCode {
 
 /// Does what the command line says.
 fn start() -> Exit {
+    // Whoever tells `store build` to stop is heard from the first moment on.
+    let held = interrupt::hold();
     let (globals, command) = match arguments::parse(environment::arguments()) {
         Ok(parsed) => parsed,
         Err(error) => return show_clap(&error),
     };
+    let _held = matches!(&command, Command::Build(args) if args.builds()).then_some(held);
     match Session::start(globals, flags(&command)) {
         Ok(mut session) => finish(&mut session, &command),
         Err(error) => {

@@ -60,6 +60,8 @@ pub fn launcher_main_with(functions: &'static [(&'static str, Function)]) {
 }
 
 fn serve() {
+    // The caller may keep them for itself.
+    sys::unblock_signals();
     // What the caller's own parent left open without closing on exec must not reach any build.
     let _ = sys::close_on_exec_from(3);
     let _ = rustix::process::chdir(c"/");

@@ -283,8 +283,16 @@ pub(crate) fn reset_signals() {
         // and SIGSTOP are refused, and need nothing.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SET) };
     }
-    // SAFETY: the kernel reads `SET` bytes of the array: no signal.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, default.as_ptr(), none, SET) };
+    unblock_signals();
+}
+
+/// Unblocks all signals.
+pub(crate) fn unblock_signals() {
+    let (set, none) = (0_u64, std::ptr::null_mut::<libc::c_void>());
+    // SAFETY: the kernel reads as many bytes as the set has: no signal is in it.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const set, none, size_of_val(&set))
+    };
 }
 
 /// Brings the interface `name` up in this network namespace.
