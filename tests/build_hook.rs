@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use test_support::fixture;
 
 use crate::processes::{Running, processes, within};
@@ -118,6 +119,38 @@ fn what_is_postponed_is_offered_again_when_a_build_has_ended() {
     let requests = requests(&scene);
     let asked: Vec<bool> = requests.iter().map(|line| line.contains("-first.drv")).collect();
     assert_eq!(asked, [true, false, true], "{requests:?}");
+}
+
+#[test]
+fn what_waits_for_a_lock_takes_no_slot_when_others_are_offered_again() {
+    let scene = Scene::new();
+    let hook = hook(
+        &scene,
+        "while next; do \
+         case $drv$asked in *-later.drv) asked=+; answer postpone ;; *) answer decline ;; esac; done",
+    );
+    let add = |name: &str, script: &str| {
+        scene.ok(&[
+            "derivation",
+            "add",
+            &scene.write(&format!("{name}.json"), shell_derivation(name, script)),
+        ])
+    };
+    let [held, later, quick] = ["held", "later", "quick"].map(|name| add(name, "echo > $out"));
+    let lock = scene.real(&format!("{}.lock", scene.ok(&["query", "--outputs", &held])));
+    let lock = Flock::lock(fs::File::create(lock).unwrap(), FlockArg::LockExclusive).unwrap();
+    let options = ["--option", "build-hook", &hook, "-j1", "--events", "events"];
+    let mut running =
+        Running::start(&scene, &[&["build", "--no-link", &held, &later, &quick], &options[..]].concat());
+    let told = |kind: &str, drv: &str| {
+        let events = fs::read_to_string(scene.path("events")).unwrap_or_default();
+        events.lines().any(|line| line.contains(&format!(r#""type":"{kind}""#)) && line.contains(drv))
+    };
+    assert!(within(Duration::from_secs(60), || told("built", &later)), "it has the only slot");
+    assert!(told("postponed", &later) && told("waiting", &held) && !told("waited", &held));
+    drop(lock);
+    assert!(running.ends_within(Duration::from_secs(60)));
+    assert_eq!(running.wait().code, Some(0));
 }
 
 #[test]

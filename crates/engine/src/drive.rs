@@ -167,7 +167,9 @@ impl<'a> Run<'a> {
             }
             message.into_iter().for_each(|message| self.hear(message));
             if self.elsewhere.is_time(has_changed) {
-                self.schedule.resume();
+                // What waits for a lock has to wait on, however often others are offered.
+                let waiting = &self.waiting;
+                self.schedule.resume(|goal| !waiting.contains(&goal));
             }
         }
     }

@@ -24,16 +24,19 @@ impl Schedule {
         self.advance(goal, State::PutOff);
     }
 
-    /// Lets everything be handed out again that was put off, as something has changed. Returns whether there was anything.
-    pub fn resume(&mut self) -> bool {
+    /// Lets everything be handed out again that was put off and is meant, as something has changed for that. Returns whether
+    /// there was anything.
+    pub fn resume(&mut self, is_meant: impl Fn(GoalId) -> bool) -> bool {
         let put_off = mem::take(&mut self.put_off);
-        for &goal in &put_off {
+        let (meant, others) = put_off.into_iter().partition::<Vec<_>, _>(|goal| is_meant(*goal));
+        self.put_off = others;
+        for &goal in &meant {
             // It may have been cancelled meanwhile.
             if self.goal(goal).state == State::PutOff {
                 self.advance(goal, State::Ready);
             }
         }
-        !put_off.is_empty()
+        !meant.is_empty()
     }
 
     /// Lets one goal be handed out again that was put off, as what it waited for is there.

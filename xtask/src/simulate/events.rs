@@ -35,7 +35,7 @@ impl Event {
             Self::Add(goal) => Answer::Goal(Some(schedule.add(&goal.0, goal.1))),
             Self::AlsoNeeds(goal, input) => Answer::Cancelled(schedule.also_needs(*goal, &[*input])),
             Self::Take => Answer::Goal(schedule.take()),
-            Self::Resume => Answer::HadAny(schedule.resume()),
+            Self::Resume => Answer::HadAny(schedule.resume(|_| true)),
             Self::Retry(goal, retry) => Answer::Cancelled(schedule.retry(*goal, &retry.0, retry.1)),
             Self::Finish(goal, outcome) => Answer::Cancelled(schedule.finish(*goal, *outcome)),
             Self::Cancel(goal) => Answer::Cancelled(schedule.cancel(*goal)),

@@ -40,8 +40,9 @@ fn what_is_put_off_waits_for_a_change() {
     schedule.finish(second, Outcome::Done);
     assert_eq!(schedule.take(), None);
     assert!(!schedule.is_finished() && !schedule.is_idle(), "somebody will say that something has changed");
-    assert!(schedule.resume());
-    assert!(!schedule.resume());
+    assert!(!schedule.resume(|goal| goal != first));
+    assert!(schedule.resume(|_| true));
+    assert!(!schedule.resume(|_| true));
     assert_eq!(schedule.take(), Some(first));
 }
 
@@ -53,7 +54,7 @@ fn what_is_put_off_can_be_cancelled() {
     assert_eq!(schedule.take(), Some(first));
     schedule.put_off(first);
     assert_eq!(schedule.cancel(first), [user]);
-    schedule.resume();
+    schedule.resume(|_| true);
     assert_eq!(schedule.take(), None);
     assert!(schedule.is_finished());
 }
