@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 use test_support::fixture;
 
+use crate::content_addressed;
 use crate::processes::{Running, processes, within};
 use crate::scene::{Run, Scene, derivation, has, shell_derivation, text};
 use crate::timings;
@@ -151,6 +152,36 @@ fn what_waits_for_a_lock_takes_no_slot_when_others_are_offered_again() {
     drop(lock);
     assert!(running.ends_within(Duration::from_secs(60)));
     assert_eq!(running.wait().code, Some(0));
+}
+
+#[test]
+fn whoever_waits_for_what_was_declined_is_not_left_alone_when_another_one_fails() {
+    let scene = Scene::new();
+    let hook = hook(&scene, "while next; do answer decline; done");
+    let input = |comment: &str| {
+        content_addressed::add(
+            &scene,
+            "input",
+            &format!("# {comment}\necho > $out"),
+            content_addressed::FLOATING,
+            &[],
+        )
+    };
+    // Both inputs are the same path, so that both users resolve to the same.
+    let inputs = ["one", "two"].map(input);
+    scene.ok(&["build", "--no-link", &inputs[0], &inputs[1]]);
+    let user = |input: &String| {
+        let script = format!("echo {} > $out", content_addressed::stand_in(input));
+        content_addressed::add(&scene, "user", &script, "{}", &[input])
+    };
+    let users = inputs.each_ref().map(user);
+    let script = "n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done; exit 1";
+    let failing = scene.write("failing.json", shell_derivation("failing", script));
+    let options = ["--option", "build-hook", &hook, "-j1", "--first", &failing];
+    let mut running =
+        Running::start(&scene, &[&["build", "--no-link", &users[0], &users[1]], &options[..]].concat());
+    assert!(running.ends_within(Duration::from_secs(30)), "it does not end");
+    assert_eq!(running.wait().code, Some(100));
 }
 
 #[test]

@@ -96,6 +96,11 @@ impl Elsewhere {
         self.jobs.insert(job.goal, job);
     }
 
+    /// Returns what was offered and is not being built.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = GoalId> {
+        self.jobs.keys().copied()
+    }
+
     /// Returns what was handed out before and came back, or did not come to a build.
     pub(crate) fn take(&mut self, goal: GoalId) -> Option<Job> {
         self.jobs.remove(&goal)

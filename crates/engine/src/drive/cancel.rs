@@ -77,10 +77,11 @@ impl Run<'_> {
         self.answer(goal, CancelAnswer::Cancelled);
     }
 
-    /// Has nobody wait for a goal that waits itself and will not go on, as nothing is handed out any more.
+    /// Has nobody wait for a goal that waits itself, for a lock or to be offered or built, and will not go on, as nothing is
+    /// handed out any more.
     pub(super) fn part_twins(&mut self) {
-        let waiting: Vec<GoalId> = self.waiting.iter().copied().collect();
-        waiting.into_iter().for_each(|goal| self.part(goal));
+        let waiting = self.waiting.iter().copied().chain(self.elsewhere.kept());
+        waiting.collect::<Vec<_>>().into_iter().for_each(|goal| self.part(goal));
     }
 
     fn part(&mut self, goal: GoalId) {
