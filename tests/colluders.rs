@@ -177,7 +177,7 @@ fn what_a_failed_build_handed_out_is_not_what_the_next_one_makes() {
     let mut colluder = plot.colluder("connect", &["keep-file"]);
     let failing = format!("echo > $out; /probe listen {} give $out; exit 1", plot.name);
     let run = plot.build(None, &plot.fixed("failing", &failing, "sha256", LINE_END));
-    assert_eq!(run.code, Some(100), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     colluder.wait_for("received");
     let left = fs::read_dir(plot.scene.root().join("nix/store")).unwrap().flatten();
     let left: Vec<_> =
@@ -208,7 +208,7 @@ fn tell(plot: &Plot, script: &str) -> String {
     let script = format!("{script} > seen; while read -r line; do echo $line; done < seen; exit 1");
     let file = plot.fixed("tells", &script, "sha256", LINE_END);
     let run = plot.build(None, &file);
-    assert_eq!(run.code, Some(100), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     run.stderr
 }
 

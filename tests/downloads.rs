@@ -58,7 +58,7 @@ fn fetched(
 /// The same, which has to fail.
 fn refused(derivation: &Value, options: &[(&str, &str)]) -> String {
     let run = run(&Scene::new(), derivation, options, &[]);
-    assert_eq!((run.code, run.stdout.as_str()), (Some(100), ""), "{}", run.stderr);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{}", run.stderr);
     run.stderr
 }
 

@@ -416,7 +416,10 @@ impl<'a> Build<'a> {
             }
             (status, _) => match exit.out_of_memory {
                 Some(memory) => BuildFailure::OutOfMemory { drv, memory, log_tail, kept },
-                None => BuildFailure::Builder { drv, status, log_tail, kept },
+                None => {
+                    let is_transient = self.work.request.derivation.is_fixed();
+                    BuildFailure::Builder { drv, status, is_transient, log_tail, kept }
+                }
             },
         }
     }

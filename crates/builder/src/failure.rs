@@ -255,6 +255,8 @@ pub enum BuildFailure {
         drv: StorePath,
         /// How it ended.
         status: ExitStatus,
+        /// Its output is fixed: what it could not fetch may be there another time.
+        is_transient: bool,
         /// The last lines it printed.
         log_tail: Vec<String>,
         /// Where its build directory was kept.

@@ -65,6 +65,7 @@ impl BuildFailure {
             Self::GivenUp { .. } => "cancelled",
             Self::Elsewhere { code: Some(101), .. } => "timed-out",
             Self::Elsewhere { code: Some(102), .. } => "hash-mismatch",
+            Self::Builder { is_transient: true, .. } => "transient",
             Self::Builder { .. } | Self::Elsewhere { .. } => "failed",
             Self::NoOutput { .. } => "no-output",
             Self::Overran { overrun: Overrun::Time, .. } => "timed-out",

@@ -280,6 +280,7 @@ mod tests {
         BuildFailure::Builder {
             drv: DRV.parse().unwrap(),
             status: ExitStatus::Code(2),
+            is_transient: false,
             log_tail: log_tail.iter().map(|line| (*line).to_owned()).collect(),
             kept: kept.map(PathBuf::from),
         }

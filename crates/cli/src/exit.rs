@@ -101,9 +101,10 @@ pub(crate) struct BuildFailures(u8);
 impl BuildFailures {
     /// The builder failed, or could not be started.
     pub(crate) const FAILED: Self = Self(100);
-    /// The builder has succeeded, but an output is missing or is not what it has to be; or a hook has failed. For Nix that
-    /// is no failure of the builder, and has no bit: alone it is 1, and with others it is not to be seen.
-    pub(crate) const REJECTED: Self = Self(0);
+    /// The builder has succeeded, but an output is missing or is not what it has to be; or that of a fixed output has failed,
+    /// which may go better another time; or a hook has. For Nix that is no lasting failure of a builder, and has no bit:
+    /// alone it is 1, and with others it is not to be seen.
+    pub(crate) const UNCOUNTED: Self = Self(0);
     /// The builder ran, or was silent, for too long.
     pub(crate) const TIMED_OUT: Self = Self(101);
     /// A fixed output came out with another hash.
@@ -137,8 +138,8 @@ mod tests {
     fn failures_add_up_as_in_nix() {
         let both = BuildFailures::FAILED | BuildFailures::HASH_MISMATCH;
         assert_eq!(Exit::Builds(both).code(), 102);
-        assert_eq!(Exit::Builds(BuildFailures::REJECTED).code(), 1);
-        assert_eq!(Exit::Builds(BuildFailures::REJECTED | BuildFailures::FAILED).code(), 100);
+        assert_eq!(Exit::Builds(BuildFailures::UNCOUNTED).code(), 1);
+        assert_eq!(Exit::Builds(BuildFailures::UNCOUNTED | BuildFailures::FAILED).code(), 100);
         assert_eq!(Exit::Builds(BuildFailures::FAILED).code(), 100);
         let all = both | BuildFailures::TIMED_OUT;
         assert_eq!(Exit::Builds(all).code(), 103);

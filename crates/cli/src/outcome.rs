@@ -23,7 +23,7 @@ pub(crate) fn exit_of_kind(kind: &str) -> BuildFailures {
     match kind {
         "hash-mismatch" => BuildFailures::HASH_MISMATCH,
         "not-deterministic" => BuildFailures::NOT_DETERMINISTIC,
-        "no-output" | "bad-output" | "rejected" | "hook" => BuildFailures::REJECTED,
+        "no-output" | "bad-output" | "rejected" | "hook" | "transient" => BuildFailures::UNCOUNTED,
         "timed-out" | "silent" => BuildFailures::TIMED_OUT,
         _ => BuildFailures::FAILED,
     }
