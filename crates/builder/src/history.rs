@@ -80,8 +80,8 @@ impl BuildFailure {
             | Self::NotFlat { .. }
             | Self::Unaddressable { .. }
             | Self::OutputCycle { .. }
-            | Self::FixedReference { .. }
-            | Self::Store { source: local_store::Error::Kind { .. }, .. } => "bad-output",
+            | Self::FixedReference { .. } => "bad-output",
+            Self::Store { source, .. } if refuses_output(source) => "bad-output",
             Self::System { .. }
             | Self::Declined { .. }
             | Self::Feature { .. }
@@ -97,5 +97,14 @@ impl BuildFailure {
             Self::HookStart { .. } | Self::PreBuildHook { .. } | Self::PostBuildHook { .. } => "hook",
             _ => "error",
         }
+    }
+}
+
+/// Whether it is about what the builder has made, not about the store.
+fn refuses_output(error: &local_store::Error) -> bool {
+    match error {
+        local_store::Error::Together(error) => refuses_output(error),
+        local_store::Error::Kind { .. } | local_store::Error::Cycle(_) => true,
+        _ => false,
     }
 }
