@@ -61,8 +61,16 @@ fn with_json_stderr_has_events_and_stdout_the_results() {
 fn every_way_to_fail_has_its_own_word() {
     let slow = |script: &str| shell_derivation("slow", script);
     let forever = "while :; do :; done";
-    let cases: [(&str, i32, String, &[&str]); 7] = [
+    let fixed = slow("exit 7").replace(
+        r#""outputs": { "out": {} }"#,
+        r#""outputs": { "out": { "hashAlgo": "sha1", "hash": "0000000000000000000000000000000000000000" } }"#,
+    );
+    let circle =
+        slow("echo $dev > $out; echo $out > $dev").replace(r#""out": {}"#, r#""dev": {}, "out": {}"#);
+    let cases: [(&str, i32, String, &[&str]); 9] = [
         ("failed", 100, slow("exit 7"), &[]),
+        ("transient", 1, fixed, &[]),
+        ("bad-output", 1, circle, &[]),
         ("timed-out", 101, slow(forever), &["--timeout", "1"]),
         ("silent", 101, slow(forever), &["--max-silent-time", "1"]),
         ("log-limit", 100, slow("while :; do echo yes; done"), &["--option", "max-build-log-size", "9"]),
@@ -93,7 +101,7 @@ fn fails_with(scene: &Scene, status: &str, code: i32, arguments: &[&str]) {
     assert_eq!((&result["status"], &result["drvPath"]), (&status.into(), &failed["drvPath"]), "{results}");
     assert_eq!(result["message"], failed["message"]);
     match status {
-        "failed" => assert_eq!(failed["exitCode"], 7),
+        "failed" | "transient" => assert_eq!(failed["exitCode"], 7),
         "timed-out" | "silent" => assert_eq!(failed["limit"], 1),
         "log-limit" => assert_eq!(failed["limit"], 9),
         _ => assert_eq!((&failed["exitCode"], &failed["limit"]), (&Value::Null, &Value::Null)),
