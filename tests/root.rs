@@ -167,6 +167,14 @@ fn what_only_a_thread_has_is_kept_too() {
     scene.ok(&["delete", &path]);
 }
 
+/// What starts a program with mounts of its own, and nothing but a `PATH` in its environment.
+fn confined() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}
+
 #[test]
 fn what_is_mounted_where_others_do_not_see_it_is_kept() {
     if !has("unshare") {
@@ -178,10 +186,8 @@ fn what_is_mounted_where_others_do_not_see_it_is_kept() {
     let (real, elsewhere) = (text(scene.real(&path)), text(scene.path("elsewhere")));
     for [from, onto] in [[&real, &elsewhere], [&elsewhere, &real]] {
         let script = "mount --bind \"$0\" \"$1\" && echo ready && read word";
-        let mut command = Command::new("unshare");
-        command.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
-        command.args(["sh", "-c", script, from, onto]).current_dir("/").env_clear();
-        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        let mut command = confined();
+        command.args(["sh", "-c", script, from, onto]).current_dir("/");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut word = String::new();
         let told = child.stdout.take().unwrap();
@@ -222,12 +228,10 @@ fn what_is_mounted_elsewhere_beside_the_collector_is_kept() {
         "$@" gc && "$@" root list --processes --json && umount "$elsewhere" && "$@" delete "$tree"
     "#;
     let command = scene.command(&[]);
-    let mut confined = Command::new("unshare");
-    confined.args(if is_root() { &["--mount"][..] } else { &["--mount", "--user", "--map-root-user"] });
+    let mut confined = confined();
     confined.args(["sh", "-c", script, "sh", &path, &real, &elsewhere]);
     confined.arg(command.get_program()).args(command.get_args());
-    confined.env_clear().env("HOME", scene.path("home")).current_dir(scene.path(""));
-    confined.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    confined.env("HOME", scene.path("home")).current_dir(scene.path(""));
     let run: Run = confined.output().unwrap().into();
     if !is_root() && (run.code == Some(9) || run.stderr.contains("unshare")) {
         return say("skipped: no mount namespace to be had here");

@@ -1,5 +1,6 @@
 //! What is refused before anything is made, and what a build needs to know of its derivation.
 
+pub(crate) use builtins::chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -379,17 +380,6 @@ pub(crate) fn input_closure(
         }
         error => failed(error),
     })
-}
-
-/// An error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

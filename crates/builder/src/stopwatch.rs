@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Returns the time of day, in milliseconds since 1970.
-pub(crate) fn now_millis() -> i64 {
+pub fn now_millis() -> i64 {
     in_millis(SystemTime::now())
 }
 

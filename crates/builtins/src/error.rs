@@ -44,7 +44,7 @@ pub(crate) fn file<E: Into<io::Error>>(action: &'static str, path: &Path) -> imp
 }
 
 /// An error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -32,6 +32,7 @@ use crate::call::Failed;
 use crate::log::Log;
 
 pub use call::{Call, Download, FlatHash, Reach};
+pub use error::chain;
 
 /// A builder that is part of this program: is given what [`Call::encode`] returned, and returns an exit status.
 pub type Builder = fn(&[u8]) -> i32;

@@ -1,5 +1,6 @@
 //! What is said on stderr.
 
+pub(crate) use builder::chain;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -120,10 +121,4 @@ fn waiting_for(file: &Path) -> String {
     let holder = local_store::locker(file);
     let by = holder.map_or(String::new(), |holder| format!(" by {holder}"));
     harmless(&format!("waiting for `{}`, which is locked{by}", file.display()))
-}
-
-/// An error and what caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -25,11 +25,7 @@ pub(crate) fn on_each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T)
         all_done.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
     };
     // More than there are batches would have nothing to do.
-    if items.len() <= BATCH {
-        run()
-    } else {
-        Processors.together(run, run)
-    }
+    Processors.together(items.len().div_ceil(BATCH).saturating_sub(1), run, run);
     let mut done = all_done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().flat_map(|(_, results)| results).collect()
@@ -39,13 +35,16 @@ pub(crate) fn on_each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T)
 pub(crate) struct Processors;
 
 impl Workers for Processors {
-    fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce()) {
+    fn together(&self, most: usize, help: impl Fn() + Sync, lead: impl FnOnce()) {
+        if most == 0 {
+            return lead();
+        }
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
         let here = sched_getcpu().ok();
         let help = &help;
         thread::scope(|scope| {
             // Where no more threads may be started, those that are there do it all.
-            let helpers: Vec<_> = (1..processors)
+            let helpers: Vec<_> = (1..processors.min(most.saturating_add(1)))
                 .map_while(|number| {
                     let help_elsewhere = move || {
                         leave(here, number);

@@ -81,8 +81,8 @@ pub struct ReadSource<'a> {
 
 /// Who works at the same time, such as threads: this crate starts none.
 pub trait Workers {
-    /// Does `lead`, while everybody else does `help`, which ends by itself once `lead` has. Returns when all have ended.
-    fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce());
+    /// Does `lead`, while up to `most` others do `help`, which ends by itself once `lead` has. Returns when all have ended.
+    fn together(&self, most: usize, help: impl Fn() + Sync, lead: impl FnOnce());
 }
 
 /// Returns what is to be said about each of some files, in the order of their texts.

@@ -1,13 +1,10 @@
 //! One path, fetched on a worker thread.
 
-#![expect(clippy::disallowed_methods, reason = "people want to know since when something is fetched")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use builder::Control;
+use builder::{Control, chain, now_millis};
 use local_store::{Announcement, BuildId, LocalStore, PathLock, Stage, Until, Wait};
 use scheduler::GoalId;
 use store_path::StorePath;
@@ -90,18 +87,6 @@ pub(crate) fn fetch(
         warn(format!("{}; trying `{}`", chain(&error), substituters.who(&next).display()));
         fetch = next;
     }
-}
-
-/// Returns the time of day, in milliseconds since 1970.
-fn now_millis() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// An error and what caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn lock(

@@ -16,6 +16,9 @@ use crate::closure::{Closure, Ground, Order, cycle, order};
 use crate::model::Paths;
 use crate::{ClosureError, Derivation};
 
+/// For so many derivations that can be looked at at once another helper is worth its start.
+const PER_HELPER: usize = 16;
+
 /// Returns remarks, each with the file that it is about.
 ///
 /// An input that cannot be had may be in a part that is `unread`, and then is not told of.
@@ -106,7 +109,10 @@ fn take_waves<'a>(
             false => (part.about.place, Err(part)),
         }
     });
+    // Who has nothing to do would cost more than it helps.
+    let most = waves.iter().map(Vec::len).max().unwrap_or(0) / PER_HELPER;
     workers.together(
+        most,
         || rounds.help(),
         || {
             let _end = rounds.lead();

@@ -18,7 +18,7 @@ fn nothing(_: &StorePath) -> io::Result<Derivation> {
 struct Alone;
 
 impl Workers for Alone {
-    fn together(&self, _help: impl Fn() + Sync, lead: impl FnOnce()) {
+    fn together(&self, _most: usize, _help: impl Fn() + Sync, lead: impl FnOnce()) {
         lead();
     }
 }
@@ -27,7 +27,7 @@ impl Workers for Alone {
 struct Several;
 
 impl Workers for Several {
-    fn together(&self, help: impl Fn() + Sync, lead: impl FnOnce()) {
+    fn together(&self, _most: usize, help: impl Fn() + Sync, lead: impl FnOnce()) {
         std::thread::scope(|scope| {
             (0..3).for_each(|_| drop(scope.spawn(&help)));
             lead();
