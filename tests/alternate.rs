@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use program::{Step, random};
 use stores::Stores;
 
-use crate::scene::{has, say};
+use crate::scene::{has_nix, say};
 
 /// What one run of all tests tries: so many programs of so many steps.
 const BY_DEFAULT: (u64, usize) = (2, 10);
@@ -42,7 +42,7 @@ fn wanted() -> (std::ops::Range<u64>, usize) {
 
 #[test]
 fn nix_and_store_take_turns() {
-    if !has("nix-store") || !Path::new("/bin/busybox").exists() {
+    if !has_nix() || !Path::new("/bin/busybox").exists() {
         say("skipped: no Nix with a static `/bin/busybox` to take turns with");
         return;
     }

@@ -8,7 +8,7 @@ use test_support::fixture;
 
 use crate::failures;
 use crate::peer::nix_store;
-use crate::scene::{Scene, has, is_root, say, text};
+use crate::scene::{Scene, has, has_nix, is_root, say, text};
 
 /// A derivation that runs a script, with attributes in its variables or, if `structured`, in `__json`.
 pub(crate) fn derivation(name: &str, script: &str, structured: bool, attributes: &Value) -> Value {
@@ -356,7 +356,7 @@ fn what_cannot_be_read_is_told_by_its_place() {
 #[test]
 fn nix_gives_its_builder_the_same() {
     let scene = Scene::new();
-    if !has("nix-store") || !has("busybox") {
+    if !has_nix() || !has("busybox") {
         return;
     }
     if !is_root() {

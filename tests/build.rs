@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use crate::scene::{Scene, derivation, has, shell_derivation};
+use crate::scene::{Scene, derivation, has_nix, shell_derivation};
 
 fn contents(scene: &Scene, path: &str) -> String {
     fs::read_to_string(scene.real(path)).unwrap()
@@ -142,7 +142,7 @@ fn the_link_is_a_root() {
     assert!(!scene.path("result").exists());
     let refused = scene.fails(1, &["delete", &path]);
     assert!(refused.contains("mine"), "{refused}");
-    if has("nix-store") {
+    if has_nix() {
         let roots = crate::peer::nix_store(&scene, &["--gc", "--print-roots"]);
         assert!(roots.lines().any(|line| line.ends_with(&path)), "{roots}");
     }

@@ -9,7 +9,7 @@ use test_support::fixture;
 
 use crate::content_addressed;
 use crate::processes::{Running, processes, within};
-use crate::scene::{Run, Scene, derivation, has, shell_derivation, text};
+use crate::scene::{Run, Scene, derivation, has_nix, shell_derivation, text};
 use crate::timings;
 
 /// Writes a hook that has `protocol.sh` at hand and writes down each request in the file `requests`.
@@ -270,7 +270,7 @@ fn with_nix(scene: &Scene, arguments: &[&str]) -> Run {
 
 #[test]
 fn the_worked_example_builds_in_another_store() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -294,7 +294,7 @@ fn the_worked_example_builds_in_another_store() {
 #[test]
 fn nix_builds_elsewhere_by_its_own_hook() {
     let hook = "/usr/libexec/nix/build-remote";
-    if !has("nix") || !Path::new(hook).exists() || !Path::new("/bin/busybox").exists() {
+    if !has_nix() || !Path::new(hook).exists() || !Path::new("/bin/busybox").exists() {
         return crate::scene::say(
             "skipped: no build hook of Nix on this machine, or no busybox to build with",
         );

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::peer;
-use crate::scene::{Run, Scene, derivation as fixture_derivation, has, is_root, isolations, say, text};
+use crate::scene::{Run, Scene, derivation as fixture_derivation, has, has_nix, is_root, isolations, say, text};
 
 fn derivation(name: &str, builder: &str, attributes: &Value, sources: &[String]) -> Value {
     json!({
@@ -152,7 +152,7 @@ fn same(ours: &Scene, nixs: &Scene, derivation: &Value) -> bool {
 
 #[test]
 fn an_environment_is_to_the_byte_what_nix_makes() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let (ours, nixs) = (Scene::new(), Scene::new());
@@ -249,7 +249,7 @@ fn a_channel_is_unpacked_as_nix_does_it() {
         ("channels/other", "one too many"),
     ];
     tree(scene.path("").as_path(), &entries);
-    let compare = has("nix-store");
+    let compare = has_nix();
     for compression in ["", "--gzip", "--bzip2", "--xz", "--zstd"] {
         let Some(file) = tarball(&scene, compression, "channels", &["nixos-22.05"]) else { continue };
         let (ours, nixs) = (Scene::new(), Scene::new());

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::content_addressed::{FLOATING, add, builds};
 use crate::peer::nix_store_command;
-use crate::scene::{Scene, derivation, has, shell_derivation};
+use crate::scene::{Scene, derivation, has, has_nix, shell_derivation};
 
 /// Two builds never read the same.
 const CHANCE: &str = "read line < /proc/sys/kernel/random/uuid; echo $line > $out";
@@ -135,7 +135,7 @@ fn without_isolation_nothing_is_compared() {
 
 #[test]
 fn exit_codes_are_those_of_nix() {
-    if !has("nix-store") || !has("busybox") {
+    if !has_nix() || !has("busybox") {
         return;
     }
     let scene = Scene::new();

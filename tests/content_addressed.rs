@@ -6,7 +6,7 @@ use std::process::Command;
 
 use store_path::{Placeholder, StoreDir};
 
-use crate::scene::{Run, Scene, has, text};
+use crate::scene::{Run, Scene, has_nix, text};
 
 /// What stands for the output `out` of a derivation in those that take it in.
 pub(crate) fn stand_in(drv: &str) -> String {
@@ -142,7 +142,7 @@ fn nix_comes_to_the_same_paths() {
         crate::scene::say("skipped: no `busybox` on this machine");
         return;
     };
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let (scene, nix) = (Scene::new(), Scene::new());

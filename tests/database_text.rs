@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::export::some_paths;
 use crate::peer::{nix_store, nix_store_command};
-use crate::scene::{Run, Scene, has};
+use crate::scene::{Run, Scene, has_nix};
 
 fn with_input(scene: &Scene, arguments: &[&str], input: &str) -> Run {
     let file = scene.write("input", input);
@@ -26,7 +26,7 @@ fn copy_files(from: &Scene, to: &Scene) {
 
 #[test]
 fn it_is_what_nix_prints() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -49,7 +49,7 @@ fn what_was_dumped_is_loaded() {
     assert_eq!(dump(&there), text);
     there.ok(&["verify", "--contents"]);
     assert_eq!(there.ok(&["query", "--outputs", &paths[1]]), paths[0]);
-    if has("nix-store") {
+    if has_nix() {
         nix_store(&there, &["--verify", "--check-contents"]);
         assert_eq!(
             nix_store(&there, &["-q", "--deriver", &paths[0]]).trim(),
@@ -114,7 +114,7 @@ fn files_that_are_there_become_valid() {
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(dump(&there), text, "it was hashed");
     assert_eq!(fs::metadata(there.real(&path)).unwrap().permissions().mode() & 0o777, 0o444);
-    if has("nix-store") {
+    if has_nix() {
         nix_store(&there, &["--verify", "--check-contents"]);
     }
     // What is valid is left alone, unless it is to be registered again.

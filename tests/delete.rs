@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::peer::{nix_store, nix_store_command};
-use crate::scene::{Run, Scene, derivation, has, text};
+use crate::scene::{Run, Scene, derivation, has_nix, text};
 
 #[test]
 fn what_nothing_needs_goes() {
@@ -83,7 +83,7 @@ fn a_derivation_stays_as_long_as_a_root_needs_what_it_made() {
     let inputs = scene.ok(&["query", "--references", &drv]);
     let input = inputs.lines().find(|line| line.ends_with(".drv")).unwrap();
     assert!(scene.fails(1, &["delete", input]).contains(&format!("→ {input}")));
-    if has("nix-store") {
+    if has_nix() {
         let refused = nix_store_command(&scene, &["--delete", &drv]).output().unwrap();
         assert!(!refused.status.success(), "Nix says the same");
     }
@@ -162,7 +162,7 @@ fn more_paths_are_deleted_than_a_shell_lets_files_be_open() {
 
 #[test]
 fn nix_adds_what_is_deleted_at_that_moment() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::query_peer::Chance;
-use crate::scene::{Scene, has};
+use crate::scene::{Scene, has_nix};
 
 #[test]
 fn tells_packages_that_came_and_went() {
@@ -21,7 +21,7 @@ fn tells_packages_that_came_and_went() {
 
 #[test]
 fn tells_what_nix_tells() {
-    if !has("nix") {
+    if !has_nix() {
         return;
     }
     let mut told = 0;

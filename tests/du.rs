@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::query_peer::Chance;
-use crate::scene::{Scene, derivation, has};
+use crate::scene::{Scene, derivation, has_nix};
 
 fn json(scene: &Scene, arguments: &[&str]) -> Value {
     serde_json::from_str(&scene.ok(&[&["du", "--json"], arguments].concat())).unwrap()
@@ -135,7 +135,7 @@ fn plain(outputs: &BTreeMap<String, Vec<String>>, roots: &BTreeSet<String>, path
 
 #[test]
 fn frees_what_a_plain_reading_frees() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     for seed in 40..43 {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Output;
 
 use crate::peer::{nix_store, nix_store_command};
-use crate::scene::{Scene, derivation, has};
+use crate::scene::{Scene, derivation, has_nix};
 
 /// Runs the program with a file for stdout, as a stream is no text.
 pub(crate) fn export(scene: &Scene, arguments: &[&str], to: &str) -> PathBuf {
@@ -33,7 +33,7 @@ pub(crate) fn some_paths(scene: &Scene) -> Vec<String> {
 
 #[test]
 fn it_is_what_nix_prints() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -56,7 +56,7 @@ fn it_is_what_nix_prints() {
 
 #[test]
 fn nix_takes_it() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let (here, there) = (Scene::new(), Scene::new());

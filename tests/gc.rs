@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::peer::nix_store;
 use crate::processes::{Running, within};
-use crate::scene::{Run, Scene, derivation, has, is_root, say};
+use crate::scene::{Run, Scene, derivation, has, has_nix, is_root, say};
 use crate::stopping::tell;
 
 /// Returns the names in the store directory, but for what every store has.
@@ -119,7 +119,7 @@ fn one_that_was_killed_leaves_a_sound_store_and_the_next_goes_on() {
 
 #[test]
 fn nix_finds_the_same_dead() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::peer::nix_store_command;
 use crate::processes::{Running, processes, within};
-use crate::scene::{Scene, derivation, has, shell_derivation};
+use crate::scene::{Scene, derivation, has_nix, shell_derivation};
 
 /// Runs something again and again while something else is done; it has to be run at least once.
 fn while_repeating(repeated: impl Fn() + Sync, work: impl FnOnce()) {
@@ -89,7 +89,7 @@ fn what_a_running_build_uses_stays_and_what_it_makes_is_kept() {
 
 #[test]
 fn nix_builds_while_store_collects() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -116,7 +116,7 @@ fn nix_builds_while_store_collects() {
 
 #[test]
 fn store_builds_while_nix_collects() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

@@ -13,7 +13,7 @@ use store_path::{HashAlgorithm, HashSink, StoreDir};
 
 use crate::export::{export, some_paths};
 use crate::peer::{nix_store, nix_store_command};
-use crate::scene::{Run, Scene, has, text};
+use crate::scene::{Run, Scene, has_nix, text};
 
 fn import(scene: &Scene, stream: &Path, options: &[&str]) -> Run {
     let input = File::open(stream).unwrap();
@@ -79,7 +79,7 @@ fn what_was_exported_is_valid_elsewhere() {
 
 #[test]
 fn what_nix_exported_comes_in() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let (here, there) = (Scene::new(), Scene::new());
@@ -355,7 +355,7 @@ fn names_like_those_of_locks_and_scratch_directories_are_names() {
             let there = Scene::new();
             assert_eq!(imported(&there, &stream).lines().count(), 2);
             there.ok(&["root", "add", "kept", &paths[kept]]);
-            if has("nix-store") {
+            if has_nix() {
                 assert!(nix_store(&there, &["--gc", "--print-live"]).contains(&paths[kept]));
             }
             assert_eq!(there.ok(&["gc"]), paths[given_up]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::gated::Gated;
 use crate::peer::nix_store;
 use crate::person::Person;
-use crate::scene::{Scene, has, shell_derivation};
+use crate::scene::{Scene, has_nix, shell_derivation};
 use crate::world::fixed;
 
 /// What a builder does, how it comes to be in vain, and what its log says of that.
@@ -51,7 +51,7 @@ fn ways() -> Vec<Vain> {
 
 #[test]
 fn a_log_ends_with_why_the_build_failed() {
-    let has_nix = has("nix-store");
+    let has_nix = has_nix();
     for compress in ["true", "false"] {
         for Vain { derivation, options, code, verdict } in ways() {
             let scene = Scene::new();
@@ -72,7 +72,7 @@ fn a_log_ends_with_why_the_build_failed() {
 
 #[test]
 fn nix_reads_the_log_of_what_was_built() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

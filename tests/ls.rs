@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
-use crate::scene::{Scene, has};
+use crate::scene::{Scene, has_nix};
 
 /// A tree in the store that has something of every kind, and its path.
 fn tree(scene: &Scene) -> String {
@@ -54,7 +54,7 @@ lrwxrwxrwx                    0 ./outside -> /etc/passwd
 
 #[test]
 fn lists_the_same_as_nix() {
-    if !has("nix") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

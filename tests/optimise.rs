@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::scene::{Run, Scene, has, is_root, say};
+use crate::scene::{Run, Scene, has_nix, is_root, say};
 
 /// Adds a directory with files that are in others, too.
 fn add(scene: &Scene, name: &str) -> String {
@@ -91,7 +91,7 @@ fn what_would_be_saved_is_saved_and_modes_and_times_stay() {
 
 #[test]
 fn nix_and_store_leave_each_other_nothing_to_do() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let (ours, theirs) = (Scene::new(), Scene::new());

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::scene::{Scene, derivation, has};
+use crate::scene::{Scene, derivation, has_nix};
 
 /// Returns `nix-store` on the scene's store.
 pub(crate) fn nix_store_command(scene: &Scene, arguments: &[&str]) -> Command {
@@ -33,7 +33,7 @@ fn sorted(text: &str) -> Vec<&str> {
 
 #[test]
 fn nix_accepts_what_store_made() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -55,7 +55,7 @@ fn nix_accepts_what_store_made() {
 
 #[test]
 fn store_accepts_what_nix_made() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let (ours, nixs) = (Scene::new(), Scene::new());
@@ -70,7 +70,7 @@ fn store_accepts_what_nix_made() {
 
 #[test]
 fn what_one_built_the_other_need_not() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -81,7 +81,7 @@ fn what_one_built_the_other_need_not() {
 
 #[test]
 fn both_name_trees_alike() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

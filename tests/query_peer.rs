@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use test_support::Random;
 
 use crate::peer::{nix_store, nix_store_command};
-use crate::scene::{Scene, has};
+use crate::scene::{Scene, has_nix};
 
 /// A store with derivations, some of whose outputs are valid, and what there is in it.
 pub(crate) struct Chance {
@@ -137,7 +137,7 @@ const ALIKE: &[&[&str]] = &[
 
 #[test]
 fn answers_are_those_of_nix() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let mut told = 0;
@@ -161,7 +161,7 @@ fn answers_are_those_of_nix() {
 
 #[test]
 fn roots_are_those_of_nix() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let mut chance = Chance::new(7, 20);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use store_path::{Hash, HashAlgorithm};
 
 use crate::peer::nix_store;
-use crate::scene::{Scene, derivation, has, is_root, say, shell_derivation};
+use crate::scene::{Scene, derivation, has_nix, is_root, say, shell_derivation};
 
 /// What `path-info --json` says about one path.
 fn info(scene: &Scene, path: &str) -> Value {
@@ -298,7 +298,7 @@ fn many_processes_record_at_once() {
 
 #[test]
 fn nix_takes_no_notice_and_what_it_registers_is_unknown() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

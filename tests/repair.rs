@@ -8,7 +8,7 @@ use std::thread;
 
 use crate::content_addressed::{FLOATING, add};
 use crate::peer::nix_store_command;
-use crate::scene::{Run, Scene, derivation, has, shell_derivation};
+use crate::scene::{Run, Scene, derivation, has_nix, shell_derivation};
 use crate::verify::damage;
 
 fn repair(scene: &Scene) -> Run {
@@ -227,7 +227,7 @@ fn killed_in_the_middle_it_is_done_again() {
 
 #[test]
 fn nix_finds_nothing_wrong_afterwards() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::peer::{nix_store, nix_store_command};
 use crate::running;
-use crate::scene::{Run, Scene, derivation, has, is_root, say, text};
+use crate::scene::{Run, Scene, derivation, has, has_nix, is_root, say, text};
 
 /// Has something in the way that its first argument says, until it is killed.
 ///
@@ -247,7 +247,7 @@ fn what_is_mounted_elsewhere_beside_the_collector_is_kept() {
 
 #[test]
 fn nix_sees_the_same_environment() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();
@@ -342,7 +342,7 @@ fn every_output_that_is_linked_is_a_root_until_its_link_is_replaced() {
 
 #[test]
 fn nix_and_store_see_each_others_roots() {
-    if !has("nix-store") {
+    if !has_nix() {
         return;
     }
     let scene = Scene::new();

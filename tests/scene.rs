@@ -154,6 +154,12 @@ pub(crate) fn has(program: &str) -> bool {
     found
 }
 
+/// Tells whether Nix is on this machine, with all programs of it that tests compare with; says that a test is skipped
+/// if it is not.
+pub(crate) fn has_nix() -> bool {
+    ["nix", "nix-store", "nix-instantiate"].into_iter().all(has)
+}
+
 /// Says something past the test harness, which shows what failing tests say only.
 pub(crate) fn say(text: &str) {
     // A closed standard error is no reason to fail a test.

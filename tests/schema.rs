@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::peer::nix_store;
 use crate::processes::{Running, within};
-use crate::scene::{Scene, has};
+use crate::scene::{Scene, has, has_nix};
 
 /// Makes the store's database one that a Nix of before schema 8 has made, with what is in it.
 fn make_older(scene: &Scene) {
@@ -49,7 +49,7 @@ fn an_older_schema_is_read_and_then_brought_up_to_date() {
     let added = run.stdout.trim();
     assert!(!scene.run(&["add", "file"]).stderr.contains("schema"), "once only");
     scene.ok(&["verify", "--contents"]);
-    if has("nix-store") {
+    if has_nix() {
         nix_store(&scene, &["--verify", "--check-contents"]);
         assert_eq!(nix_store(&scene, &["--query", "--hash", added]).trim().len(), 59);
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::scene::{Run, Scene, has, shell_derivation, text};
+use crate::scene::{Run, Scene, has_nix, shell_derivation, text};
 
 /// The first key of RFC 8032.
 const PUBLIC: &str = "rfc-1:11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
@@ -55,7 +55,7 @@ fn a_path_is_signed_and_believed() {
 
 #[test]
 fn nix_signs_alike() {
-    if !has("nix") {
+    if !has_nix() {
         return;
     }
     let (ours, nixs) = (Scene::new(), Scene::new());
@@ -86,7 +86,7 @@ fn keys_are_made_and_read_as_by_nix() {
     let file = scene.write("secret", &secret);
     let output = scene.command(&["key", "public"]).stdin(File::open(&file).unwrap()).output().unwrap();
     let public = String::from_utf8(output.stdout).unwrap();
-    if has("nix") {
+    if has_nix() {
         assert_eq!(nix(&scene, &["key", "convert-secret-to-public"], Some(&file)), public.trim_end());
         scene.write("nixs", nix(&scene, &["key", "generate-secret", "--key-name", "n-1"], None));
         let theirs = File::open(scene.path("nixs")).unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use test_support::Scratch;
 
-use crate::scene::{has, say};
+use crate::scene::{has_nix, say};
 
 #[path = "../xtask/src/soak/field/mod.rs"]
 mod field;
@@ -26,14 +26,15 @@ fn many_at_once_lose_nothing() {
     let seconds = env::var("STORE_TEST_SOAK").ok();
     let seconds: u64 = seconds.as_ref().map_or(4, |seconds| seconds.parse().unwrap());
     fs::create_dir(scratch.join("soak")).unwrap();
+    let nix = has_nix();
     let field = Field {
         program: test_support::store_binary(env!("CARGO_BIN_EXE_store")),
         directory: scratch.join("soak"),
         seed: u64::from(std::process::id()),
         builders: 3,
         time: Duration::from_secs(seconds),
-        with_nix: has("nix-store"),
-        has_nix: has("nix-store"),
+        with_nix: nix,
+        has_nix: nix,
         kills: true,
     };
     let seed = field.seed;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::scene::{Scene, has, say};
+use crate::scene::{Scene, has_nix, say};
 
 /// A store that Nix made, beside that of a scene.
 pub(crate) struct Rival<'a> {
@@ -16,7 +16,7 @@ pub(crate) struct Rival<'a> {
 impl<'a> Rival<'a> {
     /// None where there is no Nix, or none that knows content-addressed derivations; that is said.
     pub(crate) fn of(scene: &'a Scene) -> Option<Self> {
-        if !has("nix-instantiate") {
+        if !has_nix() {
             return None;
         }
         let rival = Self { scene };

@@ -79,7 +79,7 @@ impl<'a> Hand<'a> {
         arguments.extend(["--out-link", &shown]);
         // Until it has ended, nobody knows which of the two the link keeps.
         self.kept.remove(&link);
-        self.store(&arguments)?;
+        self.beside_nix(&arguments)?;
         add(&common.tally.builds, 1);
         self.kept.insert(link.clone(), goal.name.clone());
         self.look_at(&link, &goal)
@@ -87,12 +87,15 @@ impl<'a> Hand<'a> {
 
     /// Nothing keeps the result but the process that builds it; which may be killed.
     fn build_unkept(&mut self, arguments: &[&str]) -> Result<(), Failure> {
-        let mut command = self.command(&[arguments, &["--no-link"]].concat());
+        let arguments = [arguments, &["--no-link"]].concat();
         if self.common.field.kills && self.chance.once_in(3) {
             let after = Duration::from_millis(self.chance.below(400) as u64);
-            return self.kill(&mut command, after);
+            return match self.kill(&mut self.command(&arguments), after) {
+                Err(failure) if self.has_lost_to_nix(&failure) => Ok(()),
+                result => result,
+            };
         }
-        self.finish(&mut command)?;
+        self.beside_nix(&arguments)?;
         add(&self.common.tally.builds, 1);
         Ok(())
     }
@@ -102,7 +105,7 @@ impl<'a> Hand<'a> {
         let file = self.common.field.directory.join(format!("graphs/added-{}-{number}", self.number));
         // Not the same for all: others add some of these at the same moment, and some are there already.
         write(&file, &format!("added {}", number % 2).repeat(2000))?;
-        self.store(&["add", "--name", &format!("added-{number}"), &text(&file)])?;
+        self.beside_nix(&["add", "--name", &format!("added-{number}"), &text(&file)])?;
         add(&self.common.tally.adds, 1);
         Ok(())
     }
@@ -163,7 +166,11 @@ impl<'a> Hand<'a> {
         sleep(Duration::from_millis(self.chance.below(1500) as u64));
         let tally = &self.common.tally;
         if self.common.field.with_nix && self.chance.once_in(4) {
-            self.nix(&["--gc"])?;
+            match self.nix(&["--gc"]) {
+                // What it was about to delete was made again meanwhile.
+                Err(failure) if failure.said.contains("because it is in use by") => {}
+                result => drop(result?),
+            }
             add(&tally.nixs, 1);
             add(&tally.collections, 1);
             return Ok(());
@@ -216,6 +223,24 @@ impl<'a> Hand<'a> {
     /// Runs our program, which has to succeed, and returns what it printed.
     pub(super) fn store(&self, arguments: &[&str]) -> Result<String, Failure> {
         self.finish(&mut self.command(arguments))
+    }
+
+    /// Runs our program, which has to succeed in the end: Nix's collector takes what others have just begun to use.
+    fn beside_nix(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let mut result = self.store(arguments);
+        for _ in 0..20 {
+            if !result.as_ref().is_err_and(|failure| self.has_lost_to_nix(failure)) {
+                break;
+            }
+            result = self.store(arguments);
+        }
+        result
+    }
+
+    /// Tells whether something was gone that only a collector which decides about paths one by one takes away.
+    fn has_lost_to_nix(&self, failure: &Failure) -> bool {
+        let is_gone = ["is not valid", "No such file"].iter().any(|gone| failure.said.contains(gone));
+        self.common.field.with_nix && is_gone
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
