@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use test_support::fixture;
 
-use crate::scene::{Run, Scene, is_root, say, shell_derivation, text};
+use crate::scene::{Run, Scene, is_root, isolations, say, shell_derivation, text};
 
 fn program(scene: &Scene, name: &str) -> String {
     let source = fs::read_to_string(fixture(&format!("programs/{name}.c"))).unwrap();
@@ -118,6 +118,27 @@ fn another_host_is_no_other() {
     let differ: Vec<_> = here.lines().zip(there.lines()).filter(|(here, there)| here != there).collect();
     assert_eq!(differ, []);
     assert_eq!(here.lines().count(), there.lines().count());
+}
+
+#[test]
+fn builders_run_in_long_slices() {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers =
+        release.split(|char: char| !char.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap(), numbers.next().unwrap());
+    let is_shown = fs::read_to_string("/proc/self/sched").is_ok_and(|text| text.contains("se.slice"));
+    if version < (6, 12) || !is_shown {
+        say("skipped: this kernel has slices of its own, or does not show them");
+        return;
+    }
+    let scene = Scene::new();
+    let script = r#"while read -r name colon value; do case "$name" in se.slice) echo "$value" > $out;; esac; done < /proc/self/sched"#;
+    for isolation in isolations() {
+        let name = format!("slices-{isolation}");
+        let file = scene.write("slices.json", shell_derivation(&name, script));
+        let out = scene.ok(&["build", "--no-link", "--option", "build-isolation", isolation, &file]);
+        assert_eq!(fs::read_to_string(scene.real(out.trim())).unwrap(), "20000000\n", "{isolation}");
+    }
 }
 
 #[test]

@@ -231,6 +231,24 @@ pub(crate) fn close_from(first: u32) -> rustix::io::Result<()> {
     }
 }
 
+/// Makes this process one that is scheduled like most, as [`set_ordinary_scheduling`] does, but that keeps a processor for
+/// `nanos` nanoseconds at a time where others want it, too. Linux before 6.12 has its own opinion of that.
+pub(crate) fn set_scheduling_in_slices(nanos: u64, nice: i32) -> rustix::io::Result<()> {
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: nanos,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the structure lives through the call, which only reads it.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// Makes this process one that is scheduled like most: no policy of its own, no real-time priority.
 pub(crate) fn set_ordinary_scheduling() -> rustix::io::Result<()> {
     // SAFETY: `sched_param` is plain integers, for which zero is the only priority of the ordinary policy.

@@ -42,16 +42,23 @@ const LIMITS: [(Resource, &str, Option<u64>, Option<u64>); 16] = [
 /// The first to go when memory runs out, as it can be built again. The only value that everybody may set.
 const OOM_SCORE: &str = "1000";
 
+/// For so long a builder keeps a processor that others want, too. Compilers that take turns more often find less of what
+/// they work on in the caches; whoever else has something to do, with slices as usual, comes first all the same.
+const SLICE_NANOS: u64 = 20_000_000;
+
 /// Sets all of it for this process and what it starts; returns what stays as the caller has it.
 ///
 /// Needs the `/proc` of the host, and the rights of the caller.
 pub(crate) fn apply() -> Vec<String> {
     let mut inherited: Vec<String> = LIMITS.iter().filter_map(limit).collect();
-    if rustix::process::setpriority_process(None, 0).is_err() {
-        let nice = rustix::process::getpriority_process(None).unwrap_or_default();
+    let mut nice = 0;
+    if rustix::process::setpriority_process(None, nice).is_err() {
+        nice = rustix::process::getpriority_process(None).unwrap_or_default();
         inherited.push(format!("niceness {nice}"));
     }
-    if sys::set_ordinary_scheduling().is_err() {
+    // Where a filter around us does not let slices be set, the rest can be as it should.
+    let is_set = sys::set_scheduling_in_slices(SLICE_NANOS, nice).or_else(|_| sys::set_ordinary_scheduling());
+    if is_set.is_err() {
         inherited.push("the scheduling policy".to_owned());
     }
     if sys::set_ordinary_io_priority().is_err() {
