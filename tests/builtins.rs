@@ -8,7 +8,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::peer;
-use crate::scene::{Run, Scene, derivation as fixture_derivation, has, has_nix, is_root, isolations, say, text};
+use crate::scene::{
+    Run, Scene, derivation as fixture_derivation, has, has_nix, is_root, isolations, say, text,
+};
 
 fn derivation(name: &str, builder: &str, attributes: &Value, sources: &[String]) -> Value {
     json!({

@@ -40,10 +40,11 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store_dir = StoreDir::default();
-    let places: Vec<Place> = args.files.iter().map(|file| Place::of(session, file)).collect();
+    let places: Vec<Place> = args.files.iter().map(|file| Place::new(file)).collect();
     let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();
     let (mut files, mut sources) = (Vec::new(), Vec::new());
-    let read = threads::on_each(&places, |place| place.read(&store_dir));
+    let shared: &Session = session;
+    let read = threads::on_each(&places, |place| place.read(shared, &store_dir));
     for (file, read) in args.files.iter().zip(read) {
         match read? {
             Read::Recipe(text) => {
@@ -55,7 +56,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
             }
         }
     }
-    let beside = places.iter().filter_map(|place| place.path.parent());
+    let beside = places.iter().filter_map(|place| place.path.get()?.parent());
     let mut inputs =
         Inputs { session, store: OnceCell::new(), beside: beside.collect(), store_dir: &store_dir };
     inputs.beside.dedup();
@@ -69,11 +70,11 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     Ok(if errors > 0 { Exit::Failure } else { Exit::Success })
 }
 
-/// A file, and room for what is in it.
+/// A file, and room for what is found out about it.
 struct Place<'a> {
     file: &'a Path,
     /// Where it is, whatever the working directory.
-    path: PathBuf,
+    path: OnceLock<PathBuf>,
     text: OnceLock<Vec<u8>>,
 }
 
@@ -84,16 +85,16 @@ enum Read<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(session: &Session, file: &'a Path) -> Self {
-        let is_stdin = file == Path::new("-");
-        let path = if is_stdin { file.to_owned() } else { session.absolute(file) };
-        Self { file, path, text: OnceLock::new() }
+    fn new(file: &'a Path) -> Self {
+        Self { file, path: OnceLock::new(), text: OnceLock::new() }
     }
 
     /// Reads the file and, while it is near at hand, the derivations in it.
-    fn read(&self, store_dir: &StoreDir) -> Result<Read<'_>> {
-        let text =
-            bounded::read(&self.path).with_context(|| format!("cannot read `{}`", self.file.display()))?;
+    fn read(&self, session: &Session, store_dir: &StoreDir) -> Result<Read<'_>> {
+        let is_stdin = self.file == Path::new("-");
+        let path = || if is_stdin { self.file.to_owned() } else { session.absolute(self.file) };
+        let path = self.path.get_or_init(path);
+        let text = bounded::read(path).with_context(|| format!("cannot read `{}`", self.file.display()))?;
         let text = self.text.get_or_init(|| text);
         if !derivation_file::is_aterm(text) && ::recipe::is_recipe(text) {
             return Ok(Read::Recipe(text));

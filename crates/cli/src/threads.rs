@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the one module of this crate with threads")]
 
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use derivation::Workers;
@@ -39,7 +39,9 @@ impl Workers for Processors {
         if most == 0 {
             return lead();
         }
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        // To be asked for once: the quotas of control groups are read from files.
+        static PROCESSORS: OnceLock<usize> = OnceLock::new();
+        let processors = *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get));
         let here = sched_getcpu().ok();
         let help = &help;
         thread::scope(|scope| {

@@ -14,7 +14,7 @@ pub use read::parse;
 pub use write::print;
 
 pub(crate) use read::{Section, examine, locate};
-pub(crate) use write::Text;
+pub(crate) use write::{Layout, Text};
 
 /// Opens the text of a derivation whose inputs are derivations only the build will make.
 const DYNAMIC_HEAD: &str = "DrvWithVersion(\"xp-dyn-drv\",";

@@ -4,11 +4,11 @@ mod elsewhere;
 mod form;
 mod outputs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use store_path::{NameError, StoreDir, StorePath};
 
-use crate::aterm::Text;
+use crate::aterm::{Layout, Text};
 use crate::model::{Bytes, file_name};
 use crate::modulo::{Known, Replaced};
 use crate::{Derivation, InputError, Modulo, Output, OutputName};
@@ -169,8 +169,9 @@ impl<'a> OwnFile<'a> {
         derivation: &Derivation<B>,
         store_dir: &StoreDir,
         file: &'a [u8],
+        layout: Option<Layout>,
     ) -> Option<Self> {
-        let mut text = Text::of_file(derivation, store_dir, file)?;
+        let mut text = Text::of_file(derivation, store_dir, file, layout)?;
         // Nothing has to be known of others for this, so it need not wait until they are read.
         let is_named_by_inputs = |output: &Output| matches!(output, Output::InputAddressed(_));
         if derivation.input_drvs.is_empty() && derivation.outputs.values().any(is_named_by_inputs) {
@@ -196,6 +197,15 @@ impl<B> Settled<'_, B> {
     pub(crate) fn tell(&self, modulo: &mut Modulo) {
         let known = self.known(modulo.store_dir());
         modulo.learn(&self.path, known);
+    }
+
+    /// Lets go of what dependents do not need to know.
+    pub(crate) fn trim(&mut self) {
+        let Derivation { input_drvs, input_srcs, args, env, .. } = &mut self.derivation;
+        *input_drvs = BTreeMap::new();
+        *input_srcs = BTreeSet::new();
+        *args = Vec::new();
+        *env = BTreeMap::new();
     }
 
     /// Returns what dependents need to know.
@@ -252,5 +262,5 @@ fn path<B: Bytes>(
     text: &Text<'_>,
     store_dir: &StoreDir,
 ) -> Result<StorePath, NameError> {
-    Ok(store_dir.text_path(&file_name(&derivation.name)?, &text.hash(), &derivation.references()))
+    Ok(store_dir.text_path(&file_name(&derivation.name)?, &text.hash(), derivation.referenced()))
 }

@@ -145,7 +145,19 @@ impl<B> Derivation<B> {
 
     /// Returns what the derivation's own file refers to: its inputs, not its outputs.
     pub fn references(&self) -> BTreeSet<StorePath> {
-        self.input_drvs.keys().chain(&self.input_srcs).cloned().collect()
+        self.referenced().cloned().collect()
+    }
+
+    /// Returns the same in order.
+    pub(crate) fn referenced(&self) -> impl Iterator<Item = &StorePath> {
+        let mut drvs = self.input_drvs.keys().peekable();
+        let mut srcs = self.input_srcs.iter().peekable();
+        std::iter::from_fn(move || match (drvs.peek(), srcs.peek()) {
+            (Some(drv), Some(src)) if drv == src => drvs.next().and(srcs.next()),
+            (Some(drv), Some(src)) if drv > src => srcs.next(),
+            (Some(_), _) => drvs.next(),
+            (None, _) => srcs.next(),
+        })
     }
 
     /// Returns the same derivation, with its bytes held in another way.

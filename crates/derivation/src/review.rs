@@ -164,8 +164,8 @@ fn read<'a>(
             stated.into_iter().map(part).collect()
         }
         SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
-            Ok(derivation) => {
-                let own = OwnFile::read(&derivation, store_dir, source.text);
+            Ok((derivation, layout)) => {
+                let own = OwnFile::read(&derivation, store_dir, source.text, layout);
                 vec![Part::new((path.clone(), derivation), own)]
             }
             Err(problems) => {

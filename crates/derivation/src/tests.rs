@@ -9,5 +9,6 @@ mod golden;
 mod golden_resolve;
 mod labels;
 mod large;
+mod layouts;
 mod random;
 mod review;

@@ -13,8 +13,14 @@ impl StoreDir {
         StorePath::from_parts(Digest::fold(hash.as_bytes()), name.clone())
     }
 
-    /// Returns the path of a text that refers to `references`, such as a derivation.
-    pub fn text_path(&self, name: &Name, contents: &Hash, references: &BTreeSet<StorePath>) -> StorePath {
+    /// Returns the path of a text that refers to `references`, such as a derivation; they are in order, and each is there
+    /// once.
+    pub fn text_path<'a>(
+        &self,
+        name: &Name,
+        contents: &Hash,
+        references: impl IntoIterator<Item = &'a StorePath>,
+    ) -> StorePath {
         self.make_path(&self.kind_with_references("text", references), contents, name)
     }
 
@@ -39,7 +45,7 @@ impl StoreDir {
     pub fn fixed_path(&self, name: &Name, method: Method, hash: &Hash) -> StorePath {
         match (method, hash.algorithm()) {
             (Method::Nar, HashAlgorithm::Sha256) => self.source_path(name, hash, &BTreeSet::new(), false),
-            (Method::Text, _) => self.text_path(name, hash, &BTreeSet::new()),
+            (Method::Text, _) => self.text_path(name, hash, []),
             _ => {
                 let promise = format!("fixed:out:{}{}:", method.prefix(), hash.prefixed_base16());
                 let inner = Hash::of(HashAlgorithm::Sha256, promise.as_bytes());
@@ -97,10 +103,12 @@ impl StoreDir {
         Ok(self.make_path(&format!("output:{output}"), modulo, &name))
     }
 
-    fn kind_with_references(&self, kind: &str, references: &BTreeSet<StorePath>) -> String {
+    fn kind_with_references<'a>(
+        &self,
+        kind: &str,
+        references: impl IntoIterator<Item = &'a StorePath>,
+    ) -> String {
         let mut kind = kind.to_owned();
-        // A full path is rarely longer.
-        kind.reserve(100 * references.len());
         for reference in references {
             kind.push(':');
             self.print_to(reference, &mut kind);

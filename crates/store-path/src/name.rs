@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+
+use smol_str::SmolStr;
 
 /// The second half of a store path, such as `hello-2.12.1`.
 ///
 /// Invariant: 1 to 211 characters out of letters, digits and `+-._?=`, and nothing a shell or a file system
 /// could take for `.` or `..`. So a `Name` never contains `/`, and is safe as the name of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+pub struct Name(SmolStr);
 
 /// Why a text is not a [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use store_path::{Hash, HashAlgorithm, Method, Name, StoreDir, StorePath};
 
 use super::reader::Reader;
-use super::{DYNAMIC_HEAD, ParseError, Problem};
+use super::{DYNAMIC_HEAD, Layout, ParseError, Problem};
 use crate::model::{MAX_DYNAMIC_DEPTH, fixed_path, split_method};
 use crate::{Derivation, InputOutputs, Output, OutputName};
 
@@ -15,24 +16,30 @@ use crate::{Derivation, InputOutputs, Output, OutputName};
 /// What the whole has to fulfil is [`crate::check`]'s: here, only the path of a fixed output is held against
 /// its hash.
 pub fn parse(text: &[u8], store_dir: &StoreDir, name: &Name) -> Result<Derivation, ParseError> {
-    examine(text, store_dir, name).map_err(|mut problems| problems.swap_remove(0))
+    examine(text, store_dir, name)
+        .map(|(derivation, _)| derivation)
+        .map_err(|mut problems| problems.swap_remove(0))
 }
 
-/// The same, or all that is wrong with it. What holds the bytes may borrow them from the text.
-pub(crate) fn examine<'a, B: Ord + From<Cow<'a, [u8]>>>(
+/// The same, or all that is wrong with it. What holds the bytes may borrow them from the text. The layout of the text
+/// is there if it is what would be printed and that was easy to see.
+pub(crate) fn examine<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     text: &'a [u8],
     store_dir: &StoreDir,
     name: &Name,
-) -> Result<Derivation<B>, Vec<ParseError>> {
+) -> Result<(Derivation<B>, Option<Layout>), Vec<ParseError>> {
     let mut reader = Reader::new(text);
     let read = derivation(&mut reader, &Context { store_dir, name });
+    let is_as_printed = reader.is_as_printed();
     let (derivation, end) = match read {
         Ok(derivation) => (Some(derivation), None),
         Err(problem) => (None, Some(problem)),
     };
     let problems = reader.into_problems(end);
     match derivation {
-        Some(derivation) if problems.is_empty() => Ok(derivation),
+        Some((derivation, layout)) if problems.is_empty() => {
+            Ok((derivation, Some(layout).filter(|_| is_as_printed)))
+        }
         _ => {
             let error = |(offset, problem)| ParseError { name: name.to_string(), offset, problem };
             Err(problems.into_iter().map(error).collect())
@@ -45,28 +52,50 @@ struct Context<'a> {
     name: &'a Name,
 }
 
-fn derivation<'a, B: Ord + From<Cow<'a, [u8]>>>(
+fn derivation<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     reader: &mut Reader<'a>,
     context: &Context<'_>,
-) -> Result<Derivation<B>, Problem> {
+) -> Result<(Derivation<B>, Layout), Problem> {
     let dynamic_depth = head(reader)?;
-    let outputs = reader.map(output_name, |reader, name| output(reader, context, name))?;
+    let mut layout = Layout::default();
+    let outputs = reader.map(output_name, |reader, name| output(reader, context, name, &mut layout))?;
     reader.expect(",")?;
     let path = |reader: &mut Reader<'a>| reader.make(|text| context.path(&text));
+    layout.inputs.start = reader.offset();
     let input_drvs = reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth).map(Some))?;
+    layout.inputs.end = reader.offset();
+    if dynamic_depth > 0 && input_drvs.values().all(|input| input.dynamic.is_empty()) {
+        reader.differs();
+    }
     reader.expect(",")?;
     let input_srcs = reader.set(path)?;
     reader.expect(",")?;
-    let system = bytes(reader)?;
+    let system: B = bytes(reader)?;
+    if system.as_ref().iter().any(|byte| b"\n\r\t".contains(byte)) {
+        // Nix never escapes these in a system.
+        reader.differs();
+    }
     reader.expect(",")?;
     let builder = bytes(reader)?;
     reader.expect(",")?;
     let args = arguments(reader)?;
     reader.expect(",")?;
-    let env = reader.map(|reader| bytes(reader).map(Some), |reader, _| bytes(reader).map(Some))?;
+    let mut names = outputs.keys().map(|name| name.as_str().as_bytes()).peekable();
+    let value = |reader: &mut Reader<'a>, name: Option<&B>| {
+        let (value, place) = placed(reader)?;
+        // Both are in order, or the layout is of no use.
+        while name.is_some_and(|name| names.next_if(|output| *output < name.as_ref()).is_some()) {}
+        if names.peek().copied() == name.map(B::as_ref) && name.is_some() {
+            layout.outputs.push(place);
+        }
+        Ok(Some(B::from(value)))
+    };
+    let env = reader.map(|reader| bytes(reader).map(Some), value)?;
     reader.expect(")")?;
     reader.end()?;
-    Ok(Derivation { name: context.name.clone(), outputs, input_drvs, input_srcs, system, builder, args, env })
+    let name = context.name.clone();
+    let derivation = Derivation { name, outputs, input_drvs, input_srcs, system, builder, args, env };
+    Ok((derivation, layout))
 }
 
 /// Returns how deep dynamic outputs may be nested: only the newer format has them.
@@ -84,15 +113,20 @@ fn output(
     reader: &mut Reader<'_>,
     context: &Context<'_>,
     name: Option<&OutputName>,
+    layout: &mut Layout,
 ) -> Result<Option<Output>, Problem> {
     let start = reader.offset();
-    let path = reader.string()?;
+    let (path, place) = placed(reader)?;
+    layout.outputs.push(place);
     reader.expect(",")?;
     let algorithm = reader.string()?;
     reader.expect(",")?;
     let hash = reader.string()?;
     let Some(name) = name else { return Ok(None) };
     let output = context.output(name, &path, &algorithm, &hash);
+    if !output.as_ref().is_ok_and(|output| is_printed_as(output, &algorithm, &hash)) {
+        reader.differs();
+    }
     Ok(output.map_err(|problem| reader.note(start, problem)).ok())
 }
 
@@ -140,6 +174,20 @@ impl Context<'_> {
     }
 }
 
+/// Whether these words are what would be printed of an output.
+fn is_printed_as(output: &Output, algorithm: &[u8], hash: &[u8]) -> bool {
+    let (method, printed) = match output {
+        // Both are empty.
+        Output::InputAddressed(_) | Output::Deferred => return true,
+        Output::Fixed { method, hash, .. } => (method, hash.prefixed_base16()),
+        Output::Floating { method, algorithm } => (method, format!("{algorithm}:")),
+        Output::Impure { method, algorithm } => (method, format!("{algorithm}:impure")),
+    };
+    let words = printed.split_once(':').map(|(name, digits)| [name.as_bytes(), digits.as_bytes()]);
+    let name = algorithm.strip_prefix(method.prefix().as_bytes());
+    words.is_some_and(|words| name.map(|name| [name, hash]) == Some(words))
+}
+
 fn method_and_algorithm(text: &[u8]) -> Result<(Method, HashAlgorithm), Problem> {
     let text = lossy(text);
     let (method, algorithm) = split_method(&text);
@@ -163,6 +211,9 @@ fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOut
         reader.expect(",")?;
         dynamic = reader.map(output_name, |reader, _| wanted_outputs(reader, depth_left - 1).map(Some))?;
         reader.expect(")")?;
+        if dynamic.is_empty() {
+            reader.differs();
+        }
     }
     if outputs.is_empty() && dynamic.is_empty() {
         reader.note(start, Problem::NothingWanted);
@@ -185,6 +236,13 @@ fn arguments<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<Vec<
 
 fn bytes<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Problem> {
     reader.string().map(B::from)
+}
+
+/// Reads a string, and returns where it is, without its quotes.
+fn placed<'a>(reader: &mut Reader<'a>) -> Result<(Cow<'a, [u8]>, Range<usize>), Problem> {
+    let start = reader.offset() + 1;
+    let string = reader.string()?;
+    Ok((string, start..reader.offset() - 1))
 }
 
 /// Bytes that are no text become a character that no name, path or hash may contain.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 
 use super::Problem;
 
@@ -13,34 +13,70 @@ pub(super) struct Reader<'a> {
     at: usize,
     /// What is wrong with strings that were well-formed all the same, so that reading could go on.
     problems: Vec<(usize, Problem)>,
+    /// Whether what was read so far may be taken for what would be printed.
+    is_as_printed: bool,
 }
 
 /// Members of a list. They come in order, as Nix writes them, and a tree is built of them at once then; or else one by
 /// one.
-struct Members<K, V> {
-    ordered: Vec<(K, V)>,
-    rest: BTreeMap<K, V>,
+enum Members<K, V> {
+    None,
+    /// Most lists of outputs have no more.
+    One((K, V)),
+    Ordered(Vec<(K, V)>),
+    Mixed(BTreeMap<K, V>),
 }
 
-impl<K, V> Default for Members<K, V> {
-    fn default() -> Self {
-        Self { ordered: Vec::new(), rest: BTreeMap::new() }
-    }
-}
+/// So many members of a list are expected to follow each other.
+const MEMBERS: usize = 16;
 
 impl<K: Ord, V> Members<K, V> {
     /// Takes one, and returns whether it was there already.
     fn is_twice(&mut self, key: K, value: V) -> bool {
-        if self.rest.is_empty() && self.ordered.last().is_none_or(|(last, _)| *last < key) {
-            self.ordered.push((key, value));
-            return false;
-        }
-        self.rest.extend(std::mem::take(&mut self.ordered));
-        self.rest.insert(key, value).is_some()
+        let new = (key, value);
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::One(new),
+            Self::One(first) if first.0 < new.0 => {
+                let mut ordered = Vec::with_capacity(MEMBERS);
+                ordered.extend([first, new]);
+                Self::Ordered(ordered)
+            }
+            Self::Ordered(mut ordered) if ordered.last().is_none_or(|last| last.0 < new.0) => {
+                ordered.push(new);
+                Self::Ordered(ordered)
+            }
+            other => {
+                let mut all = other.into_map();
+                let is_twice = all.insert(new.0, new.1).is_some();
+                *self = Self::Mixed(all);
+                return is_twice;
+            }
+        };
+        false
     }
 
-    fn all(self) -> impl Iterator<Item = (K, V)> {
-        self.ordered.into_iter().chain(self.rest)
+    fn are_ordered(&self) -> bool {
+        !matches!(self, Self::Mixed(_))
+    }
+
+    fn into_map(self) -> BTreeMap<K, V> {
+        match self {
+            Self::None => BTreeMap::new(),
+            Self::One(one) => BTreeMap::from([one]),
+            Self::Ordered(ordered) => ordered.into_iter().collect(),
+            Self::Mixed(all) => all,
+        }
+    }
+}
+
+impl<T: Ord> Members<T, ()> {
+    fn into_set(self) -> BTreeSet<T> {
+        match self {
+            Self::None => BTreeSet::new(),
+            Self::One((one, ())) => BTreeSet::from([one]),
+            Self::Ordered(ordered) => ordered.into_iter().map(|(one, ())| one).collect(),
+            Self::Mixed(all) => all.into_keys().collect(),
+        }
     }
 }
 
@@ -49,7 +85,18 @@ const MOST: usize = 100;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, problems: Vec::new() }
+        Self { text, at: 0, problems: Vec::new(), is_as_printed: true }
+    }
+
+    /// Says that something is written otherwise than it would be printed, or may be.
+    pub(super) fn differs(&mut self) {
+        self.is_as_printed = false;
+    }
+
+    /// Whether all of the text is what would be printed, for sure.
+    pub(super) fn is_as_printed(&self) -> bool {
+        // Where one of these is not escaped, it depends on the string whether it should be.
+        self.is_as_printed && memchr3(b'\n', b'\r', b'\t', self.text).is_none()
     }
 
     /// Notes what is wrong with the string that begins at `start`, and goes on.
@@ -145,7 +192,7 @@ impl<'a> Reader<'a> {
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<Option<T>, Problem>,
     ) -> Result<BTreeSet<T>, Problem> {
-        let mut members = Members::default();
+        let mut members = Members::None;
         self.list(|reader| {
             let start = reader.at;
             if let Some(item) = item(reader)?
@@ -155,7 +202,8 @@ impl<'a> Reader<'a> {
             }
             Ok(())
         })?;
-        Ok(members.all().map(|(item, ())| item).collect())
+        self.is_as_printed &= members.are_ordered();
+        Ok(members.into_set())
     }
 
     /// Reads a list of tuples whose first members all differ.
@@ -164,7 +212,7 @@ impl<'a> Reader<'a> {
         mut key: impl FnMut(&mut Self) -> Result<Option<K>, Problem>,
         mut value: impl FnMut(&mut Self, Option<&K>) -> Result<Option<V>, Problem>,
     ) -> Result<BTreeMap<K, V>, Problem> {
-        let mut members = Members::default();
+        let mut members = Members::None;
         self.list(|reader| {
             reader.expect("(")?;
             let start = reader.at;
@@ -180,7 +228,8 @@ impl<'a> Reader<'a> {
             }
             Ok(())
         })?;
-        Ok(members.all().collect())
+        self.is_as_printed &= members.are_ordered();
+        Ok(members.into_map())
     }
 
     /// Names what was read, quotes left out.
@@ -210,7 +259,11 @@ impl<'a> Reader<'a> {
             b'n' => b'\n',
             b'r' => b'\r',
             b't' => b'\t',
-            other => *other,
+            b'"' | b'\\' => *byte,
+            other => {
+                self.is_as_printed = false;
+                *other
+            }
         })
     }
 }

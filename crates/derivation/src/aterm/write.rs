@@ -23,37 +23,52 @@ pub fn print(derivation: &Derivation, store_dir: &StoreDir) -> Vec<u8> {
 /// Printing costs more than hashing, so it is done once for all of them.
 pub(crate) struct Text<'a> {
     bytes: Cow<'a, [u8]>,
-    /// The paths of the outputs, in the outputs and in the variables named after them, first to last.
-    outputs: Vec<Range<usize>>,
-    /// The list of input derivations, which comes between the outputs and the variables.
-    inputs: Range<usize>,
+    layout: Layout,
     /// The hash that names the outputs of a derivation without inputs, where it was made already.
     alone: Option<Hash>,
+}
+
+/// Where in a text is what hashes see otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// The paths of the outputs, in the outputs and in the variables named after them, first to last.
+    pub(super) outputs: Vec<Range<usize>>,
+    /// The list of input derivations, which comes between the outputs and the variables.
+    pub(super) inputs: Range<usize>,
 }
 
 impl<'a> Text<'a> {
     pub(crate) fn of<B: Bytes>(derivation: &Derivation<B>, store_dir: &StoreDir) -> Self {
         let mut bytes = Vec::with_capacity(4096);
-        let (outputs, inputs) = View { derivation, store_dir }.write(&mut bytes);
-        Self { bytes: bytes.into(), outputs, inputs, alone: None }
+        let layout = View { derivation, store_dir }.write(&mut bytes);
+        Self { bytes: bytes.into(), layout, alone: None }
     }
 
-    /// Returns the text if it is the one of `file`, without a copy of its own.
+    /// Returns the text if it is the one of `file`, without a copy of its own. A layout that is known already spares the
+    /// printing.
     pub(crate) fn of_file<B: Bytes>(
         derivation: &Derivation<B>,
         store_dir: &StoreDir,
         file: &'a [u8],
+        known: Option<Layout>,
     ) -> Option<Self> {
-        let mut rest = Rest { length: 0, expected: Some(file) };
-        let (outputs, inputs) = View { derivation, store_dir }.write(&mut rest);
-        let is_same = rest.expected.is_some_and(<[u8]>::is_empty);
-        is_same.then(|| Self { bytes: file.into(), outputs, inputs, alone: None })
+        let layout = known.or_else(|| {
+            let mut rest = Rest { length: 0, expected: Some(file) };
+            let layout = View { derivation, store_dir }.write(&mut rest);
+            rest.expected.is_some_and(<[u8]>::is_empty).then_some(layout)
+        });
+        layout.map(|layout| Self { bytes: file.into(), layout, alone: None })
     }
 
     /// Whether it is the text of `file`.
     pub(crate) fn is(&self, file: &[u8]) -> bool {
         // One that was taken from there need not be compared.
         std::ptr::eq(&*self.bytes, file) || *self.bytes == *file
+    }
+
+    #[cfg(test)]
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
@@ -92,16 +107,17 @@ impl<'a> Text<'a> {
         sink: &mut impl Write,
     ) {
         let mut put = |bytes: &[u8]| sink.write_all(bytes).expect("it takes any bytes");
-        let cuts = if masked { &self.outputs[..] } else { &[] };
-        let (before, after) = cuts.split_at(cuts.partition_point(|cut| cut.start < self.inputs.start));
+        let Layout { outputs, inputs: list } = &self.layout;
+        let cuts = if masked { &outputs[..] } else { &[] };
+        let (before, after) = cuts.split_at(cuts.partition_point(|cut| cut.start < list.start));
         let mut at = 0;
         for cut in before {
             put(&self.bytes[at..cut.start]);
             at = cut.end;
         }
-        put(&self.bytes[at..self.inputs.start]);
+        put(&self.bytes[at..list.start]);
         put(&replaced(inputs));
-        at = self.inputs.end;
+        at = list.end;
         for cut in after {
             put(&self.bytes[at..cut.start]);
             at = cut.end;
@@ -167,8 +183,7 @@ struct View<'a, B> {
 }
 
 impl<B: Bytes> View<'_, B> {
-    /// Returns where the paths of the outputs are, and the list of input derivations.
-    fn write(&self, text: &mut impl Out) -> (Vec<Range<usize>>, Range<usize>) {
+    fn write(&self, text: &mut impl Out) -> Layout {
         let drv = self.derivation;
         let mut outputs = Vec::new();
         let is_dynamic = drv.input_drvs.values().any(|input| !input.dynamic.is_empty());
@@ -196,7 +211,7 @@ impl<B: Bytes> View<'_, B> {
             outputs.extend((names.peek() == Some(&name)).then_some(value));
         });
         text.put(b")");
-        (outputs, inputs)
+        Layout { outputs, inputs }
     }
 
     /// Returns where its path is.
@@ -351,11 +366,11 @@ mod tests {
         for (_, derivation) in crate::json::parse(CHAIN.as_bytes(), &store_dir).unwrap() {
             let printed = Text::of(&derivation, &store_dir);
             let of_file = |file: &[u8]| {
-                let text = Text::of_file(&derivation, &store_dir, file)?;
-                Some((text.bytes.to_vec(), text.outputs, text.inputs))
+                let text = Text::of_file(&derivation, &store_dir, file, None)?;
+                Some((text.bytes.to_vec(), text.layout))
             };
             let file = printed.bytes.to_vec();
-            assert_eq!(of_file(&file), Some((file.clone(), printed.outputs, printed.inputs)));
+            assert_eq!(of_file(&file), Some((file.clone(), printed.layout)));
             for other in [&file[1..], &file[..file.len() - 1], &[&file[..], b" "].concat(), b""] {
                 assert_eq!(of_file(other), None);
             }

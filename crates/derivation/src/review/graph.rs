@@ -62,7 +62,9 @@ pub(super) fn remarks<'a, E: Error + 'static>(
     let odd = take_waves(waves, &mut state, &mut seen, (store_dir, sources), workers);
     let State { ground, bad, .. } = state;
     let mut closure = Closure::with(ground, known);
-    std::mem::take(&mut seen.last).into_iter().for_each(|settled| closure.put_by(settled));
+    if !odd.is_empty() {
+        std::mem::take(&mut seen.last).into_iter().for_each(|settled| closure.put_by(settled));
+    }
     let mut rest = Rest { closure, bad, seen, store_dir, sources, has_more_unread: unread.has_more };
     odd.into_iter().for_each(|part| rest.take(part));
     let mut told = rest.seen.told;

@@ -89,7 +89,7 @@ impl Shared<'_> {
             return self.bad(about, Vec::new());
         }
         let before = Before::of(&derivation);
-        let settled = match self.ground.settle::<_, Infallible>(about.path.as_ref(), derivation, own) {
+        let mut settled = match self.ground.settle::<_, Infallible>(about.path.as_ref(), derivation, own) {
             Ok(settled) => settled,
             Err(problems) => {
                 let remark = |error| remark(about.path.as_ref(), error, self.store_dir);
@@ -106,6 +106,7 @@ impl Shared<'_> {
             let known = settled.known(self.store_dir);
             Verdict::Input(settled.path, known)
         } else {
+            settled.trim();
             Verdict::Last(Box::new(settled))
         };
         Found { about, remarks, verdict }

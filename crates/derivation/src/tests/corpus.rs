@@ -11,6 +11,7 @@ use std::process::Command;
 use store_path::{StoreDir, StorePath};
 use test_support::{Scratch, shared};
 
+use super::layouts;
 use crate::aterm::Text;
 use crate::json::{self, Format};
 use crate::{CheckError, Checked, ClosureError, Derivation, Modulo, Output, aterm, check_closure};
@@ -93,6 +94,7 @@ fn check_all(texts: &BTreeMap<StorePath, Vec<u8>>) -> Vec<Checked> {
     let parse = |(path, text): (&StorePath, &Vec<u8>)| {
         let derivation = aterm::parse(text, &store_dir, &name(path)).unwrap();
         assert_eq!(aterm::print(&derivation, &store_dir), *text, "{path}");
+        assert!(layouts::is_seen(text, &derivation.name), "{path}");
         (Some(path.clone()), derivation)
     };
     let all: Vec<_> = texts.iter().map(parse).collect();

@@ -7,6 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use store_path::{Digest, Hash, HashAlgorithm, Method, Name, StoreDir, StorePath};
 
+use super::layouts;
 use crate::json::{self, Format, PrintError};
 use crate::{CheckError, ClosureError, Derivation, InputOutputs, Output, OutputName, aterm, check_closure};
 
@@ -79,6 +80,9 @@ proptest! {
     fn the_text_holds_everything(derivation in derivation(bytes)) {
         let text = aterm::print(&derivation, &StoreDir::default());
         let read = aterm::parse(&text, &StoreDir::default(), &derivation.name);
+        // Where it is not clear what is escaped, nothing is seen.
+        let is_clear = !text.iter().any(|byte| b"\n\r\t".contains(byte));
+        prop_assert_eq!(layouts::is_seen(&text, &derivation.name), is_clear);
         prop_assert_eq!(read.unwrap(), derivation);
     }
 
@@ -103,6 +107,7 @@ proptest! {
         let mut text = aterm::print(&derivation, &StoreDir::default());
         let place = place.index(text.len());
         if cut { text.truncate(place) } else { text[place] = byte }
+        layouts::is_seen(&text, &derivation.name);
         if let Ok(read) = aterm::parse(&text, &StoreDir::default(), &derivation.name) {
             let printed = aterm::print(&read, &StoreDir::default());
             prop_assert_eq!(aterm::parse(&printed, &StoreDir::default(), &derivation.name).unwrap(), read);
