@@ -1,14 +1,19 @@
 //! Paths as the user wrote them, from the root on.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// Returns `path` as seen from `working_dir`, without `.` and `..`; it need not exist.
 ///
 /// What stands before `..` is resolved first if it is a link, as the kernel does it; other links stay.
 pub(crate) fn absolute(working_dir: &Path, path: &Path) -> PathBuf {
+    let joined = working_dir.join(path);
+    if is_plain(&joined) {
+        return joined;
+    }
     let mut absolute = PathBuf::from("/");
-    for component in working_dir.join(path).components() {
+    for component in joined.components() {
         match component {
             Component::Normal(name) => absolute.push(name),
             Component::ParentDir => {
@@ -19,6 +24,13 @@ pub(crate) fn absolute(working_dir: &Path, path: &Path) -> PathBuf {
         }
     }
     absolute
+}
+
+/// Whether a path has nothing to be taken out, which a look at its bytes tells: thousands may be given.
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let is_odd = |pair: &[u8]| matches!(pair, b"//" | b"/.");
+    bytes.starts_with(b"/") && !bytes.ends_with(b"/") && !bytes.windows(2).any(is_odd)
 }
 
 #[cfg(test)]
@@ -36,6 +48,10 @@ mod tests {
         assert_eq!(at("./x/"), Path::new("/absent/dir/x"));
         assert_eq!(at("../../../x"), Path::new("/x"));
         assert_eq!(at("/y/./z"), Path::new("/y/z"));
+        assert_eq!(at("//y//z/").as_os_str(), "/y/z");
+        assert_eq!(at("/y/.z").as_os_str(), "/y/.z");
+        assert_eq!(at("/").as_os_str(), "/");
+        assert_eq!(at("").as_os_str(), "/absent/dir");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use closure::{ClosureError, check_closure};
 pub use derived_path::{DerivedPath, DerivedPathError, OutputsSpec, Wanted};
 pub use diff::{Both, Cause, Change, Diff, Pair, Side, diff};
 pub use graph::{Contents, Graph, Node, graph};
-pub use model::{Derivation, InputOutputs, Output, OutputName};
+pub use model::{Derivation, InputOutputs, Output, OutputName, OutputNames};
 pub use modulo::{InputError, Modulo};
 pub use options::{GraphExport, Object, OptionError, Options, OutputCheck, OutputChecks, Reference};
 pub use resolve::{Link, ResolveError, is_resolved, resolve};

@@ -3,8 +3,10 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
+use smallvec::SmallVec;
 use store_path::{Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath, output_name};
 
 /// What is known of paths. They are looked up several times for each input, so a quick hash counts; it is keyed, as whoever
@@ -81,11 +83,56 @@ impl Output {
     }
 }
 
+/// Names of outputs, each once and in order. Nearly always it is one, so they are no tree: a graph has ten such sets for each
+/// derivation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputNames(SmallVec<[OutputName; 1]>);
+
+impl OutputNames {
+    /// Adds a name.
+    pub fn insert(&mut self, name: OutputName) {
+        if let Err(place) = self.0.binary_search(&name) {
+            self.0.insert(place, name);
+        }
+    }
+}
+
+impl Deref for OutputNames {
+    type Target = [OutputName];
+
+    fn deref(&self) -> &[OutputName] {
+        &self.0
+    }
+}
+
+impl Extend<OutputName> for OutputNames {
+    fn extend<I: IntoIterator<Item = OutputName>>(&mut self, names: I) {
+        names.into_iter().for_each(|name| self.insert(name));
+    }
+}
+
+impl FromIterator<OutputName> for OutputNames {
+    fn from_iter<I: IntoIterator<Item = OutputName>>(names: I) -> Self {
+        let mut all = Self::default();
+        all.extend(names);
+        all
+    }
+}
+
+impl<'a> IntoIterator for &'a OutputNames {
+    type Item = &'a OutputName;
+    type IntoIter = std::slice::Iter<'a, OutputName>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
 /// Which outputs of an input derivation are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InputOutputs {
     /// Outputs of the derivation itself.
-    pub outputs: BTreeSet<OutputName>,
+    pub outputs: OutputNames,
     /// Outputs that are derivations themselves, and what is wanted of those.
     pub dynamic: BTreeMap<OutputName, InputOutputs>,
 }
@@ -93,7 +140,7 @@ pub struct InputOutputs {
 impl InputOutputs {
     /// Wants what `other` wants too. Recursive, but no deeper than the parsers let it be.
     pub(crate) fn merge(&mut self, other: Self) {
-        self.outputs.extend(other.outputs);
+        self.outputs.extend(other.outputs.0);
         for (name, inner) in other.dynamic {
             self.dynamic.entry(name).or_default().merge(inner);
         }

@@ -4,13 +4,13 @@
 //! hashes not the path of an input derivation but its hash in here, which for a fixed output is that of the
 //! promise alone, and for all others comes from a text in which the inputs are replaced in the same way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use store_path::{Hash, HashAlgorithm, StoreDir, StorePath};
 
 use crate::aterm::Text;
 use crate::model::Paths;
-use crate::{Derivation, Output, OutputName};
+use crate::{Derivation, Output, OutputName, OutputNames};
 
 /// The digits that stand for an input derivation.
 pub(crate) type HexHash = [u8; 64];
@@ -144,7 +144,7 @@ impl Modulo {
             return None;
         }
         let inputs = derivation.input_drvs.iter();
-        let last: BTreeMap<HexHash, &BTreeSet<OutputName>> = inputs
+        let last: BTreeMap<HexHash, &OutputNames> = inputs
             .filter_map(|(input, wanted)| Some((self.known.get(input)?.hash?, &wanted.outputs)))
             .collect();
         let pairs =

@@ -96,8 +96,9 @@ pub fn review<E: Error + 'static>(
     known: &mut dyn FnMut(&StorePath) -> Result<Derivation, E>,
     workers: &impl Workers,
 ) -> Vec<Vec<Finding>> {
-    let (mut sources, mut remarks) = (Vec::new(), Vec::new());
-    let mut all = Vec::new();
+    let count = files.len();
+    let (mut sources, mut remarks) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut all = Vec::with_capacity(count);
     let mut unread = Unread::default();
     for (index, file) in files.into_iter().enumerate() {
         sources.push(file.source);

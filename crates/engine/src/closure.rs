@@ -53,7 +53,7 @@ impl Level {
     /// Wants everything that a build of `derivation` takes.
     fn want_inputs(&mut self, derivation: &Derivation) {
         for (input, wanted) in &derivation.input_drvs {
-            self.want(input, &Selection::Named(wanted.outputs.clone()));
+            self.want(input, &Selection::Named(wanted.outputs.iter().cloned().collect()));
         }
         if is_dynamic(derivation) {
             let links = derivation.links();

@@ -201,7 +201,8 @@ mod tests {
             match input.strip_suffix('^') {
                 None => input_drvs.entry(path(input)).or_default().outputs.extend(outputs),
                 Some(outer) => {
-                    let inner = InputOutputs { outputs, dynamic: BTreeMap::new() };
+                    let inner =
+                        InputOutputs { outputs: outputs.into_iter().collect(), dynamic: BTreeMap::new() };
                     input_drvs.entry(path(outer)).or_default().dynamic.insert(out(), inner);
                 }
             }

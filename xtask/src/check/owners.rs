@@ -49,6 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sha1", &["store-path"]),
     ("sha2", &["store-path", "xtask"]),
     ("similar", &["cli"]),
+    ("smallvec", &["derivation"]),
     ("smol_str", &["store-path"]),
     ("strsim", &["recipe"]),
     ("tar", &["builtins"]),

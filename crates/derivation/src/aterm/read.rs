@@ -9,7 +9,7 @@ use store_path::{Hash, HashAlgorithm, Method, Name, StoreDir, StorePath};
 use super::reader::Reader;
 use super::{DYNAMIC_HEAD, Layout, ParseError, Problem};
 use crate::model::{MAX_DYNAMIC_DEPTH, fixed_path, split_method};
-use crate::{Derivation, InputOutputs, Output, OutputName};
+use crate::{Derivation, InputOutputs, Output, OutputName, OutputNames};
 
 /// Reads the text of a `.drv` file; its own path says the `name`, without `.drv`.
 ///
@@ -202,7 +202,7 @@ fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOut
     let start = reader.offset();
     // The older format has only the first form, where this is an error that says so.
     let is_nested = depth_left > 0 && reader.take("(");
-    let outputs = reader.set(output_name)?;
+    let outputs: OutputNames = reader.set(output_name)?;
     let mut dynamic = BTreeMap::new();
     if is_nested {
         if depth_left == 1 {

@@ -1,7 +1,7 @@
 //! A position in the text, and the few shapes that everything consists of.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use memchr::{memchr2, memchr3};
 
@@ -70,10 +70,10 @@ impl<K: Ord, V> Members<K, V> {
 }
 
 impl<T: Ord> Members<T, ()> {
-    fn into_set(self) -> BTreeSet<T> {
+    fn into_set<S: FromIterator<T>>(self) -> S {
         match self {
-            Self::None => BTreeSet::new(),
-            Self::One((one, ())) => BTreeSet::from([one]),
+            Self::None => S::from_iter([]),
+            Self::One((one, ())) => S::from_iter([one]),
             Self::Ordered(ordered) => ordered.into_iter().map(|(one, ())| one).collect(),
             Self::Mixed(all) => all.into_keys().collect(),
         }
@@ -188,10 +188,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a list whose members all differ.
-    pub(super) fn set<T: Ord>(
+    pub(super) fn set<T: Ord, S: FromIterator<T>>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<Option<T>, Problem>,
-    ) -> Result<BTreeSet<T>, Problem> {
+    ) -> Result<S, Problem> {
         let mut members = Members::None;
         self.list(|reader| {
             let start = reader.at;

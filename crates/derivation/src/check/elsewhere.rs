@@ -89,8 +89,6 @@ fn outputs<B: Bytes>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use store_path::StoreDir;
 
     use super::*;
@@ -115,7 +113,7 @@ mod tests {
         derivation.outputs = outputs.iter().map(|name| (name.parse().unwrap(), Output::Deferred)).collect();
         derivation.env = outputs.iter().map(|name| (name.as_bytes().to_vec(), Vec::new())).collect();
         let wanted = |names: &[&str]| InputOutputs {
-            outputs: names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<_>>(),
+            outputs: names.iter().map(|name| name.parse().unwrap()).collect(),
             ..InputOutputs::default()
         };
         derivation.input_drvs =

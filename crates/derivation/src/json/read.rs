@@ -159,7 +159,7 @@ fn attribute_name(fields: &Object) -> Option<Name> {
 /// Recursive, but no deeper than `depth_left`.
 fn wanted_outputs(value: Value, depth_left: usize) -> Result<InputOutputs, Wrong> {
     let Some(depth_left) = depth_left.checked_sub(1) else { return Err(Problem::TooDeep.into()) };
-    let outputs = |value| set(value, |name| output_name(&string(name)?));
+    let outputs = |value| Ok(set(value, |name| output_name(&string(name)?))?.into_iter().collect());
     let wanted = if value.is_array() {
         InputOutputs { outputs: outputs(value)?, dynamic: BTreeMap::new() }
     } else {

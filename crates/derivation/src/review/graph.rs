@@ -30,7 +30,7 @@ pub(super) fn remarks<'a, E: Error + 'static>(
     unread: Unread,
     workers: &impl Workers,
 ) -> Vec<(usize, Remark)> {
-    let mut given = Paths::default();
+    let mut given = Paths::with_capacity_and_hasher(all.len(), Default::default());
     for (index, part) in all.iter().enumerate() {
         if let Some(path) = &part.about.path {
             given.entry(path.clone()).or_insert(index);

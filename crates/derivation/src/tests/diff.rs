@@ -228,7 +228,10 @@ fn depth_costs_no_stack() {
             let mut drv = template.clone();
             drv.input_drvs = BTreeMap::from([(
                 below,
-                crate::InputOutputs { outputs: ["out".parse().unwrap()].into(), ..Default::default() },
+                crate::InputOutputs {
+                    outputs: ["out".parse().unwrap()].into_iter().collect(),
+                    ..Default::default()
+                },
             )]);
             // As good as a true one: nothing here looks at where a path comes from.
             let text = crate::aterm::print(&drv, &StoreDir::default());

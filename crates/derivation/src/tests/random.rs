@@ -149,7 +149,7 @@ fn label(number: usize) -> StorePath {
 }
 
 fn want_out() -> InputOutputs {
-    InputOutputs { outputs: BTreeSet::from(["out".parse().unwrap()]), dynamic: BTreeMap::new() }
+    InputOutputs { outputs: ["out".parse().unwrap()].into_iter().collect(), dynamic: BTreeMap::new() }
 }
 
 #[test]

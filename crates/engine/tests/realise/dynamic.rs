@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use derivation::{Derivation, InputOutputs, Link, Output, aterm};
+use derivation::{Derivation, InputOutputs, Link, Output, OutputNames, aterm};
 use engine::{Report, Selection, Wanted};
 use store_path::{Placeholder, StoreDir, StorePath};
 
@@ -41,8 +41,8 @@ fn made(drv: &StorePath) -> Wanted {
 fn user(maker: &StorePath) -> Derivation {
     let inner = Placeholder::of_output(maker, "out").and_its_output("out");
     let mut user = script("user", &(copy(&inner) + "echo user >> $out"));
-    let wanted = InputOutputs { outputs: BTreeSet::from([out()]), dynamic: BTreeMap::new() };
-    let wanted = InputOutputs { outputs: BTreeSet::new(), dynamic: BTreeMap::from([(out(), wanted)]) };
+    let wanted = InputOutputs { outputs: [out()].into_iter().collect(), dynamic: BTreeMap::new() };
+    let wanted = InputOutputs { outputs: OutputNames::default(), dynamic: BTreeMap::from([(out(), wanted)]) };
     user.input_drvs.insert(maker.clone(), wanted);
     user
 }

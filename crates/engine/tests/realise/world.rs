@@ -186,7 +186,7 @@ pub(crate) fn copy(file: &Placeholder) -> String {
 
 /// The same derivation, which needs the output `out` of each of `inputs`.
 pub(crate) fn needing(mut derivation: Derivation, inputs: &[&StorePath]) -> Derivation {
-    let wanted = InputOutputs { outputs: BTreeSet::from([out()]), dynamic: BTreeMap::new() };
+    let wanted = InputOutputs { outputs: [out()].into_iter().collect(), dynamic: BTreeMap::new() };
     derivation.input_drvs.extend(inputs.iter().map(|input| ((*input).clone(), wanted.clone())));
     derivation
 }
