@@ -61,36 +61,24 @@ fn derivation<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     let outputs = reader.map(output_name, |reader, name| output(reader, context, name, &mut layout))?;
     reader.expect(",")?;
     let path = |reader: &mut Reader<'a>| reader.make(|text| context.path(&text));
-    layout.inputs.start = reader.offset();
-    let input_drvs = reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth).map(Some))?;
-    layout.inputs.end = reader.offset();
+    let inputs = |reader: &mut Reader<'a>| {
+        reader.map(path, |reader, _| wanted_outputs(reader, dynamic_depth).map(Some))
+    };
+    let input_drvs;
+    (input_drvs, layout.inputs) = placed(reader, inputs)?;
     if dynamic_depth > 0 && input_drvs.values().all(|input| input.dynamic.is_empty()) {
         reader.differs();
     }
     reader.expect(",")?;
     let input_srcs = reader.set(path)?;
     reader.expect(",")?;
-    let system: B = bytes(reader)?;
-    if system.as_ref().iter().any(|byte| b"\n\r\t".contains(byte)) {
-        // Nix never escapes these in a system.
-        reader.differs();
-    }
+    let system = system(reader)?;
     reader.expect(",")?;
     let builder = bytes(reader)?;
     reader.expect(",")?;
     let args = arguments(reader)?;
     reader.expect(",")?;
-    let mut names = outputs.keys().map(|name| name.as_str().as_bytes()).peekable();
-    let value = |reader: &mut Reader<'a>, name: Option<&B>| {
-        let (value, place) = placed(reader)?;
-        // Both are in order, or the layout is of no use.
-        while name.is_some_and(|name| names.next_if(|output| *output < name.as_ref()).is_some()) {}
-        if names.peek().copied() == name.map(B::as_ref) && name.is_some() {
-            layout.outputs.push(place);
-        }
-        Ok(Some(B::from(value)))
-    };
-    let env = reader.map(|reader| bytes(reader).map(Some), value)?;
+    let env = environment(reader, &outputs, &mut layout)?;
     reader.expect(")")?;
     reader.end()?;
     let name = context.name.clone();
@@ -116,12 +104,12 @@ fn output(
     layout: &mut Layout,
 ) -> Result<Option<Output>, Problem> {
     let start = reader.offset();
-    let (path, place) = placed(reader)?;
-    layout.outputs.push(place);
+    let (path, place) = placed(reader, Reader::bare)?;
+    layout.outputs.push(unquoted(place));
     reader.expect(",")?;
-    let algorithm = reader.string()?;
+    let algorithm = reader.bare()?;
     reader.expect(",")?;
-    let hash = reader.string()?;
+    let hash = reader.bare()?;
     let Some(name) = name else { return Ok(None) };
     let output = context.output(name, &path, &algorithm, &hash);
     if !output.as_ref().is_ok_and(|output| is_printed_as(output, &algorithm, &hash)) {
@@ -225,6 +213,15 @@ fn output_name(reader: &mut Reader<'_>) -> Result<Option<OutputName>, Problem> {
     reader.make(|text| lossy(&text).parse().map_err(Problem::Name))
 }
 
+/// Nix escapes no white space in it.
+fn system<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Problem> {
+    let system = reader.string()?;
+    if system.iter().any(|byte| b"\n\r\t".contains(byte)) {
+        reader.differs();
+    }
+    Ok(B::from(system))
+}
+
 fn arguments<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<Vec<B>, Problem> {
     let mut arguments = Vec::new();
     reader.list(|reader| {
@@ -238,11 +235,37 @@ fn bytes<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Probl
     reader.string().map(B::from)
 }
 
-/// Reads a string, and returns where it is, without its quotes.
-fn placed<'a>(reader: &mut Reader<'a>) -> Result<(Cow<'a, [u8]>, Range<usize>), Problem> {
-    let start = reader.offset() + 1;
-    let string = reader.string()?;
-    Ok((string, start..reader.offset() - 1))
+/// Notes where the values are of the variables that are named after outputs.
+fn environment<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
+    reader: &mut Reader<'a>,
+    outputs: &BTreeMap<OutputName, Output>,
+    layout: &mut Layout,
+) -> Result<BTreeMap<B, B>, Problem> {
+    let mut names = outputs.keys().map(|name| name.as_str().as_bytes()).peekable();
+    let value = |reader: &mut Reader<'a>, name: Option<&B>| {
+        let (value, place) = placed(reader, bytes)?;
+        let Some(name) = name.map(B::as_ref) else { return Ok(None) };
+        // Both are in order, or the layout is of no use.
+        while names.next_if(|output| *output < name).is_some() {}
+        layout.outputs.extend((names.peek() == Some(&name)).then(|| unquoted(place)));
+        Ok(Some(value))
+    };
+    reader.map(|reader| bytes(reader).map(Some), value)
+}
+
+/// Returns where something is, too.
+fn placed<'a, T>(
+    reader: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Problem>,
+) -> Result<(T, Range<usize>), Problem> {
+    let start = reader.offset();
+    let value = read(reader)?;
+    Ok((value, start..reader.offset()))
+}
+
+/// Leaves the quotes of a string out.
+fn unquoted(string: Range<usize>) -> Range<usize> {
+    string.start + 1..string.end - 1
 }
 
 /// Bytes that are no text become a character that no name, path or hash may contain.

@@ -112,13 +112,13 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// Reads a string, and makes something of it; if that fails, it is noted, and there is nothing.
+    /// Reads what is printed bare, and makes something of it; if that fails, it is noted, and there is nothing.
     pub(super) fn make<T>(
         &mut self,
         make: impl FnOnce(Cow<'a, [u8]>) -> Result<T, Problem>,
     ) -> Result<Option<T>, Problem> {
         let start = self.at;
-        let string = self.string()?;
+        let string = self.bare()?;
         Ok(make(string).map_err(|problem| self.note(start, problem)).ok())
     }
 
@@ -167,6 +167,16 @@ impl<'a> Reader<'a> {
             unescaped.extend_from_slice(self.run()?);
         }
         Ok(Cow::Owned(unescaped))
+    }
+
+    /// Reads a string that is printed without escapes: a name, a path or a hash.
+    pub(super) fn bare(&mut self) -> Result<Cow<'a, [u8]>, Problem> {
+        let string = self.string()?;
+        // A store directory may have characters that are escaped elsewhere.
+        if matches!(string, Cow::Owned(_)) {
+            self.differs();
+        }
+        Ok(string)
     }
 
     /// Reads a list.

@@ -10,12 +10,15 @@ use crate::aterm::{Text, examine};
 /// Holds the layout that comes of reading a text against the one that comes of printing it, and returns whether there is
 /// one. There is none where the text cannot be read.
 pub(super) fn is_seen(text: &[u8], name: &Name) -> bool {
-    let store_dir = StoreDir::default();
-    let read = examine::<Cow<'_, [u8]>>(text, &store_dir, name);
+    is_seen_below(&StoreDir::default(), text, name)
+}
+
+fn is_seen_below(store_dir: &StoreDir, text: &[u8], name: &Name) -> bool {
+    let read = examine::<Cow<'_, [u8]>>(text, store_dir, name);
     let Ok((derivation, Some(layout))) = read else { return false };
     let held = |bytes: Cow<'_, [u8]>| bytes.into_owned();
     let derivation: Derivation = derivation.held(held);
-    let printed = Text::of(&derivation, &store_dir);
+    let printed = Text::of(&derivation, store_dir);
     assert_eq!(*printed.layout(), layout, "{}", String::from_utf8_lossy(text));
     let printed = printed.into_bytes();
     assert_eq!(String::from_utf8_lossy(&printed), String::from_utf8_lossy(text));
@@ -75,6 +78,24 @@ fn it_is_not_seen_in_what_is_printed_otherwise() {
     let other = "0".repeat(52);
     assert!(crate::aterm::parse(promise(&other).as_bytes(), &StoreDir::default(), &name).is_ok());
     assert!(!is_seen(promise(&other).as_bytes(), &name));
+}
+
+/// Paths are printed without escapes, which only the name of the store directory could need.
+#[test]
+fn it_is_not_seen_where_a_path_is_escaped() {
+    let name = "x".parse().unwrap();
+    for (dir, escaped) in [("/a\"b", r#"/a\"b"#), (r"/a\b", r"/a\\b"), ("/a\nb", r"/a\nb"), ("/ab", "/ab")] {
+        let dir = StoreDir::new(dir).unwrap();
+        let path = format!("{escaped}/00000000000000000000000000000000-x");
+        for (output, drvs, srcs) in
+            [(&*path, "", ""), ("", "(\"PATH.drv\",[\"out\"])", ""), ("", "", "\"PATH\"")]
+        {
+            let [drvs, srcs] = [drvs, srcs].map(|list| list.replace("PATH", &path));
+            let text = format!(r#"Derive([("out","{output}","","")],[{drvs}],[{srcs}],"s","b",[],[])"#);
+            assert!(crate::aterm::parse(text.as_bytes(), &dir, &name).is_ok());
+            assert_eq!(is_seen_below(&dir, text.as_bytes(), &name), dir.as_str() == escaped, "{text}");
+        }
+    }
 }
 
 /// Whatever becomes of one byte, the layout is right or not seen.
