@@ -1,12 +1,16 @@
 //! Why a build did not give its outputs.
 
+mod about;
+mod words;
+
 use std::io;
 use std::path::PathBuf;
 
 use derivation::OutputName;
-use sandbox::{ExitStatus, Lack, OutOfMemory, Overrun, Step};
+use sandbox::{ExitStatus, Lack, OutOfMemory, Overrun};
 use store_path::{Hash, Method, StorePath};
 
+use self::words::{lines, mebibytes, overran, told};
 use crate::checks::Rejection;
 use crate::divergence::Divergence;
 
@@ -486,132 +490,4 @@ pub enum BuildFailure {
         /// What was in the way.
         source: local_store::Error,
     },
-}
-
-/// What was said, below a sentence.
-fn lines(said: &[String]) -> String {
-    said.iter().map(|line| format!("\n  {line}")).collect()
-}
-
-impl BuildFailure {
-    /// Whether the builder may have failed since it lacked something, which observing it would tell.
-    pub fn may_be_a_lack(&self) -> bool {
-        match self.itself() {
-            Self::Builder { .. } | Self::NoOutput { .. } => true,
-            Self::Sandbox { source: sandbox::Error::Setup { step: Step::Execute, source, .. }, .. } => {
-                source.kind() == io::ErrorKind::NotFound
-            }
-            _ => false,
-        }
-    }
-
-    /// The last lines that the builder printed, if it came to run.
-    pub fn log_tail(&self) -> &[String] {
-        match self {
-            Self::Builder { log_tail, .. }
-            | Self::OutOfMemory { log_tail, .. }
-            | Self::Overran { log_tail, .. }
-            | Self::NetworkLost { log_tail, .. }
-            | Self::Elsewhere { log_tail, .. }
-            | Self::NoOutput { log_tail, .. } => log_tail,
-            Self::Withheld { source, .. } => source.log_tail(),
-            _ => &[],
-        }
-    }
-
-    /// The failure itself, where this says something of its circumstances only.
-    pub fn itself(&self) -> &Self {
-        match self {
-            Self::Withheld { source, .. } | Self::Declined { source, .. } => source,
-            failure => failure,
-        }
-    }
-
-    /// Where the build directory was kept, under `keep-failed`.
-    pub fn kept(&self) -> Option<&PathBuf> {
-        match self {
-            Self::Builder { kept, .. }
-            | Self::OutOfMemory { kept, .. }
-            | Self::Overran { kept, .. }
-            | Self::NetworkLost { kept, .. }
-            | Self::NoOutput { kept, .. } => kept.as_ref(),
-            Self::Withheld { source, .. } => source.kept(),
-            _ => None,
-        }
-    }
-
-    /// Whether `keep-failed` keeps the build directory of such a build.
-    pub fn leaves_a_directory(&self) -> bool {
-        matches!(
-            self.itself(),
-            Self::Builder { .. }
-                | Self::OutOfMemory { .. }
-                | Self::Overran { .. }
-                | Self::NetworkLost { .. }
-                | Self::NoOutput { .. }
-        )
-    }
-
-    /// Whether the builder has run and what it did is the reason, so that there is something to be found out there.
-    pub fn has_run(&self) -> bool {
-        matches!(
-            self.itself(),
-            Self::Builder { .. }
-                | Self::Overran { .. }
-                | Self::OutOfMemory { .. }
-                | Self::NoOutput { .. }
-                | Self::Hash { .. }
-                | Self::Writable { .. }
-                | Self::NotFlat { .. }
-                | Self::FixedReference { .. }
-                | Self::Rejected { .. }
-        )
-    }
-
-    /// Says where the build directory was kept.
-    pub(crate) fn keep_in(&mut self, place: PathBuf) {
-        match self {
-            Self::Builder { kept, .. }
-            | Self::OutOfMemory { kept, .. }
-            | Self::Overran { kept, .. }
-            | Self::NetworkLost { kept, .. }
-            | Self::NoOutput { kept, .. } => *kept = Some(place),
-            _ => {}
-        }
-    }
-}
-
-fn mebibytes(bytes: u64) -> String {
-    const MEBIBYTE: u64 = 1 << 20;
-    if bytes.is_multiple_of(MEBIBYTE) {
-        format!("{} MiB", bytes / MEBIBYTE)
-    } else {
-        format!("{:.1} MiB", bytes as f64 / MEBIBYTE as f64)
-    }
-}
-
-fn overran(overrun: Overrun, limit: usize) -> String {
-    let seconds = |count| format!("{count} {}", if count == 1 { "second" } else { "seconds" });
-    match overrun {
-        Overrun::Time => format!("it ran for more than {} (setting `timeout`)", seconds(limit)),
-        Overrun::Silence => {
-            format!("it printed nothing for {} (setting `max-silent-time`)", seconds(limit))
-        }
-        Overrun::Output => format!("it printed more than {limit} bytes (setting `max-build-log-size`)"),
-    }
-}
-
-fn told(status: ExitStatus) -> String {
-    match status {
-        ExitStatus::Overran(_) | ExitStatus::GivenUp => "it was ended".to_owned(),
-        ExitStatus::Code(code) => format!("it returned {code}"),
-        ExitStatus::Signal(signal) => match signal_name(signal) {
-            Some(name) => format!("it was killed by signal {signal} ({name})"),
-            None => format!("it was killed by signal {signal}"),
-        },
-    }
-}
-
-fn signal_name(signal: i32) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(signal).ok().map(nix::sys::signal::Signal::as_str)
 }
