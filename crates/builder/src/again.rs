@@ -17,7 +17,8 @@ use settings::{Variation, Variations};
 use store_path::{Digest, Hash, StorePath};
 
 use crate::announce::Public;
-use crate::build::{Built, Context, Maker, Message, Order, attempt, begin, prepare};
+use crate::attempt::attempt;
+use crate::build::{Built, Context, Maker, Message, Order, begin, prepare};
 use crate::compare;
 use crate::divergence::{Blame, Diverged, Divergence};
 use crate::failure::BuildFailure;

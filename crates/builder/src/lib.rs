@@ -31,6 +31,7 @@
 
 mod again;
 mod announce;
+mod attempt;
 mod attributes;
 mod build;
 mod build_dir;

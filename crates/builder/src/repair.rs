@@ -6,7 +6,8 @@ use derivation::OutputName;
 use local_store::Verification;
 use store_path::StorePath;
 
-use crate::build::{Built, Context, Maker, Message, Order, attempt, begin, prepare};
+use crate::attempt::attempt;
+use crate::build::{Built, Context, Maker, Message, Order, begin, prepare};
 use crate::failure::BuildFailure;
 use crate::observe::Teller;
 use crate::outputs::Finished;
