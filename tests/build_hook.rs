@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use test_support::fixture;
 
 use crate::content_addressed;
-use crate::processes::{Running, processes, within};
+use crate::processes::{Running, SOON, processes, within};
 use crate::scene::{Run, Scene, derivation, has_nix, shell_derivation, text};
 use crate::timings;
 
@@ -147,10 +146,10 @@ fn what_waits_for_a_lock_takes_no_slot_when_others_are_offered_again() {
         let events = fs::read_to_string(scene.path("events")).unwrap_or_default();
         events.lines().any(|line| line.contains(&format!(r#""type":"{kind}""#)) && line.contains(drv))
     };
-    assert!(within(Duration::from_secs(60), || told("built", &later)), "it has the only slot");
+    assert!(within(SOON, || told("built", &later)), "it has the only slot");
     assert!(told("postponed", &later) && told("waiting", &held) && !told("waited", &held));
     drop(lock);
-    assert!(running.ends_within(Duration::from_secs(60)));
+    assert!(running.ends_within(SOON));
     assert_eq!(running.wait().code, Some(0));
 }
 
@@ -180,7 +179,7 @@ fn whoever_waits_for_what_was_declined_is_not_left_alone_when_another_one_fails(
     let options = ["--option", "build-hook", &hook, "-j1", "--first", &failing];
     let mut running =
         Running::start(&scene, &[&["build", "--no-link", &users[0], &users[1]], &options[..]].concat());
-    assert!(running.ends_within(Duration::from_secs(30)), "it does not end");
+    assert!(running.ends_within(SOON), "it does not end");
     assert_eq!(running.wait().code, Some(100));
 }
 
@@ -238,11 +237,11 @@ fn an_interrupted_hook_is_ended() {
     let hook = hook(&scene, "next; answer accept; echo mars >&2; trap '' TERM; while :; do sleep 1; done");
     let arguments = ["build", "--no-link", "--option", "build-hook", &hook, &derivation("hello")];
     let mut running = Running::start(&scene, &arguments);
-    assert!(within(Duration::from_secs(30), || !requests(&scene).is_empty()));
+    assert!(within(SOON, || !requests(&scene).is_empty()));
     std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
-    assert!(running.ends_within(Duration::from_secs(30)));
+    assert!(running.ends_within(SOON));
     assert_eq!(running.wait().code, Some(130));
-    assert!(within(Duration::from_secs(10), || processes(&hook).is_empty()));
+    assert!(within(SOON, || processes(&hook).is_empty()));
 }
 
 #[test]
@@ -251,9 +250,9 @@ fn a_hook_does_not_outlive_the_program() {
     let hook = hook(&scene, "next; answer accept; echo mars >&2; trap '' TERM; while :; do sleep 1; done");
     let arguments = ["build", "--no-link", "--option", "build-hook", &hook, &derivation("hello")];
     let mut running = Running::start(&scene, &arguments);
-    assert!(within(Duration::from_secs(30), || !requests(&scene).is_empty()));
+    assert!(within(SOON, || !requests(&scene).is_empty()));
     running.kill_all(&[]);
-    assert!(within(Duration::from_secs(30), || processes(&hook).is_empty()), "{:?}", processes(&hook));
+    assert!(within(SOON, || processes(&hook).is_empty()), "{:?}", processes(&hook));
 }
 
 /// What Nix's programs need to run for anybody.

@@ -2,12 +2,11 @@
 
 use std::fs::{self, File};
 use std::process::{Child, Command};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::gated::{Gated, SOON, Saying};
-use crate::processes::{descendants, mounts_below, within};
+use crate::gated::{Gated, Saying};
+use crate::processes::{SOON, descendants, mounts_below, within};
 use crate::scene::{Run, Scene, is_root, shell_derivation};
 
 /// Returns the running builds of a process, as `store ps` tells of them.
@@ -250,7 +249,7 @@ fn outputs_that_wait_for_a_lock_can_be_cancelled() {
     let said = || fs::read_to_string(scene.path("said")).unwrap();
     assert!(within(SOON, || said().contains("waiting for")), "{}", said());
     scene.ok(&["cancel", &drv]);
-    assert!(within(Duration::from_secs(20), || child.try_wait().unwrap().is_some()), "{}", said());
+    assert!(within(SOON, || child.try_wait().unwrap().is_some()), "{}", said());
     assert_eq!(child.wait().unwrap().code(), Some(130), "{}", said());
     descendants(holder.id()).iter().for_each(|process| {
         Command::new("kill").arg(process.to_string()).status().unwrap();

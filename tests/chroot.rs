@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::processes::{
-    Running, ancestors, children, descendants, kill, mounts_below, parent, processes, within,
+    Running, SOON, ancestors, children, descendants, kill, mounts_below, parent, processes, within,
 };
 use crate::scene::{Run, Scene, derivation, is_root, say, shell_derivation, text};
 
@@ -184,7 +183,7 @@ fn endless<'a>(scene: &'a Scene, word: &str) -> Running<'a> {
     let file = scene.write("endless.json", shell_derivation("endless", &script));
     let arguments = [&["build", "--no-link", &file], &CHROOT[..]].concat();
     let running = Running::start(scene, &arguments);
-    assert!(within(Duration::from_secs(20), || processes(word).len() >= 2), "the build does not start");
+    assert!(within(SOON, || processes(word).len() >= 2), "the build does not start");
     running
 }
 
@@ -226,7 +225,7 @@ fn a_killed_keeper_is_stood_in_for() {
     kill(&[keeper]);
     let run = running.wait();
     assert_eq!(run.code, Some(100), "{}", run.stderr);
-    assert!(within(Duration::from_secs(2), || processes(&word).is_empty()), "{:?}", processes(&word));
+    assert!(within(SOON, || processes(&word).is_empty()), "{:?}", processes(&word));
     assert_eq!(mounts_below(&scene), [""; 0]);
 }
 
@@ -239,7 +238,7 @@ fn a_mount_that_stays_busy_hides_no_result() {
     let file = scene.write("busy.json", shell_derivation("busy", &script));
     let arguments = [&["build", "--no-link", &file], &CHROOT[..]].concat();
     let mut running = Running::start(&scene, &arguments);
-    assert!(within(Duration::from_secs(20), || !processes(&word).is_empty()), "the build does not start");
+    assert!(within(SOON, || !processes(&word).is_empty()), "the build does not start");
     let builder = processes(&word)[0].clone();
     let shm = mounts_below(&scene).into_iter().find(|mount| mount.ends_with("/dev/shm")).unwrap();
     let mut stranger =

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use store_path::{Hash, HashAlgorithm};
 use test_support::fixture;
 
-use crate::processes::within;
+use crate::processes::{SOON, within};
 use crate::scene::{Run, Scene, derivation as fixture_derivation, isolations, text};
 use crate::web::{Answer, Web, socks, tunnel};
 use crate::world::{BOTH, helpers};
@@ -510,7 +509,7 @@ fn a_download_that_is_not_wanted_any_more_ends() {
     let file = scene.write("file.json", of_contents(&web.url("/")).to_string());
     let arguments = ["build", "--no-link", "--option", "fod-network", "host", &file];
     let mut child = scene.command(&arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
-    assert!(within(Duration::from_secs(20), || !web.asked().is_empty()));
+    assert!(within(SOON, || !web.asked().is_empty()));
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT)
         .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Stdio;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,7 +9,7 @@ use serde_json::Value;
 
 use crate::failures::FAILING_INPUT;
 use crate::person::Person;
-use crate::processes::{Running, within};
+use crate::processes::{Running, SOON, within};
 use crate::scene::{Run, Scene, derivation, shell_derivation};
 
 /// Reads events, each of which has to be an object on a line of its own.
@@ -200,7 +199,7 @@ fn an_interrupted_build_is_cancelled_not_failed() {
     let arguments = ["build", "--no-link", "--json", "--events", "events", &file];
     let mut running = Running::start(&scene, &arguments);
     let has_begun = || fs::read_to_string(scene.path("events")).is_ok_and(|text| text.contains("begun"));
-    assert!(within(Duration::from_secs(120), has_begun));
+    assert!(within(SOON, has_begun));
     kill(Pid::from_raw(running.id() as i32), Signal::SIGINT).unwrap();
     let run = running.wait();
     assert_eq!(run.code, Some(130), "{}", run.stderr);

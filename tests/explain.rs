@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use crate::processes::{Running, children, kill, processes, within};
+use crate::processes::{Running, SOON, children, kill, processes, within};
 use crate::scene::{Scene, derivation, is_root, isolations, say, shell_derivation};
 
 /// Makes the lookups that shells do not make.
@@ -356,7 +355,7 @@ impl<'a> Asking<'a> {
         let options = ["--option", "build-chroot-dirs", &shown, "--option", "build-isolation", isolation];
         let running =
             Running::start(scene, &[&["build", "--no-link", "--explain", &file], &options[..]].concat());
-        assert!(within(Duration::from_secs(20), || processes(&word).len() == 2), "the build does not start");
+        assert!(within(SOON, || processes(&word).len() == 2), "the build does not start");
         Self { scene, word, running }
     }
 
@@ -374,7 +373,7 @@ impl<'a> Asking<'a> {
     fn assert_gone(&self, observer: u32) {
         let is_there = || Path::new(&format!("/proc/{observer}")).exists();
         let gone = || processes(&self.word).is_empty() && !is_there();
-        assert!(within(Duration::from_secs(2), gone), "{:?}, observer {}", processes(&self.word), is_there());
+        assert!(within(SOON, gone), "{:?}, observer {}", processes(&self.word), is_there());
         self.scene.ok(&["verify"]);
     }
 }

@@ -4,12 +4,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command};
-use std::time::Duration;
 
-use crate::processes::within;
+use crate::processes::{SOON, within};
 use crate::scene::{Scene, shell_derivation};
-
-pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// A derivation whose builder prints `here`, and goes on when somebody writes to the pipe `gate`.
 pub(crate) struct Gated {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::peer::nix_store;
-use crate::processes::{Running, within};
+use crate::processes::{Running, SOON, within};
 use crate::scene::{Run, Scene, derivation, has, has_nix, is_root, say};
 use crate::stopping::tell;
 
@@ -107,7 +107,7 @@ fn one_that_was_killed_leaves_a_sound_store_and_the_next_goes_on() {
     // Without opening the directory: what a process has open is kept.
     let is_going =
         || (0..3000).step_by(50).any(|number| !scene.real(&tree).join(number.to_string()).exists());
-    assert!(within(Duration::from_secs(20), is_going));
+    assert!(within(SOON, is_going));
     running.kill_all(&[]);
     scene.ok(&["verify", "--contents"]);
     scene.ok(&["gc"]);
@@ -285,7 +285,7 @@ fn a_collection_that_is_told_to_stop_is_gone_on_with() {
         let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
         pending.trim().bytes().all(|byte| byte == b'0')
     };
-    assert!(within(Duration::from_secs(30), is_heard));
+    assert!(within(SOON, is_heard));
     // It waits for somebody to read, so it has all the time to pass the word on.
     std::thread::sleep(Duration::from_millis(300));
     told.read_to_string(&mut lines).unwrap();

@@ -3,10 +3,9 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::peer::nix_store_command;
-use crate::processes::{Running, processes, within};
+use crate::processes::{Running, SOON, processes, within};
 use crate::scene::{Scene, derivation, has_nix, shell_derivation};
 
 /// Runs something again and again while something else is done; it has to be run at least once.
@@ -78,7 +77,7 @@ fn what_a_running_build_uses_stays_and_what_it_makes_is_kept() {
     let script = format!("i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; echo {word} > $out");
     let file = scene.write("slow.json", shell_derivation("slow", &script));
     let mut running = Running::start(&scene, &["build", "--no-link", &file]);
-    assert!(within(Duration::from_secs(30), || !processes(&word).is_empty()));
+    assert!(within(SOON, || !processes(&word).is_empty()));
     for _ in 0..3 {
         scene.ok(&["gc"]);
     }

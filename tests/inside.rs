@@ -3,14 +3,13 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use test_support::{Random, fixture};
 
 use crate::failures::{FAILING_INPUT, check};
 use crate::person::{Person, inside};
-use crate::processes::{descendants, mounts_below, within};
+use crate::processes::{SOON, descendants, mounts_below, within};
 use crate::scene::{Run, Scene, derivation, is_root, isolations, say, shell_derivation, text};
 
 /// A derivation whose builder leaves something everywhere and fails.
@@ -410,7 +409,7 @@ fn nothing_runs_on_when_store_is_killed() {
     assert!(started.len() >= 2, "a launcher and a shell: {started:?}");
     person.signals(Signal::SIGKILL);
     let is_over = || started.iter().all(|one| !fs::exists(format!("/proc/{one}/status")).unwrap());
-    assert!(within(Duration::from_secs(60), is_over));
+    assert!(within(SOON, is_over));
     drop(person);
     // The next start clears away what is left on disk.
     scene.ok(&["sandbox", "run", &file, "--", "/bin/sh", "-c", ":"]);
@@ -493,7 +492,7 @@ fn other_builds_go_on_while_somebody_looks_at_a_failure() {
     person.sees("ready42");
     fs::write(gate.join("open"), "").unwrap();
     let is_built = || left(&scene).iter().any(|name| name.ends_with("-slow"));
-    assert!(within(Duration::from_secs(60), is_built), "it is built meanwhile");
+    assert!(within(SOON, is_built), "it is built meanwhile");
     person.types("echo quiet$((40 + 2))");
     let meanwhile = person.sees("quiet42");
     assert!(!meanwhile.contains("heard") && !meanwhile.contains("built"), "{meanwhile}");

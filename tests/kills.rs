@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use test_support::Random;
 
-use crate::processes::{Running, children, descendants, kill, mounts_below, processes, within};
+use crate::processes::{Running, SOON, children, descendants, kill, mounts_below, processes, within};
 use crate::scene::{Scene, isolations, say, shell_derivation};
 
 /// Tells the kernel not to kill it when its parent dies, starts another process in a session of its own, and
@@ -42,7 +42,7 @@ impl<'a> Stubborn<'a> {
         let isolation = ["--option", "build-isolation", isolation, "--option", "build-chroot-dirs", &entries];
         let running = Running::start(scene, &[&["build", "--no-link", &file], &isolation[..]].concat());
         let started = || processes(&word).iter().filter(|one| is_program(one)).count() == 2;
-        assert!(within(Duration::from_secs(20), started), "the build does not start");
+        assert!(within(SOON, started), "the build does not start");
         Self { scene, word, running }
     }
 
@@ -62,7 +62,7 @@ impl<'a> Stubborn<'a> {
     fn assert_gone(&self) {
         let gone = || processes(&self.word).is_empty() && mounts_below(self.scene).is_empty();
         let left = || (processes(&self.word), mounts_below(self.scene));
-        assert!(within(Duration::from_secs(2), gone), "{:?}", left());
+        assert!(within(SOON, gone), "{:?}", left());
     }
 }
 
@@ -130,7 +130,7 @@ fn a_killed_leash_is_replaced() {
     let (launcher, first) = (build.launcher(), build.leash());
     kill(&[first]);
     let replaced = || children(launcher).len() == 3 && !children(launcher).contains(&first);
-    assert!(within(Duration::from_secs(2), replaced), "{:?}", children(launcher));
+    assert!(within(SOON, replaced), "{:?}", children(launcher));
     // It holds the build that was started before it.
     build.running.kill_all(&[launcher]);
     build.assert_gone();
@@ -180,7 +180,7 @@ fn builds_go_on_when_what_keeps_their_mounts_is_killed() {
                 .iter()
                 .any(|one| !fs::read(format!("{one}/comm")).is_ok_and(|name| name == b"store-launcher\n"))
         };
-        assert!(within(Duration::from_secs(20), starts), "build {number} does not start");
+        assert!(within(SOON, starts), "build {number} does not start");
         let launcher = children(running.id())[0];
         let builders: Vec<u32> = processes(&word).iter().map(|one| self::number(one)).collect();
         let mut others = children(launcher);
@@ -257,12 +257,13 @@ impl Rounds<'_> {
             running.kill_all(&chosen);
         } else {
             kill(&chosen);
-            assert!(running.ends_within(Duration::from_secs(12)), "{told}: it does not end");
+            assert!(running.ends_within(SOON), "{told}: it does not end");
         }
         let gone = || processes(&word).is_empty();
         // What chroot mode leaves when all is killed at once is undone by the next start.
         assert!(
-            within(Duration::from_secs(2), gone) || isolation == "chroot",
+            within(if isolation == "chroot" { Duration::from_secs(2) } else { SOON }, gone)
+                || isolation == "chroot",
             "{told}: {:?}",
             processes(&word)
         );

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
+use crate::processes::{SOON, within};
 use crate::scene::{Run, Scene, isolations, say, shell_derivation};
 
 /// A program that takes memory in pieces of a mebibyte and writes to each, in as many processes as it is told.
@@ -190,14 +189,6 @@ fn groups(limit: u64) -> Vec<PathBuf> {
     found
 }
 
-fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < limit && !holds() {
-        sleep(Duration::from_millis(10));
-    }
-    holds()
-}
-
 /// A limit that is this test's alone: a whole number of pages, as the kernel keeps it.
 fn own_limit(test: u64) -> u64 {
     (1 << 30) + (u64::from(std::process::id()) * 8 + test) * 4096
@@ -241,7 +232,7 @@ fn a_killed_store_leaves_no_control_group() {
             let procs = |group: &PathBuf| fs::read_to_string(group.join("cgroup.procs"));
             groups(limit).iter().any(|group| procs(group).is_ok_and(|text| !text.is_empty()))
         };
-        assert!(within(Duration::from_secs(60), runs));
+        assert!(within(SOON, runs));
         let own = store.id();
         let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap();
         store.kill().unwrap();
@@ -250,11 +241,7 @@ fn a_killed_store_leaves_no_control_group() {
             assert!(Command::new("kill").args(["-9", launcher]).status().unwrap().success());
         }
         store.wait().unwrap();
-        assert!(
-            within(Duration::from_secs(2), || groups(limit).is_empty()),
-            "{with_launcher} {:?}",
-            groups(limit)
-        );
+        assert!(within(SOON, || groups(limit).is_empty()), "{with_launcher} {:?}", groups(limit));
     }
 }
 

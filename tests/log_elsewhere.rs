@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::build_hook::hook;
-use crate::gated::{Gated, SOON};
-use crate::processes::{Running, within};
+use crate::gated::Gated;
+use crate::processes::{Running, SOON, within};
 use crate::scene::derivation;
 
 #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::gated::{Gated, SOON, Saying};
+use crate::gated::{Gated, Saying};
 use crate::person::Person;
-use crate::processes::within;
+use crate::processes::{SOON, within};
 use crate::scene::{Scene, is_root, shell_derivation};
 
 /// Starts to follow what `store ps` shows first, by a name that is taken from there.

@@ -3,12 +3,9 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use crate::processes::within;
+use crate::processes::{SOON, within};
 use crate::scene::{Scene, has, text};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Somebody who has the database of a scene locked for writing.
 struct Holder(Child);

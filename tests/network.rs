@@ -1,9 +1,8 @@
 //! The network of fixed-output builds: the outside, and nothing of the host or of other builds.
 
 use std::fs;
-use std::time::Duration;
 
-use crate::processes::{kill, parent, within};
+use crate::processes::{SOON, kill, parent, within};
 use crate::scene::{Scene, is_root, say, shell_derivation};
 use crate::world::{BOTH, Inside, World, can_be_made, fixed, helpers};
 
@@ -182,7 +181,7 @@ fn without_its_helper_a_build_ends() {
         let running = inside.helpers();
         assert_eq!(running.len(), 1, "{helper}: {running:?}");
         kill(&running);
-        assert!(within(Duration::from_secs(20), || inside.named(&["store"]).is_empty()), "{helper}");
+        assert!(within(SOON, || inside.named(&["store"]).is_empty()), "{helper}");
         let said = inside.end();
         assert!(said.contains("had lost its network"), "{said}");
         assert!(said.contains(helper) && said.contains("killed by signal 9"), "{said}");
@@ -205,7 +204,7 @@ fn no_helper_outlives_its_build_whoever_is_killed() {
                 _ => kill(&[&[store], &launchers[..]].concat()),
             }
             let gone = || inside.helpers().is_empty() && inside.named(&["sh"]).len() <= 1;
-            assert!(within(Duration::from_secs(2), gone), "{helper}, {killed}: {:?}", inside.helpers());
+            assert!(within(SOON, gone), "{helper}, {killed}: {:?}", inside.helpers());
         }
     }
 }

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::scene::{Run, Scene, text};
 
+/// Longer than anything takes that comes at once on a machine that does nothing else: these tests run beside others.
+/// Who waits for it waits no longer than it takes.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
+
 /// A run of the program that has not ended. Dropping it kills what is left of it.
 pub(crate) struct Running<'a> {
     child: Option<Child>,

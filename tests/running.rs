@@ -3,14 +3,13 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::gated::Gated;
 use crate::person::Person;
-use crate::processes::{Running, children, within};
+use crate::processes::{Running, SOON, children, within};
 use crate::scene::{Run, Scene, is_root, shell_derivation};
 
 /// Returns the files that tell of running builds.
@@ -37,7 +36,7 @@ pub(crate) fn start(scene: &Scene) -> (Running<'_>, Value) {
         // As root, it may wait for a user that builds of others have.
         told["state"] == "building"
     };
-    assert!(within(Duration::from_secs(60), &mut runs), "the builder does not run");
+    assert!(within(SOON, &mut runs), "the builder does not run");
     (running, told)
 }
 
@@ -53,10 +52,7 @@ fn a_file_tells_of_a_build_while_it_runs() {
     let builder = u32::try_from(told["process"].as_u64().unwrap()).unwrap();
     assert!(children(children(running.id())[0]).contains(&builder), "{told}");
     let log = PathBuf::from(told["log"].as_str().unwrap());
-    assert!(
-        within(Duration::from_secs(20), || fs::read(&log).is_ok_and(|log| log.starts_with(b"here\n"))),
-        "{told}"
-    );
+    assert!(within(SOON, || fs::read(&log).is_ok_and(|log| log.starts_with(b"here\n"))), "{told}");
     fs::write(scene.path("gate"), "\n").unwrap();
     assert_eq!(running.wait().code, Some(0));
     assert!(files(&scene).is_empty());
@@ -85,7 +81,7 @@ fn ps_shows_what_runs() {
     assert!(lines[1].starts_with(id) && lines[1].contains(" gated "), "{table}");
     assert!(lines[1].ends_with(&format!("in process {}", running.id())), "{table}");
     let tells_phase = || scene.ok(&["ps"]).contains(" building (makePhase) ");
-    assert!(within(Duration::from_secs(20), tells_phase), "{}", scene.ok(&["ps"]));
+    assert!(within(SOON, tells_phase), "{}", scene.ok(&["ps"]));
     let shown: Value = serde_json::from_str(&scene.ok(&["ps", "--json"])).unwrap();
     assert_eq!((&shown[0]["id"], &shown[0]["state"]), (&told["id"], &"building".into()));
     assert_eq!(shown[0]["drvPath"], format!("/nix/store/{}", told["drv"].as_str().unwrap()));
@@ -119,9 +115,7 @@ fn ps_shows_others_what_they_may_see() {
 fn a_watcher_sees_them_come_and_go() {
     let scene = Scene::new();
     let (mut running, told) = start(&scene);
-    let seen = |word: &str| {
-        within(Duration::from_secs(20), || fs::read_to_string(scene.path("seen")).unwrap().contains(word))
-    };
+    let seen = |word: &str| within(SOON, || fs::read_to_string(scene.path("seen")).unwrap().contains(word));
     let to = File::create(scene.path("seen")).unwrap();
     let mut watcher = Running::start_telling(&scene, &["ps", "--watch"], &to);
     assert!(seen(told["id"].as_str().unwrap()));
@@ -129,7 +123,7 @@ fn a_watcher_sees_them_come_and_go() {
     running.wait();
     assert!(seen("no build is running"));
     Command::new("kill").args(["-INT", &watcher.id().to_string()]).status().unwrap();
-    assert!(watcher.ends_within(Duration::from_secs(60)), "it goes on");
+    assert!(watcher.ends_within(SOON), "it goes on");
     assert_eq!(watcher.wait().code, Some(0));
 }
 

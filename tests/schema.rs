@@ -2,10 +2,9 @@
 
 use std::fs::{self, File};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::peer::nix_store;
-use crate::processes::{Running, within};
+use crate::processes::{Running, SOON, within};
 use crate::scene::{Scene, has, has_nix};
 
 /// Makes the store's database one that a Nix of before schema 8 has made, with what is in it.
@@ -70,7 +69,7 @@ fn an_upgrade_waits_for_whoever_has_the_store_open() {
     let file = scene.write("file", "x");
     let mut running = Running::start_telling(&scene, &["add", &file], &File::create(&said).unwrap());
     let tells = || fs::read_to_string(&said).unwrap().contains("big-lock");
-    assert!(within(Duration::from_secs(60), tells), "{}", fs::read_to_string(&said).unwrap());
+    assert!(within(SOON, tells), "{}", fs::read_to_string(&said).unwrap());
     assert_eq!(schema(&scene), "7");
     lock.unlock().unwrap();
     assert_eq!(running.wait().code, Some(0), "{}", fs::read_to_string(&said).unwrap());

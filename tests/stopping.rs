@@ -8,14 +8,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::processes::{Running, descendants, mounts_below, processes, within};
+use crate::processes::{Running, SOON, descendants, mounts_below, processes, within};
 use crate::scene::{Run, Scene, isolations, say, shell_derivation};
 
 /// So long is waited for what has to begin.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-
-/// It takes less than a second on a quiet machine; the tests run beside others.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) fn tell(process: u32, signal: Signal) {
     kill(Pid::from_raw(process as i32), signal).unwrap();

@@ -11,9 +11,9 @@ use test_support::fixture;
 
 use crate::content_addressed::FLOATING;
 use crate::person::Person;
-use crate::processes::{Running, descendants, processes, within};
+use crate::processes::{Running, SOON, descendants, processes, within};
 use crate::scene::{Run, Scene, derivation, isolations, shell_derivation, text};
-use crate::stopping::{FOREVER, PATIENCE, SOON, assert_nothing_is_left, ends, names, slow, tell};
+use crate::stopping::{FOREVER, PATIENCE, assert_nothing_is_left, ends, names, slow, tell};
 
 /// Makes a file that takes minutes to hash and no space.
 const SPARSE: &str = r#"

@@ -7,11 +7,10 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use test_support::fixture;
 
-use crate::processes::{children, kill, processes, within};
+use crate::processes::{SOON, children, kill, processes, within};
 use crate::scene::{Run, Scene, has, is_root, say, shell_derivation, text};
 
 const USER: u32 = 61_777;
@@ -190,7 +189,7 @@ fn builds_at_the_same_time_are_different_users() {
         let statuses = processes(&word).iter().filter_map(status).collect::<Vec<_>>();
         statuses.iter().map(|one| ids("Uid:", one)).filter(|uids| uids[0] >= FIRST).collect()
     };
-    let started = within(Duration::from_secs(30), || seen().len() == 3);
+    let started = within(SOON, || seen().len() == 3);
     let found = seen();
     fs::write(wait.join("go"), "").unwrap();
     assert!(build.wait().unwrap().success() && started, "{found:?}");
@@ -355,7 +354,7 @@ impl<'a> Stubborn<'a> {
         let is_program =
             |one: &String| fs::read(format!("{one}/comm")).is_ok_and(|name| name == b"stubborn\n");
         let started = || processes(&word).iter().filter(|one| is_program(one)).count() == 2;
-        assert!(within(Duration::from_secs(30), started), "the build does not start");
+        assert!(within(SOON, started), "the build does not start");
         Self { host, word, store }
     }
 
@@ -373,7 +372,7 @@ impl<'a> Stubborn<'a> {
     fn assert_gone(&mut self) {
         let _ = self.store.wait();
         let gone = || processes(&self.word).is_empty();
-        assert!(within(Duration::from_secs(5), gone), "{:?}", processes(&self.word));
+        assert!(within(SOON, gone), "{:?}", processes(&self.word));
         self.host.assert_clean();
     }
 }

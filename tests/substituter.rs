@@ -3,12 +3,11 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use test_support::fixture;
 
-use crate::processes::{Running, processes, within};
+use crate::processes::{Running, SOON, processes, within};
 use crate::scene::{Run, Scene, derivation, shell_derivation, text};
 
 /// Makes an executable script beside the store.
@@ -341,12 +340,12 @@ fn an_interrupted_substituter_is_ended() {
         let arguments =
             ["build", "--no-link", "--option", "external-substituters", &program, &derivation("hello")];
         let mut running = Running::start(&scene, &arguments);
-        assert!(within(Duration::from_secs(30), || scene.path("begun").exists()), "{verb}");
+        assert!(within(SOON, || scene.path("begun").exists()), "{verb}");
         Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
-        assert!(running.ends_within(Duration::from_secs(30)), "{verb}");
+        assert!(running.ends_within(SOON), "{verb}");
         let run = running.wait();
         assert_eq!(run.code, Some(130), "{verb}: {}", run.stderr);
-        assert!(within(Duration::from_secs(10), || processes(&program).is_empty()), "{verb}");
+        assert!(within(SOON, || processes(&program).is_empty()), "{verb}");
     }
 }
 
@@ -399,17 +398,17 @@ fn what_is_fetched_is_seen_and_can_be_cancelled() {
     let to = File::create(scene.path("said")).unwrap();
     let mut command = publisher.command(&scene, &program, &["--events", "events", &derivation("hello")]);
     let mut child = command.stdout(to.try_clone().unwrap()).stderr(to).spawn().unwrap();
-    assert!(within(Duration::from_secs(30), || scene.path("begun").exists()));
+    assert!(within(SOON, || scene.path("begun").exists()));
     let told: Value = serde_json::from_str(&scene.ok(&["ps", "--json"])).unwrap();
     assert_eq!((&told[0]["state"], &told[0]["program"]), (&"fetching".into(), &program.as_str().into()));
     assert!(scene.ok(&["ps"]).contains("fetched by substituter"));
     assert!(scene.fails(1, &["log", "-f", &path]).contains("is not built, but fetched by"));
     scene.ok(&["cancel", &path]);
-    assert!(within(Duration::from_secs(30), || child.try_wait().unwrap().is_some()));
+    assert!(within(SOON, || child.try_wait().unwrap().is_some()));
     let said = fs::read_to_string(scene.path("said")).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
     assert!(said.contains("1 fetch was cancelled, and 1 was not tried for that"), "{said}");
     assert_eq!(events(&scene, "not-fetched", "path"), [path]);
-    assert!(within(Duration::from_secs(10), || processes(&program).is_empty()));
+    assert!(within(SOON, || processes(&program).is_empty()));
     assert_eq!(scene.ok(&["ps", "--json"]), "[]");
 }

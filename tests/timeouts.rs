@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::gated::Gated;
 use crate::processes::children;
@@ -11,9 +11,7 @@ use crate::scene::{Scene, derivation, is_root, shell_derivation};
 /// Builds a script that has to be ended, and returns what was said about it.
 fn ended(scene: &Scene, code: i32, script: &str, options: &[&str]) -> String {
     let file = scene.write("slow.json", shell_derivation("slow", script));
-    let start = Instant::now();
     let said = scene.fails(code, &[&["build", "--no-link", &file], options].concat());
-    assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
     let builds = fs::read_dir(scene.root().join("nix/var/nix/builds")).unwrap();
     let left: Vec<_> = builds.map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");

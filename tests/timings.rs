@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,7 +12,7 @@ use test_support::fixture;
 
 use crate::browser::Browser;
 use crate::failures::FAILING_INPUT;
-use crate::processes::{Running, within};
+use crate::processes::{Running, SOON, within};
 use crate::scene::{Run, Scene, derivation, shell_derivation};
 
 const OPEN: &str = r#"<script type="application/json" id="data">"#;
@@ -108,7 +107,7 @@ fn a_page_is_there_after_ctrl_c_too() {
     let mut running =
         Running::start(&scene, &["build", "--no-link", "--timings=page.html", "--events", "events", &file]);
     let heard = || fs::read_to_string(scene.path("events")).is_ok_and(|text| text.contains("buildPhase"));
-    assert!(within(Duration::from_secs(60), heard));
+    assert!(within(SOON, heard));
     kill(Pid::from_raw(running.id().cast_signed()), Signal::SIGINT).unwrap();
     let run = running.wait();
     assert_eq!(run.code, Some(130), "{}", run.stderr);

@@ -6,11 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::processes::{SOON, within};
 use crate::scene::{Run, Scene, has, is_root, say, shell_derivation, text};
 
 const BLOCK: u32 = 65_536;
@@ -142,10 +143,7 @@ fn every_running_build_has_a_user_of_its_own() {
             .filter_map(|output| fs::read_to_string(output.path()).ok()?.trim().parse().ok())
             .collect()
     };
-    let begun = Instant::now();
-    while outer().len() < 3 && begun.elapsed() < Duration::from_secs(20) {
-        sleep(Duration::from_millis(10));
-    }
+    within(SOON, || outer().len() == 3);
     let mut seen = outer();
     // Opened for reading too, so that this never waits; a build that has read its line lets the next one read.
     let mut go = File::options().read(true).write(true).open(wait.join("go")).unwrap();
@@ -186,13 +184,9 @@ fn waiting(host: &Host, uid: u32, arguments: &[&str]) -> (File, Child) {
     let arguments = [arguments, &["--option", "build-users-group", "builders"]].concat();
     let said = File::create(host.scene.path("said")).unwrap();
     let mut child = host.command(&arguments).stdout(Stdio::null()).stderr(said).spawn().unwrap();
-    let begun = Instant::now();
     let waits =
         || fs::read_to_string(host.scene.path("said")).unwrap().contains("every user for builders is in use");
-    while !waits() && begun.elapsed() < Duration::from_secs(20) {
-        sleep(Duration::from_millis(10));
-    }
-    assert!(waits() && child.try_wait().unwrap().is_none());
+    assert!(within(SOON, waits) && child.try_wait().unwrap().is_none());
     (lock, child)
 }
 

@@ -1,10 +1,9 @@
 //! Two processes want the same: one builds, the other waits, says for what, and takes over if the first one dies.
 
 use std::process::Command;
-use std::time::Duration;
 
-use crate::gated::{Gated, SOON};
-use crate::processes::{descendants, within};
+use crate::gated::Gated;
+use crate::processes::{SOON, descendants, within};
 use crate::scene::shell_derivation;
 
 #[test]
@@ -50,7 +49,7 @@ fn waiting_ends_with_ctrl_c() {
     let all = descendants(second.child.id());
     Command::new("kill").args(["-INT", &second.child.id().to_string()]).status().unwrap();
     // Within a second on a machine that does nothing else.
-    assert!(within(Duration::from_secs(10), || second.child.try_wait().unwrap().is_some()), "{all:?}");
+    assert!(within(SOON, || second.child.try_wait().unwrap().is_some()), "{all:?}");
     let (code, said) = second.ends();
     assert_eq!(code, Some(130), "{said}");
     gated.open();

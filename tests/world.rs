@@ -11,9 +11,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use crate::processes::{descendants, within};
+use crate::processes::{SOON, descendants, within};
 use crate::scene::{Run, Scene, has, is_root, say, shell_derivation, text};
 
 /// What the host can reach, and whom it asks for names.
@@ -332,7 +331,7 @@ impl Inside {
 
     /// Waits for the word of a builder in its arguments, which are there when its network is.
     pub(crate) fn has_started(&self, word: &str) -> bool {
-        within(Duration::from_secs(20), || self.builder(word).is_some())
+        within(SOON, || self.builder(word).is_some())
     }
 
     /// Returns the builder that has a word in its arguments.
