@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use test_support::{Scratch, fixture};
 
 /// A store below a scratch directory, used by one test.
@@ -86,7 +87,15 @@ impl Scene {
 
     /// Returns the program without a word about which store.
     pub(crate) fn elsewhere(&self) -> Command {
-        let mut command = Command::new(test_support::store_binary(env!("CARGO_BIN_EXE_store")));
+        let program = test_support::store_binary(env!("CARGO_BIN_EXE_store"));
+        let mut command = if is_ignored(Signal::SIGINT) {
+            // A shell has what it starts in the background ignore Ctrl-C, and all that this starts does, too.
+            let mut env = Command::new("/usr/bin/env");
+            env.arg("--default-signal=INT").arg(program);
+            env
+        } else {
+            Command::new(program)
+        };
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("HOME", self.path("home")).current_dir(self.scratch.path()).stdin(Stdio::null());
         command
@@ -169,6 +178,13 @@ pub(crate) fn say(text: &str) {
 /// How builds are kept apart; plain chroot is for root only.
 pub(crate) fn isolations() -> &'static [&'static str] {
     if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] }
+}
+
+/// Tells whether this process ignores a signal; what it starts does, too.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal as i32 - 1) & 1 == 1
 }
 
 /// Tells whether the tests run as root.
