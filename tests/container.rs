@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::scene::{Run, Scene, is_root, say, shell_derivation, text};
+use crate::scene::{Run, Scene, is_root, program, say, shell_derivation, text};
 
 const SOURCE: &str = include_str!("../fixtures/programs/container.c");
 
@@ -43,7 +43,7 @@ impl Container {
     fn new(owner: Option<u32>) -> Self {
         let scene = Scene::new();
         let container = scene.c_program("container", SOURCE);
-        let store = text(scene.copy_program(scene.elsewhere().get_program(), "program"));
+        let store = text(scene.copy_program(program(), "program"));
         scene.write("look.json", shell_derivation("look", LOOK));
         let root = scene.path("");
         fs::set_permissions(&root, Permissions::from_mode(0o755)).unwrap();

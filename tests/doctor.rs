@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::confined;
-use crate::scene::{Scene, derivation, text};
+use crate::scene::{Scene, derivation, program, text};
 
 #[test]
 fn this_machine_can_isolate_builds() {
@@ -106,7 +106,7 @@ fn one_id_is_too_few_for_a_root() {
 fn where_apparmor_is_in_the_way_there_is_a_profile_for_this_program() {
     let setting = ["setting", "/proc/sys/kernel", "apparmor_restrict_unprivileged_userns"];
     let words = [&["user", "1000"], &setting[..], &["refuse", "unshare"]].concat();
-    let program = Scene::new().elsewhere().get_program().to_str().unwrap().to_owned();
+    let program = text(program());
     let program = text(std::fs::canonicalize(program).unwrap());
     let profile = format!("profile store-builds \"{program}\" flags=(unconfined) {{\n  userns,");
     assert_remedy(&words, "user-namespace", &[&profile, "apparmor_parser --replace"]);

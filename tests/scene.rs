@@ -87,7 +87,7 @@ impl Scene {
 
     /// Returns the program without a word about which store.
     pub(crate) fn elsewhere(&self) -> Command {
-        let program = test_support::store_binary(env!("CARGO_BIN_EXE_store"));
+        let program = program();
         let mut command = if is_ignored(Signal::SIGINT) {
             // A shell has what it starts in the background ignore Ctrl-C, and all that this starts does, too.
             let mut env = Command::new("/usr/bin/env");
@@ -178,6 +178,11 @@ pub(crate) fn say(text: &str) {
 /// How builds are kept apart; plain chroot is for root only.
 pub(crate) fn isolations() -> &'static [&'static str] {
     if is_root() { &["namespaces", "chroot"] } else { &["namespaces"] }
+}
+
+/// Returns the file of the program.
+pub(crate) fn program() -> PathBuf {
+    test_support::store_binary(env!("CARGO_BIN_EXE_store"))
 }
 
 /// Tells whether this process ignores a signal; what it starts does, too.

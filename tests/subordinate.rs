@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use test_support::fixture;
 
 use crate::processes::{SOON, children, kill, processes, within};
-use crate::scene::{Run, Scene, has, is_root, say, shell_derivation, text};
+use crate::scene::{Run, Scene, has, is_root, program, say, shell_derivation, text};
 
 const USER: u32 = 61_777;
 const BLOCK: u32 = 65_536;
@@ -52,7 +52,7 @@ impl Host {
             chown(own, Some(USER), Some(USER)).unwrap();
         }
         // Where it was built, that user may not come.
-        scene.copy_program(scene.elsewhere().get_program(), "program");
+        scene.copy_program(program(), "program");
         Some(Self { scene, groups: "61100,61101" })
     }
 
