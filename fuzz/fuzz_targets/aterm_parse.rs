@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use derivation::json::{self, Format};
 use derivation::{
-    Checked, Derivation, Finding, InputOutputs, Modulo, Output, Source, SourceForm, Workers, aterm, check, review,
+    Checked, Derivation, Finding, InputOutputs, Modulo, Output, Source, SourceForm, Workers, aterm, check,
+    review,
 };
 use libfuzzer_sys::fuzz_target;
 use store_path::{Hash, HashAlgorithm, Name, StoreDir, StorePath};

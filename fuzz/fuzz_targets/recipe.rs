@@ -21,7 +21,8 @@ fuzz_target!(|text: &[u8]| {
             Input::Source(source) => path(source.name.as_str()).map(Found::Source),
             Input::Stored(path) if !path.is_derivation() => Ok(Found::Source(path.clone())),
             Input::Fetch(fetch) => {
-                json::parse(fetch.complete().to_string().as_bytes(), &store_dir).expect("a download is a derivation");
+                json::parse(fetch.complete().to_string().as_bytes(), &store_dir)
+                    .expect("a download is a derivation");
                 path("fetched.drv").map(derivation_of)
             }
             Input::Stored(_) | Input::Recipe(_) => path("needed.drv").map(derivation_of),

@@ -15,7 +15,11 @@ fuzz_target!(|bytes: &[u8]| {
         match entry {
             Entry::Known(info) => {
                 let mut archive = Vec::new();
-                reader.archive().take(info.nar_size).read_to_end(&mut archive).expect("a slice has no errors");
+                reader
+                    .archive()
+                    .take(info.nar_size)
+                    .read_to_end(&mut archive)
+                    .expect("a slice has no errors");
                 if archive.len() as u64 == info.nar_size {
                     known.push((*info, archive));
                 }
