@@ -39,7 +39,6 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
-    sandbox::keep_memory();
     let store_dir = StoreDir::default();
     let places: Vec<Place> = args.files.iter().map(|file| Place::new(file)).collect();
     let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();

@@ -86,7 +86,7 @@ pub use running::{Exit, ExitStatus, Notice, OutOfMemory, Running};
 pub use server::{launcher_main, launcher_main_with};
 pub use streams::{Size, Streams};
 pub use subordinate::subordinate_ids;
-pub use sys::{is_open_to_write, keep_memory, share_bytes};
+pub use sys::{is_open_to_write, share_bytes};
 pub use terminal::Terminal;
 pub use usage::{Processes, Usage};
 pub use users::{BuildUser, BuildUsers, Ids, UserChoice, kept_groups};

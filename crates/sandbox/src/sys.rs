@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "the one module of system calls; each block argues its preconditions")]
 
 mod files;
-mod memory;
 mod observe;
 mod restrict;
 
@@ -17,7 +16,6 @@ use rustix::io::Errno;
 use crate::wire::Exited;
 
 pub use files::{is_open_to_write, share_bytes};
-pub use memory::keep_memory;
 pub(crate) use observe::{
     Heard, answer, entries, hear, install_listened, let_go_on, read_memory, still_waits, wake_in_step,
 };

@@ -19,7 +19,6 @@ const EFFECTS: &[(&str, &[&str])] = &[
         &[
             "sandbox/src/sys.rs",
             "sandbox/src/sys/files.rs",
-            "sandbox/src/sys/memory.rs",
             "sandbox/src/sys/observe.rs",
             "sandbox/src/sys/restrict.rs",
         ],
