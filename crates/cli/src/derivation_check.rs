@@ -108,8 +108,11 @@ fn form(file: &Path, text: &[u8]) -> Result<SourceForm> {
     if !derivation_file::is_aterm(text) {
         return Ok(SourceForm::Json);
     }
-    let name = derivation_file::name(file).with_context(|| format!("cannot check `{}`", file.display()))?;
-    Ok(SourceForm::Aterm { name, path: path_of(file) })
+    let path = path_of(file);
+    let own = path.as_ref().and_then(|path| path.name().as_str().strip_suffix(".drv")?.parse().ok());
+    let name = own.map_or_else(|| derivation_file::name(file), Ok);
+    let name = name.with_context(|| format!("cannot check `{}`", file.display()))?;
+    Ok(SourceForm::Aterm { name, path })
 }
 
 /// Where input derivations may be that are in none of the files.

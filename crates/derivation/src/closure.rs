@@ -82,8 +82,8 @@ pub fn check_closure<E: std::error::Error + 'static>(
             return Err(ClosureError::Twice { path: store_dir.print(path) });
         }
     }
-    let all: Vec<&Derivation> = derivations.iter().map(|(_, derivation)| derivation).collect();
-    let Order { order, circular, .. } = order(&all, &given);
+    let needed: Vec<_> = derivations.iter().map(|(_, derivation)| places(derivation, &given)).collect();
+    let Order { order, circular, .. } = order(&needed);
     if let Some(index) = circular.first() {
         let (stated, derivation) = &derivations[*index];
         return Err(cycle(stated.as_ref(), &derivation.name, store_dir));
@@ -127,28 +127,30 @@ pub(crate) struct Order {
     pub(crate) depth: Vec<usize>,
 }
 
-/// Puts derivations in order.
+/// Returns the places of those in a list that a derivation needs; `given` has the places of all.
+pub(crate) fn places<B>(derivation: &Derivation<B>, given: &Paths<usize>) -> Box<[usize]> {
+    let needed = derivation.input_drvs.keys().chain(&derivation.input_srcs);
+    needed.filter_map(|path| given.get(path).copied()).collect()
+}
+
+/// Puts derivations in order, of each of which the places of what it needs are given.
 ///
 /// A walk with a stack of its own: graphs are deeper than a thread's stack.
-pub(crate) fn order<B>(derivations: &[&Derivation<B>], given: &Paths<usize>) -> Order {
+pub(crate) fn order(needed: &[Box<[usize]>]) -> Order {
     let mut circular = Vec::new();
-    let mut is_input = vec![false; derivations.len()];
-    let mut depth = vec![0; derivations.len()];
-    let inputs = |index: usize| {
-        let drv = derivations[index];
-        drv.input_drvs.keys().chain(&drv.input_srcs).filter_map(|path| given.get(path).copied())
-    };
-    let mut visits = vec![Visit::Ahead; derivations.len()];
-    let mut order = Vec::with_capacity(derivations.len());
-    for start in 0..derivations.len() {
+    let mut is_input = vec![false; needed.len()];
+    let mut depth = vec![0; needed.len()];
+    let mut visits = vec![Visit::Ahead; needed.len()];
+    let mut order = Vec::with_capacity(needed.len());
+    for start in 0..needed.len() {
         if visits[start] != Visit::Ahead {
             continue;
         }
         visits[start] = Visit::Open;
-        let mut stack = vec![(start, inputs(start))];
+        let mut stack = vec![(start, needed[start].iter())];
         while let Some((index, rest)) = stack.last_mut() {
             let index = *index;
-            let Some(input) = rest.next() else {
+            let Some(&input) = rest.next() else {
                 visits[index] = Visit::Done;
                 order.push(index);
                 stack.pop();
@@ -163,7 +165,7 @@ pub(crate) fn order<B>(derivations: &[&Derivation<B>], given: &Paths<usize>) -> 
                 Visit::Open => circular.push(input),
                 Visit::Ahead => {
                     visits[input] = Visit::Open;
-                    stack.push((input, inputs(input)));
+                    stack.push((input, needed[input].iter()));
                 }
             }
         }

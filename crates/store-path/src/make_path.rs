@@ -108,12 +108,14 @@ impl StoreDir {
         kind: &str,
         references: impl IntoIterator<Item = &'a StorePath>,
     ) -> String {
-        let mut kind = kind.to_owned();
+        // As long as ten paths: with more, it grows.
+        let mut all = String::with_capacity(1 << 10);
+        all.push_str(kind);
         for reference in references {
-            kind.push(':');
-            self.print_to(reference, &mut kind);
+            all.push(':');
+            self.print_to(reference, &mut all);
         }
-        kind
+        all
     }
 }
 

@@ -12,12 +12,15 @@ use super::rounds::Rounds;
 use super::spot::{At, Spot};
 use super::{Remark, Source, Unread, Workers};
 use crate::check::Settled;
-use crate::closure::{Closure, Ground, Order, cycle, order};
+use crate::closure::{Closure, Ground, Order, cycle, order, places};
 use crate::model::Paths;
 use crate::{ClosureError, Derivation};
 
 /// For so many derivations that can be looked at at once another helper is worth its start.
 const PER_HELPER: usize = 16;
+
+/// So many derivations are looked through for what they need at a time.
+const FEW: usize = 64;
 
 /// Returns remarks, each with the file that it is about.
 ///
@@ -36,8 +39,7 @@ pub(super) fn remarks<'a, E: Error + 'static>(
             given.entry(path.clone()).or_insert(index);
         }
     }
-    let derivations: Vec<_> = all.iter().map(|part| &part.derivation).collect();
-    let Order { order, circular, is_input, depth } = order(&derivations, &given);
+    let Order { order, circular, is_input, depth } = order(&needed(&all, &given, workers));
     // A download is right or wrong by itself.
     let mut state = State { ground: Ground::new(store_dir, false), bad: unread.paths, late: HashSet::new() };
     let mut seen = Seen::default();
@@ -70,6 +72,25 @@ pub(super) fn remarks<'a, E: Error + 'static>(
     let mut told = rest.seen.told;
     told.sort_by_key(|(place, ..)| *place);
     told.into_iter().map(|(_, file, remark)| (file, remark)).collect()
+}
+
+/// Returns the places of what each needs. This is the first look at all of them from here, which takes its time.
+fn needed(all: &[Box<Part<'_>>], given: &Paths<usize>, workers: &impl Workers) -> Vec<Box<[usize]>> {
+    let of_all = |(number, parts): (usize, &[Box<Part<'_>>])| {
+        (number, parts.iter().map(|part| places(&part.derivation, given)).collect::<Vec<_>>())
+    };
+    let rounds = Rounds::new(of_all);
+    let mut found = Vec::new();
+    workers.together(
+        (all.len() / FEW).saturating_sub(1),
+        || rounds.help(),
+        || {
+            let _end = rounds.lead();
+            found = rounds.round(all.chunks(FEW).enumerate().collect());
+        },
+    );
+    found.sort_by_key(|(number, _)| *number);
+    found.into_iter().flat_map(|(_, places)| places).collect()
 }
 
 /// What those are held against that are looked at at once.

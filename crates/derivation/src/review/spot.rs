@@ -31,6 +31,9 @@ pub(super) enum Spot {
 
 /// Looks up all places in one file, and sorts what was found by them.
 pub(super) fn findings(source: &Source<'_>, store_dir: &StoreDir, remarks: Vec<Remark>) -> Vec<Finding> {
+    if remarks.is_empty() {
+        return Vec::new();
+    }
     let placed: Vec<Placed> = match source.form {
         SourceForm::Json => in_json(source.text, store_dir, remarks),
         SourceForm::Aterm { .. } => {
