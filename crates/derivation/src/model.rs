@@ -107,7 +107,10 @@ impl Deref for OutputNames {
 
 impl Extend<OutputName> for OutputNames {
     fn extend<I: IntoIterator<Item = OutputName>>(&mut self, names: I) {
-        names.into_iter().for_each(|name| self.insert(name));
+        self.0.extend(names);
+        // All at once: whoever writes a file may name many, in any order.
+        self.0.sort();
+        self.0.dedup();
     }
 }
 
@@ -247,4 +250,24 @@ pub(crate) fn split_method(text: &str) -> (Method, &str) {
         .into_iter()
         .find_map(|method| Some((method, text.strip_prefix(method.prefix())?)))
         .unwrap_or((Method::Flat, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_outputs_are_in_order_and_there_once() {
+        let names =
+            |names: &[&str]| -> OutputNames { names.iter().map(|name| name.parse().unwrap()).collect() };
+        let mut some = names(&["out", "dev", "out", "bin"]);
+        assert_eq!(some, names(&["bin", "dev", "out"]));
+        some.extend(names(&["man", "dev", "a"]).iter().cloned());
+        some.insert("lib".parse().unwrap());
+        some.insert("lib".parse().unwrap());
+        assert_eq!(
+            some.iter().map(OutputName::as_str).collect::<Vec<_>>(),
+            ["a", "bin", "dev", "lib", "man", "out"]
+        );
+    }
 }

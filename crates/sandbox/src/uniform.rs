@@ -43,7 +43,7 @@ const LIMITS: [(Resource, &str, Option<u64>, Option<u64>); 16] = [
 const OOM_SCORE: &str = "1000";
 
 /// For so long a builder keeps a processor that others want, too. Compilers that take turns more often find less of what
-/// they work on in the caches; whoever else has something to do, with slices as usual, comes first all the same.
+/// they work on in the caches.
 const SLICE_NANOS: u64 = 20_000_000;
 
 /// Sets all of it for this process and what it starts; returns what stays as the caller has it.
