@@ -31,39 +31,25 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 /// Reads no more than a file with such a beginning may have; its length is asked for if it has more than a beginning,
 /// and known for ordinary files only.
 fn read_from(mut file: impl Read, length: impl Fn() -> io::Result<Option<u64>>) -> Result<Vec<u8>> {
-    let mut room = [0; HEAD];
-    let head = fill(&mut file, &mut room)?;
-    let longest = longest(head)?;
-    if head.len() < HEAD {
-        return Ok(head.to_vec());
+    let mut text = Vec::with_capacity(HEAD);
+    file.by_ref().take(HEAD as u64).read_to_end(&mut text)?;
+    let longest = longest(&text)?;
+    if text.len() < HEAD {
+        text.shrink_to_fit();
+        return Ok(text);
     }
     let length = length()?;
     if length.is_some_and(|length| length > longest) {
         return Err(too_long(longest));
     }
     let length = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let mut text = Vec::with_capacity(length.max(HEAD) + 1);
-    text.extend_from_slice(head);
+    text.reserve_exact(length.saturating_sub(HEAD) + 1);
     file.take(longest.saturating_sub(HEAD as u64) + 1).read_to_end(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length <= longest) {
         Ok(text)
     } else {
         Err(too_long(longest))
     }
-}
-
-/// Reads as much as there is room for, or all that there is.
-fn fill<'a>(file: &mut impl Read, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
-    let mut filled = 0;
-    while filled < room.len() {
-        match file.read(&mut room[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(&room[..filled])
 }
 
 /// Returns how long a file may be that begins so. What holds no derivations is small, or not read further.

@@ -40,11 +40,12 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store_dir = StoreDir::default();
-    let places: Vec<Place> = args.files.iter().map(|file| Place::new(file)).collect();
+    // The end of the process gives all of it back at once; one by one that takes longer than reading some of the files.
+    let places: &[Place] = args.files.iter().map(|file| Place::new(file)).collect::<Vec<_>>().leak();
     let mut listed: Vec<(&PathBuf, Finding)> = Vec::new();
-    let (mut files, mut sources) = (Vec::new(), Vec::new());
+    let (mut files, mut sources) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
     let shared: &Session = session;
-    let read = threads::on_each(&places, |place| place.read(shared, &store_dir));
+    let read = threads::on_each(places, |place| place.read(shared, &store_dir));
     for (file, read) in args.files.iter().zip(read) {
         match read? {
             Read::Recipe(text) => {
@@ -56,10 +57,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
             }
         }
     }
-    let beside = places.iter().filter_map(|place| place.path.get()?.parent());
-    let mut inputs =
-        Inputs { session, store: OnceCell::new(), beside: beside.collect(), store_dir: &store_dir };
-    inputs.beside.dedup();
+    let inputs =
+        Inputs { session, store: OnceCell::new(), places, beside: OnceCell::new(), store_dir: &store_dir };
     let found = review(sources, &store_dir, &mut |path: &StorePath| inputs.read(path), &Processors);
     listed.extend(
         files.into_iter().zip(found).flat_map(|(file, list)| list.into_iter().map(move |one| (file, one))),
@@ -120,14 +119,16 @@ struct Inputs<'a> {
     session: &'a Session,
     /// Opened at the first input that is nowhere else; without a store there is nothing to find in it.
     store: OnceCell<Option<LocalStore>>,
-    beside: Vec<&'a Path>,
+    places: &'a [Place<'a>],
+    /// The directories of the files, asked for as late as the store.
+    beside: OnceCell<Vec<&'a Path>>,
     store_dir: &'a StoreDir,
 }
 
-impl Inputs<'_> {
+impl<'a> Inputs<'a> {
     fn read(&self, path: &StorePath) -> io::Result<Derivation> {
         let base = path.to_string();
-        let file = self.beside.iter().map(|directory| directory.join(&base)).find(|file| file.is_file());
+        let file = self.beside().iter().map(|directory| directory.join(&base)).find(|file| file.is_file());
         if let Some(file) = file {
             let name = derivation_file::name(&file).map_err(io::Error::other)?;
             return aterm::parse(&fs::read(file)?, self.store_dir, &name).map_err(io::Error::other);
@@ -141,6 +142,15 @@ impl Inputs<'_> {
                 Ok(valid) if valid.is_empty() => absent(),
                 _ => io::Error::other(error),
             }
+        })
+    }
+
+    fn beside(&self) -> &[&'a Path] {
+        self.beside.get_or_init(|| {
+            let mut beside: Vec<_> =
+                self.places.iter().filter_map(|place| place.path.get()?.parent()).collect();
+            beside.dedup();
+            beside
         })
     }
 

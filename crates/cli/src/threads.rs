@@ -1,6 +1,7 @@
 //! Work for all processors, which has ended when a call here returns.
 #![expect(clippy::disallowed_methods, reason = "the one module of this crate with threads")]
 
+use std::hint::black_box;
 use std::num::NonZero;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -20,6 +21,7 @@ pub(crate) fn on_each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T)
     let run = || {
         let mut done = Vec::new();
         while let Some((index, batch)) = next() {
+            make_room();
             done.push((index, batch.iter().map(&work).collect::<Vec<R>>()));
         }
         all_done.lock().unwrap_or_else(PoisonError::into_inner).extend(done);
@@ -29,6 +31,13 @@ pub(crate) fn on_each<'a, T: Sync, R: Send>(items: &'a [T], work: impl Fn(&'a T)
     let mut done = all_done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().flat_map(|(_, results)| results).collect()
+}
+
+/// For any thread but the first the C library makes room page by page, each time by a call that the other threads wait for.
+/// What it has made room for it keeps, as long as that is less than it would give back to the system.
+fn make_room() {
+    const ROOM: usize = 120 << 10;
+    drop(black_box(Vec::<u8>::with_capacity(ROOM)));
 }
 
 /// All processors.

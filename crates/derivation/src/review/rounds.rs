@@ -9,6 +9,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// As often is looked whether there is work before going to sleep: some 20 microseconds.
 const LOOKS: usize = 2000;
 
+/// What is open is taken in so many shares,
+const SHARES: usize = 16;
+
+/// and none has more than so many.
+const MOST: usize = 16;
+
 /// What is done in rounds, and where it lies meanwhile.
 pub(super) struct Rounds<J, D, F> {
     work: F,
@@ -48,7 +54,7 @@ impl<J, D, F: Fn(J) -> D> Rounds<J, D, F> {
         if count > 1 {
             self.more.notify_all();
         }
-        while self.do_one() {}
+        while self.do_some() {}
         let mut looks = 0;
         while self.left.load(Ordering::Acquire) > 0 && !self.is_over.load(Ordering::Relaxed) {
             looks += 1;
@@ -63,7 +69,7 @@ impl<J, D, F: Fn(J) -> D> Rounds<J, D, F> {
         // Should the work panic, nobody is to wait for it.
         let end = End(self);
         while !self.is_over.load(Ordering::Relaxed) {
-            if !self.do_one() && !(0..LOOKS).any(|_| self.has_more()) {
+            if !self.do_some() && !(0..LOOKS).any(|_| self.has_more()) {
                 let open = locked(&self.open);
                 drop(self.more.wait_while(open, |_| !self.has_more()));
             }
@@ -81,21 +87,23 @@ impl<J, D, F: Fn(J) -> D> Rounds<J, D, F> {
         self.waiting.load(Ordering::Acquire) > 0 || self.is_over.load(Ordering::Relaxed)
     }
 
-    fn do_one(&self) -> bool {
+    /// Does a share of what is open, so small that nobody waits long for the last of it.
+    fn do_some(&self) -> bool {
         if self.waiting.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let job = {
+        let jobs = {
             let mut open = locked(&self.open);
-            let job = open.pop();
-            self.waiting.store(open.len(), Ordering::Release);
-            job
+            let rest = open.len() - open.len().div_ceil(SHARES).min(MOST);
+            let jobs = open.split_off(rest);
+            self.waiting.store(rest, Ordering::Release);
+            jobs
         };
-        let Some(job) = job else { return false };
-        let done = (self.work)(job);
-        locked(&self.done).push(done);
-        self.left.fetch_sub(1, Ordering::Release);
-        true
+        let count = jobs.len();
+        let done: Vec<D> = jobs.into_iter().map(&self.work).collect();
+        locked(&self.done).extend(done);
+        self.left.fetch_sub(count, Ordering::Release);
+        count > 0
     }
 }
 
