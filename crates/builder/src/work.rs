@@ -203,7 +203,7 @@ impl<'a> Work<'a> {
             Some(attributes) => {
                 builtin::flattened(&attributes::complete(attributes.clone(), Vec::new(), derivation))
             }
-            None => derivation.env.clone(),
+            None => derivation.env.clone().into_iter().collect(),
         };
         given.into_iter().map(|(name, value)| (name, self.rewrites.apply(&value))).collect()
     }

@@ -13,7 +13,7 @@ pub use error::{ParseError, Problem};
 pub use read::parse;
 pub use write::print;
 
-pub(crate) use read::{Section, examine, locate};
+pub(crate) use read::{Section, examine, locate, skim};
 pub(crate) use write::{Layout, Text};
 
 /// Opens the text of a derivation whose inputs are derivations only the build will make.

@@ -6,6 +6,7 @@ mod outputs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
 use store_path::{NameError, StoreDir, StorePath};
 
 use crate::aterm::{Layout, Text};
@@ -202,10 +203,10 @@ impl<B> Settled<'_, B> {
     /// Lets go of what dependents do not need to know.
     pub(crate) fn trim(&mut self) {
         let Derivation { input_drvs, input_srcs, args, env, .. } = &mut self.derivation;
-        *input_drvs = BTreeMap::new();
+        *input_drvs = LiteMap::new();
         *input_srcs = BTreeSet::new();
         *args = Vec::new();
-        *env = BTreeMap::new();
+        *env = LiteMap::new();
     }
 
     /// Returns what dependents need to know.

@@ -258,12 +258,15 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Whether any of its inputs is given by a label.
+    pub(crate) fn has_label<B>(&self, derivation: &Derivation<B>) -> bool {
+        let is_label = |path: &StorePath| self.aliases.contains_key(path);
+        !self.aliases.is_empty() && derivation.input_drvs.keys().chain(&derivation.input_srcs).any(is_label)
+    }
+
     /// Replaces labels by paths, and returns whether there were any.
     fn resolve_aliases<B>(&self, derivation: &mut Derivation<B>) -> bool {
-        let is_alias = |path: &StorePath| self.aliases.contains_key(path);
-        if self.aliases.is_empty()
-            || !derivation.input_drvs.keys().chain(&derivation.input_srcs).any(is_alias)
-        {
+        if !self.has_label(derivation) {
             return false;
         }
         let resolve = |path: StorePath| self.aliases.get(&path).cloned().unwrap_or(path);
@@ -272,7 +275,7 @@ impl<'a> Ground<'a> {
         for (path, wanted) in mem::take(&mut derivation.input_drvs) {
             inputs.entry(resolve(path)).or_default().merge(wanted);
         }
-        derivation.input_drvs = inputs;
+        derivation.input_drvs = inputs.into_iter().collect();
         true
     }
 }

@@ -1,11 +1,12 @@
 //! What a derivation is.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 
+use litemap::LiteMap;
 use smallvec::SmallVec;
 use store_path::{Hash, HashAlgorithm, Method, Name, NameError, StoreDir, StorePath, output_name};
 
@@ -137,7 +138,7 @@ pub struct InputOutputs {
     /// Outputs of the derivation itself.
     pub outputs: OutputNames,
     /// Outputs that are derivations themselves, and what is wanted of those.
-    pub dynamic: BTreeMap<OutputName, InputOutputs>,
+    pub dynamic: LiteMap<OutputName, InputOutputs>,
 }
 
 impl InputOutputs {
@@ -162,9 +163,9 @@ pub struct Derivation<B = Vec<u8>> {
     /// The name in its own path (without `.drv`) and in those of its outputs. Its file does not hold it.
     pub name: Name,
     /// What the program makes.
-    pub outputs: BTreeMap<OutputName, Output>,
+    pub outputs: LiteMap<OutputName, Output>,
     /// What has to be built before.
-    pub input_drvs: BTreeMap<StorePath, InputOutputs>,
+    pub input_drvs: LiteMap<StorePath, InputOutputs>,
     /// What has to be in the store before.
     pub input_srcs: BTreeSet<StorePath>,
     /// The kind of machine that can run the program, such as `x86_64-linux`.
@@ -174,7 +175,7 @@ pub struct Derivation<B = Vec<u8>> {
     /// Its arguments, without the program's name.
     pub args: Vec<B>,
     /// Its environment. Structured attributes are JSON in the variable `__json`.
-    pub env: BTreeMap<B, B>,
+    pub env: LiteMap<B, B>,
 }
 
 /// What can hold the bytes of a derivation.

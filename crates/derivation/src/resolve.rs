@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use litemap::LiteMap;
 use store_path::{Placeholder, StoreDir, StorePath};
 
 use crate::{CheckError, Checked, Derivation, InputOutputs, Modulo, Output, OutputName, check};
@@ -132,12 +133,12 @@ impl Rewrites {
         Derivation {
             name: derivation.name.clone(),
             outputs: derivation.outputs.clone(),
-            input_drvs: BTreeMap::new(),
+            input_drvs: LiteMap::new(),
             input_srcs,
             system: derivation.system.clone(),
             builder: self.apply(&derivation.builder),
             args: derivation.args.iter().map(|argument| self.apply(argument)).collect(),
-            env,
+            env: env.into_iter().collect(),
         }
     }
 
@@ -191,13 +192,13 @@ mod tests {
         }
         Derivation {
             name: "user".parse().unwrap(),
-            outputs: BTreeMap::from([("out".parse().unwrap(), outputs)]),
-            input_drvs,
+            outputs: [("out".parse().unwrap(), outputs)].into_iter().collect(),
+            input_drvs: input_drvs.into_iter().collect(),
             input_srcs: BTreeSet::from([path("source")]),
             system: b"x".to_vec(),
             builder: text.clone(),
             args: vec![b"-c".to_vec(), text.clone()],
-            env: BTreeMap::from([(text.clone(), text)]),
+            env: [(text.clone(), text)].into_iter().collect(),
         }
     }
 
@@ -229,7 +230,7 @@ mod tests {
     fn deferred_outputs_get_a_path_that_lasts() {
         let made = resolved(&user(&[link("a", &[], "out")], Output::Deferred)).unwrap();
         let out = made.outputs.values().next().and_then(Output::path).unwrap();
-        assert_eq!(made.env[b"out".as_slice()], StoreDir::default().print(out).into_bytes());
+        assert_eq!(made.env[&b"out".to_vec()], StoreDir::default().print(out).into_bytes());
         let again = check(made.clone(), &mut Modulo::new(StoreDir::default())).unwrap();
         assert_eq!(again.derivation(), &made);
     }

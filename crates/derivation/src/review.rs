@@ -164,20 +164,24 @@ fn read<'a>(
             let part = |(path, derivation): Stated| Part::new((path, derivation.held(Cow::Owned)), None);
             stated.into_iter().map(part).collect()
         }
-        SourceForm::Aterm { name, path } => match aterm::examine(source.text, store_dir, name) {
-            Ok((derivation, layout)) => {
-                let own = OwnFile::read(&derivation, store_dir, source.text, layout);
-                vec![Part::new((path.clone(), derivation), own)]
+        SourceForm::Aterm { name, path } => {
+            let skimmed = aterm::skim(source.text, store_dir, name);
+            let skimmed = skimmed.map(|(derivation, layout)| (derivation, Some(layout)));
+            match skimmed.map_or_else(|| aterm::examine(source.text, store_dir, name), Ok) {
+                Ok((derivation, layout)) => {
+                    let own = OwnFile::read(&derivation, store_dir, source.text, layout);
+                    vec![Part::new((path.clone(), derivation), own)]
+                }
+                Err(problems) => {
+                    let remark =
+                        |error: &aterm::ParseError| Remark::error(At::Offset(error.offset), &error.problem);
+                    remarks.extend(problems.iter().map(remark));
+                    unread.has_more |= path.is_none();
+                    unread.paths.extend(path.clone());
+                    Vec::new()
+                }
             }
-            Err(problems) => {
-                let remark =
-                    |error: &aterm::ParseError| Remark::error(At::Offset(error.offset), &error.problem);
-                remarks.extend(problems.iter().map(remark));
-                unread.has_more |= path.is_none();
-                unread.paths.extend(path.clone());
-                Vec::new()
-            }
-        },
+        }
     }
 }
 

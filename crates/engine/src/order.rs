@@ -202,20 +202,20 @@ mod tests {
                 None => input_drvs.entry(path(input)).or_default().outputs.extend(outputs),
                 Some(outer) => {
                     let inner =
-                        InputOutputs { outputs: outputs.into_iter().collect(), dynamic: BTreeMap::new() };
+                        InputOutputs { outputs: outputs.into_iter().collect(), dynamic: Default::default() };
                     input_drvs.entry(path(outer)).or_default().dynamic.insert(out(), inner);
                 }
             }
         }
         let derivation = Derivation {
             name: name.parse().unwrap(),
-            outputs: BTreeMap::new(),
-            input_drvs,
+            outputs: Default::default(),
+            input_drvs: input_drvs.into_iter().collect(),
             input_srcs: BTreeSet::new(),
             system: Vec::new(),
             builder: Vec::new(),
             args: Vec::new(),
-            env: BTreeMap::new(),
+            env: Default::default(),
         };
         graph.insert(&path(name), derivation).standing = Standing::Build;
     }

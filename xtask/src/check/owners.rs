@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["sandbox", "local-store", "builtins"]),
     ("rustls", &["builtins"]),
     ("ruzstd", &["builtins"]),
+    ("litemap", &["derivation"]),
     ("schemars", &["recipe"]),
     ("serde", &["sandbox", "derivation", "settings", "local-store", "recipe", "builder", "builtins"]),
     (

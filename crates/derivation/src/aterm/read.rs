@@ -1,14 +1,14 @@
 //! Reading the text.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
+use litemap::LiteMap;
 use store_path::{Hash, HashAlgorithm, Method, Name, StoreDir, StorePath};
 
 use super::reader::Reader;
 use super::{DYNAMIC_HEAD, Layout, ParseError, Problem};
-use crate::model::{MAX_DYNAMIC_DEPTH, fixed_path, split_method};
+use crate::model::{Bytes, MAX_DYNAMIC_DEPTH, fixed_path, split_method};
 use crate::{Derivation, InputOutputs, Output, OutputName, OutputNames};
 
 /// Reads the text of a `.drv` file; its own path says the `name`, without `.drv`.
@@ -29,7 +29,7 @@ pub(crate) fn examine<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     name: &Name,
 ) -> Result<(Derivation<B>, Option<Layout>), Vec<ParseError>> {
     let mut reader = Reader::new(text);
-    let read = derivation(&mut reader, &Context { store_dir, name });
+    let read = derivation(&mut reader, &Context { store_dir, name, extent: Extent::All });
     let is_as_printed = reader.is_as_printed();
     let (derivation, end) = match read {
         Ok(derivation) => (Some(derivation), None),
@@ -47,9 +47,43 @@ pub(crate) fn examine<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     }
 }
 
+/// Reads no more than the paths depend on that follow from a derivation: no arguments, and of the variables those alone
+/// that are named after outputs.
+///
+/// There is nothing where that is not enough: something is wrong, a path or its variable has to be filled in, or the text
+/// is not what would be printed, so that it has to be.
+pub(crate) fn skim<'a, B: Bytes + From<Cow<'a, [u8]>>>(
+    text: &'a [u8],
+    store_dir: &StoreDir,
+    name: &Name,
+) -> Option<(Derivation<B>, Layout)> {
+    let mut reader = Reader::new(text);
+    let read = derivation::<B>(&mut reader, &Context { store_dir, name, extent: Extent::Paths }).ok()?;
+    let is_empty = |name: &OutputName| {
+        let variable = read.0.env.get(name.as_str().as_bytes());
+        variable.is_none_or(|variable| variable.as_ref().is_empty())
+    };
+    let is_filled_in = |(name, output): (&OutputName, &Output)| match output {
+        Output::Deferred => true,
+        Output::Fixed { .. } => is_empty(name),
+        Output::InputAddressed(_) | Output::Floating { .. } | Output::Impure { .. } => false,
+    };
+    let is_enough = reader.is_as_printed() && !read.0.outputs.iter().any(is_filled_in);
+    (is_enough && reader.into_problems(None).is_empty()).then_some(read)
+}
+
 struct Context<'a> {
     store_dir: &'a StoreDir,
     name: &'a Name,
+    extent: Extent,
+}
+
+/// How much is kept of what is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    All,
+    /// What [`skim`] keeps.
+    Paths,
 }
 
 fn derivation<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
@@ -76,9 +110,12 @@ fn derivation<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     reader.expect(",")?;
     let builder = bytes(reader)?;
     reader.expect(",")?;
-    let args = arguments(reader)?;
+    let args = arguments(reader, context.extent)?;
     reader.expect(",")?;
-    let env = environment(reader, &outputs, &mut layout)?;
+    let env = match context.extent {
+        Extent::All => environment(reader, &outputs, &mut layout)?,
+        Extent::Paths => variables_of(reader, &outputs, &mut layout)?,
+    };
     reader.expect(")")?;
     reader.end()?;
     let name = context.name.clone();
@@ -191,7 +228,7 @@ fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOut
     // The older format has only the first form, where this is an error that says so.
     let is_nested = depth_left > 0 && reader.take("(");
     let outputs: OutputNames = reader.set(output_name)?;
-    let mut dynamic = BTreeMap::new();
+    let mut dynamic = LiteMap::new();
     if is_nested {
         if depth_left == 1 {
             return Err(Problem::TooDeep);
@@ -222,10 +259,13 @@ fn system<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Prob
     Ok(B::from(system))
 }
 
-fn arguments<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<Vec<B>, Problem> {
+fn arguments<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>, extent: Extent) -> Result<Vec<B>, Problem> {
     let mut arguments = Vec::new();
     reader.list(|reader| {
-        arguments.push(bytes(reader)?);
+        match extent {
+            Extent::All => arguments.push(bytes(reader)?),
+            Extent::Paths => reader.skip()?,
+        }
         Ok(())
     })?;
     Ok(arguments)
@@ -238,9 +278,9 @@ fn bytes<'a, B: From<Cow<'a, [u8]>>>(reader: &mut Reader<'a>) -> Result<B, Probl
 /// Notes where the values are of the variables that are named after outputs.
 fn environment<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
     reader: &mut Reader<'a>,
-    outputs: &BTreeMap<OutputName, Output>,
+    outputs: &LiteMap<OutputName, Output>,
     layout: &mut Layout,
-) -> Result<BTreeMap<B, B>, Problem> {
+) -> Result<LiteMap<B, B>, Problem> {
     let mut names = outputs.keys().map(|name| name.as_str().as_bytes()).peekable();
     let value = |reader: &mut Reader<'a>, name: Option<&B>| {
         let (value, place) = placed(reader, bytes)?;
@@ -251,6 +291,37 @@ fn environment<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
         Ok(Some(value))
     };
     reader.map(|reader| bytes(reader).map(Some), value)
+}
+
+/// Reads the variables that are named after outputs, and goes over all others. Should they not be in order, the text is not
+/// what would be printed.
+fn variables_of<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
+    reader: &mut Reader<'a>,
+    outputs: &LiteMap<OutputName, Output>,
+    layout: &mut Layout,
+) -> Result<LiteMap<B, B>, Problem> {
+    let mut names = outputs.keys().map(|name| name.as_str().as_bytes()).peekable();
+    let mut found = LiteMap::new();
+    let mut last: Option<Cow<'a, [u8]>> = None;
+    reader.list(|reader| {
+        reader.expect("(")?;
+        let name = reader.string()?;
+        reader.expect(",")?;
+        if last.as_ref().is_some_and(|last| *last >= name) {
+            reader.differs();
+        }
+        while names.next_if(|output| *output < &*name).is_some() {}
+        if names.peek() == Some(&&*name) {
+            let (value, place) = placed(reader, bytes)?;
+            layout.outputs.push(unquoted(place));
+            found.insert(B::from(name.clone()), value);
+        } else {
+            reader.skip()?;
+        }
+        last = Some(name);
+        reader.expect(")")
+    })?;
+    Ok(found)
 }
 
 /// Returns where something is, too.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
 use memchr::{memchr2, memchr3};
 
 use super::Problem;
@@ -17,8 +18,8 @@ pub(super) struct Reader<'a> {
     is_as_printed: bool,
 }
 
-/// Members of a list. They come in order, as Nix writes them, and a tree is built of them at once then; or else one by
-/// one.
+/// Members of a list. They come in order, as Nix writes them, and stay as they come then; or else a tree puts them in
+/// order.
 enum Members<K, V> {
     None,
     /// Most lists of outputs have no more.
@@ -28,7 +29,7 @@ enum Members<K, V> {
 }
 
 /// So many members of a list are expected to follow each other.
-const MEMBERS: usize = 16;
+const MEMBERS: usize = 8;
 
 impl<K: Ord, V> Members<K, V> {
     /// Takes one, and returns whether it was there already.
@@ -46,7 +47,7 @@ impl<K: Ord, V> Members<K, V> {
                 Self::Ordered(ordered)
             }
             other => {
-                let mut all = other.into_map();
+                let mut all = other.into_tree();
                 let is_twice = all.insert(new.0, new.1).is_some();
                 *self = Self::Mixed(all);
                 return is_twice;
@@ -59,7 +60,16 @@ impl<K: Ord, V> Members<K, V> {
         !matches!(self, Self::Mixed(_))
     }
 
-    fn into_map(self) -> BTreeMap<K, V> {
+    fn into_map(self) -> LiteMap<K, V> {
+        LiteMap::from_sorted_store_unchecked(match self {
+            Self::None => Vec::new(),
+            Self::One(one) => vec![one],
+            Self::Ordered(ordered) => ordered,
+            Self::Mixed(all) => all.into_iter().collect(),
+        })
+    }
+
+    fn into_tree(self) -> BTreeMap<K, V> {
         match self {
             Self::None => BTreeMap::new(),
             Self::One(one) => BTreeMap::from([one]),
@@ -169,6 +179,17 @@ impl<'a> Reader<'a> {
         Ok(Cow::Owned(unescaped))
     }
 
+    /// Goes over a quoted string, and looks only whether it is written as it would be printed.
+    pub(super) fn skip(&mut self) -> Result<(), Problem> {
+        self.expect("\"")?;
+        self.run()?;
+        while !self.take("\"") {
+            self.escaped()?;
+            self.run()?;
+        }
+        Ok(())
+    }
+
     /// Reads a string that is printed without escapes: a name, a path or a hash.
     pub(super) fn bare(&mut self) -> Result<Cow<'a, [u8]>, Problem> {
         let string = self.string()?;
@@ -221,7 +242,7 @@ impl<'a> Reader<'a> {
         &mut self,
         mut key: impl FnMut(&mut Self) -> Result<Option<K>, Problem>,
         mut value: impl FnMut(&mut Self, Option<&K>) -> Result<Option<V>, Problem>,
-    ) -> Result<BTreeMap<K, V>, Problem> {
+    ) -> Result<LiteMap<K, V>, Problem> {
         let mut members = Members::None;
         self.list(|reader| {
             reader.expect("(")?;

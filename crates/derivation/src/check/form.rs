@@ -10,7 +10,7 @@ use crate::{Derivation, Output, OutputName};
 /// Returns all rules that are broken.
 pub(super) fn problems<B>(derivation: &Derivation<B>) -> Vec<CheckError> {
     let mut problems = Vec::new();
-    let Some((first, kind)) = derivation.outputs.first_key_value() else {
+    let Some((first, kind)) = derivation.outputs.first() else {
         problems.push(CheckError::NoOutputs);
         return problems;
     };

@@ -16,7 +16,7 @@ pub(super) fn settle<B: Bytes>(
     replaced: &Replaced,
     text: &Text<'_>,
 ) -> Result<bool, Vec<CheckError>> {
-    match derivation.outputs.first_key_value() {
+    match derivation.outputs.first() {
         Some((name, Output::Fixed { method, hash, .. })) => {
             let (name, method, hash) = (name.clone(), *method, *hash);
             settle_fixed(derivation, store_dir, &name, method, &hash)

@@ -1,8 +1,9 @@
 //! Two derivations side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 use store_path::{Placeholder, StorePath};
 
@@ -211,7 +212,7 @@ fn attributes(left: &[u8], right: &[u8], view: &View) -> Option<Vec<Cause>> {
     (!causes.is_empty()).then_some(causes)
 }
 
-fn outputs(left: &BTreeMap<OutputName, Output>, right: &BTreeMap<OutputName, Output>) -> Vec<Cause> {
+fn outputs(left: &LiteMap<OutputName, Output>, right: &LiteMap<OutputName, Output>) -> Vec<Cause> {
     let names: BTreeSet<&OutputName> = left.keys().chain(right.keys()).collect();
     let cause = |name: &OutputName| {
         let (left, right) = (left.get(name), right.get(name));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
 use serde_json::Value;
 use store_path::{Name, StoreDir, StorePath};
 
@@ -53,13 +54,13 @@ impl Context<'_> {
             let args = args?.unwrap_or_default();
             Some(Derivation {
                 name: name?,
-                outputs,
+                outputs: outputs.into_iter().collect(),
                 input_drvs,
                 input_srcs,
                 system,
                 builder,
                 args,
-                env: env?,
+                env: env?.into_iter().collect(),
             })
         };
         let derivation = derivation();
@@ -111,7 +112,7 @@ impl Context<'_> {
     /// A derivation without input derivations may have a list in place of the object.
     fn current_inputs(&self, value: Value) -> Result<Inputs, Wrong> {
         if value.is_array() {
-            return Ok((BTreeMap::new(), self.input_srcs(value)?));
+            return Ok((LiteMap::new(), self.input_srcs(value)?));
         }
         let mut fields = Object::new(value)?;
         let mut tally = Tally::default();
@@ -127,9 +128,9 @@ impl Context<'_> {
         tally.finish((drvs.unwrap_or_default(), srcs.unwrap_or_default()))
     }
 
-    fn input_drvs(&self, value: Value) -> Result<BTreeMap<StorePath, InputOutputs>, Wrong> {
+    fn input_drvs(&self, value: Value) -> Result<LiteMap<StorePath, InputOutputs>, Wrong> {
         let wanted = |_: &StorePath, value| wanted_outputs(value, MAX_DYNAMIC_DEPTH);
-        map(value, |path| self.derivation_path(path), wanted)
+        Ok(map(value, |path| self.derivation_path(path), wanted)?.into_iter().collect())
     }
 
     fn input_srcs(&self, value: Value) -> Result<BTreeSet<StorePath>, Wrong> {
@@ -137,7 +138,7 @@ impl Context<'_> {
     }
 }
 
-type Inputs = (BTreeMap<StorePath, InputOutputs>, BTreeSet<StorePath>);
+type Inputs = (LiteMap<StorePath, InputOutputs>, BTreeSet<StorePath>);
 
 pub(super) fn check_version(version: Option<Value>, known: &[u64]) -> Result<(), Wrong> {
     let version = version.ok_or(Problem::Missing)?;
@@ -161,14 +162,14 @@ fn wanted_outputs(value: Value, depth_left: usize) -> Result<InputOutputs, Wrong
     let Some(depth_left) = depth_left.checked_sub(1) else { return Err(Problem::TooDeep.into()) };
     let outputs = |value| Ok(set(value, |name| output_name(&string(name)?))?.into_iter().collect());
     let wanted = if value.is_array() {
-        InputOutputs { outputs: outputs(value)?, dynamic: BTreeMap::new() }
+        InputOutputs { outputs: outputs(value)?, dynamic: LiteMap::new() }
     } else {
         let mut fields = Object::new(value)?;
         let outputs = fields.optional("outputs", outputs)?.unwrap_or_default();
         let nested = |value| map(value, output_name, |_, value| wanted_outputs(value, depth_left));
         let dynamic = fields.optional("dynamicOutputs", nested)?.unwrap_or_default();
         fields.end()?;
-        InputOutputs { outputs, dynamic }
+        InputOutputs { outputs, dynamic: dynamic.into_iter().collect() }
     };
     if wanted.outputs.is_empty() && wanted.dynamic.is_empty() {
         return Err(Problem::NothingWanted.into());

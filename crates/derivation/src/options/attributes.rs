@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
 use serde_json::{Map, Value};
 
 use super::OptionError;
@@ -9,7 +10,7 @@ use crate::Derivation;
 
 pub(super) enum Attributes<'a> {
     /// Lists are words between white space, and `1` is yes.
-    Variables(&'a BTreeMap<Vec<u8>, Vec<u8>>),
+    Variables(&'a LiteMap<Vec<u8>, Vec<u8>>),
     /// Lists are lists, and `true` is yes.
     Structured(Map<String, Value>),
 }

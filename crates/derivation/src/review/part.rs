@@ -11,15 +11,16 @@ use store_path::{StoreDir, StorePath};
 
 use super::spot::{At, Spot};
 use super::warnings::{self, Before};
-use super::{Remark, Source, chain};
+use super::{Remark, Source, SourceForm, chain};
 use crate::check::{OwnFile, Settled};
 use crate::closure::Ground;
 use crate::modulo::Known;
-use crate::{CheckError, ClosureError, Derivation, InputError};
+use crate::{CheckError, ClosureError, Derivation, InputError, aterm};
 
 /// A derivation that is to be looked at. It is in a box, as it is handed on a lot.
 pub(super) struct Part<'a> {
     pub(super) about: About,
+    /// As much of it as the rules ask for, if its own file is at hand.
     pub(super) derivation: Derivation<Cow<'a, [u8]>>,
     pub(super) own: Option<OwnFile<'a>>,
     /// Whether it is an input of another one in the list.
@@ -88,6 +89,11 @@ impl Shared<'_> {
         if self.is_consequence(&derivation) {
             return self.bad(about, Vec::new());
         }
+        let derivation = match self.ground.has_label(&derivation) {
+            // Its file will be another one, for which all of it is needed.
+            true => self.whole(&about).unwrap_or(derivation),
+            false => derivation,
+        };
         let before = Before::of(&derivation);
         let mut settled = match self.ground.settle::<_, Infallible>(about.path.as_ref(), derivation, own) {
             Ok(settled) => settled,
@@ -116,6 +122,14 @@ impl Shared<'_> {
     pub(super) fn bad<'a>(&self, about: About, remarks: Vec<Remark>) -> Found<'a> {
         let remarks = self.other_bytes(&about).into_iter().chain(remarks).collect();
         Found { about, remarks, verdict: Verdict::Bad }
+    }
+
+    /// Reads all of what is in a `.drv` file.
+    fn whole(&self, about: &About) -> Option<Derivation<Cow<'static, [u8]>>> {
+        let Source { text, form: SourceForm::Aterm { name, .. } } = &self.sources[about.file] else {
+            return None;
+        };
+        aterm::parse(text, self.store_dir, name).ok().map(|derivation| derivation.held(Cow::Owned))
     }
 
     fn other_bytes(&self, about: &About) -> Option<Remark> {

@@ -226,13 +226,9 @@ fn depth_costs_no_stack() {
     for level in 1..20_000_u64 {
         tops = tops.map(|below| {
             let mut drv = template.clone();
-            drv.input_drvs = BTreeMap::from([(
-                below,
-                crate::InputOutputs {
-                    outputs: ["out".parse().unwrap()].into_iter().collect(),
-                    ..Default::default()
-                },
-            )]);
+            let outputs = ["out".parse().unwrap()].into_iter().collect();
+            let wanted = crate::InputOutputs { outputs, ..Default::default() };
+            drv.input_drvs = [(below, wanted)].into_iter().collect();
             // As good as a true one: nothing here looks at where a path comes from.
             let text = crate::aterm::print(&drv, &StoreDir::default());
             let hash = Hash::of(HashAlgorithm::Sha256, &text);

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 use store_path::{StoreDir, StorePath};
 
 use super::review::reviewed_with;
-use crate::{Checked, ClosureError, Derivation, Finding, Source, SourceForm, check_closure, json as reader};
+use crate::{
+    Checked, ClosureError, Derivation, Finding, Source, SourceForm, aterm, check_closure, json as reader,
+};
 
 const HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -59,8 +61,8 @@ impl Scene {
                 false => drop(drvs.insert(name.clone(), json!(["out"]))),
             }
         }
-        let mut derivation = json!({ "name": format!("n{number}"), "system": "s", "builder": "b", "args": [],
-            "outputs": { "out": {} }, "env": {}, "inputDrvs": drvs, "inputSrcs": sources });
+        let mut derivation = json!({ "name": format!("n{number}"), "system": "s", "builder": "b", "args": ["-c", ""],
+            "outputs": { "out": {} }, "env": { "a": "b" }, "inputDrvs": drvs, "inputSrcs": sources });
         let store_dir = StoreDir::default();
         let promise = json!({ "out": { "hashAlgo": "sha256", "hash": HASH } });
         let name = match kind {
@@ -95,12 +97,27 @@ impl Scene {
         inputs.iter().filter_map(|(input, _)| self.names.get(*input)).any(|(kind, _)| *kind != Kind::Stored)
     }
 
-    /// Returns what is said about all that is given, and whether it is right together.
+    /// Returns what is said about all that is given, and whether it is right together. The same is said of `.drv` files, of
+    /// which no more is read than has to be.
     fn findings(&self) -> (Vec<Finding>, bool) {
         let text = Value::Object(self.list.clone()).to_string();
         let source = Source { text: text.as_bytes(), form: SourceForm::Json };
         let found = reviewed_with(&[source], &|path| self.known(path)).concat();
+        let of_files = self.of_files(&text);
+        assert_eq!(sorted(errors(&found)), sorted(errors(&of_files)));
         (found, self.checked(text.as_bytes()).is_ok())
+    }
+
+    fn of_files(&self, json: &str) -> Vec<Finding> {
+        let store_dir = StoreDir::default();
+        let files =
+            reader::parse(json.as_bytes(), &store_dir).unwrap().into_iter().map(|(path, derivation)| {
+                let text = aterm::print(&derivation, &store_dir);
+                (text, SourceForm::Aterm { name: derivation.name, path })
+            });
+        let files: Vec<_> = files.collect();
+        let sources: Vec<_> = files.iter().map(|(text, form)| Source { text, form: form.clone() }).collect();
+        reviewed_with(&sources, &|path| self.known(path)).concat()
     }
 }
 
@@ -111,6 +128,22 @@ fn out(checked: &Checked) -> String {
 
 fn errors(findings: &[Finding]) -> Vec<&str> {
     findings.iter().filter(|finding| finding.is_error).map(|finding| finding.message.as_str()).collect()
+}
+
+fn sorted<T: Ord>(mut list: Vec<T>) -> Vec<T> {
+    list.sort();
+    list
+}
+
+/// That follows from all of the text, with the path in place of the label.
+#[test]
+fn what_names_a_label_has_the_paths_that_follow_from_all_of_it() {
+    let mut scene = Scene::default();
+    scene.add(Kind::Open, &[], 0);
+    scene.add(Kind::Wrong, &[(0, false)], 1);
+    let (found, is_right) = scene.findings();
+    let [message] = errors(&found)[..] else { panic!("{found:?}") };
+    assert!(!is_right && message.contains("but should have"), "{message}");
 }
 
 /// What a label stands for is found out late where an input is in the store, and whoever names it has to wait.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use store_path::{Name, StoreDir};
 
-use crate::Derivation;
-use crate::aterm::{Text, examine};
+use crate::aterm::{Text, examine, skim};
+use crate::{Derivation, Output};
 
 /// Holds the layout that comes of reading a text against the one that comes of printing it, and returns whether there is
 /// one. There is none where the text cannot be read.
@@ -15,7 +15,15 @@ pub(super) fn is_seen(text: &[u8], name: &Name) -> bool {
 
 fn is_seen_below(store_dir: &StoreDir, text: &[u8], name: &Name) -> bool {
     let read = examine::<Cow<'_, [u8]>>(text, store_dir, name);
-    let Ok((derivation, Some(layout))) = read else { return false };
+    let skimmed = skim::<Cow<'_, [u8]>>(text, store_dir, name);
+    let Ok((derivation, Some(layout))) = read else {
+        assert!(skimmed.is_none(), "{}", String::from_utf8_lossy(text));
+        return false;
+    };
+    assert_eq!(skimmed.is_some(), !is_filled_in(&derivation), "{}", String::from_utf8_lossy(text));
+    if let Some(skimmed) = skimmed {
+        assert_eq!(skimmed, (for_paths(&derivation), layout.clone()));
+    }
     let held = |bytes: Cow<'_, [u8]>| bytes.into_owned();
     let derivation: Derivation = derivation.held(held);
     let printed = Text::of(&derivation, store_dir);
@@ -23,6 +31,27 @@ fn is_seen_below(store_dir: &StoreDir, text: &[u8], name: &Name) -> bool {
     let printed = printed.into_bytes();
     assert_eq!(String::from_utf8_lossy(&printed), String::from_utf8_lossy(text));
     true
+}
+
+/// Whether a path or the variable for one is not there yet.
+fn is_filled_in(derivation: &Derivation<Cow<'_, [u8]>>) -> bool {
+    derivation.outputs.iter().any(|(name, output)| match output {
+        Output::Deferred => true,
+        Output::Fixed { .. } => {
+            derivation.env.get(name.as_str().as_bytes()).is_none_or(|value| value.is_empty())
+        }
+        _ => false,
+    })
+}
+
+/// Leaves out what no path depends on but by way of the text.
+fn for_paths<'a>(derivation: &Derivation<Cow<'a, [u8]>>) -> Derivation<Cow<'a, [u8]>> {
+    let mut skimmed = derivation.clone();
+    skimmed.args.clear();
+    skimmed
+        .env
+        .retain(|name, _| derivation.outputs.keys().any(|output| output.as_str().as_bytes() == &**name));
+    skimmed
 }
 
 /// One of everything that may be written otherwise than it is printed.

@@ -49,11 +49,12 @@ fn output() -> impl Strategy<Value = Output> {
 fn wanted() -> impl Strategy<Value = InputOutputs> {
     let leaf = vec(output_name(), 1..3).prop_map(|outputs| InputOutputs {
         outputs: outputs.into_iter().collect(),
-        dynamic: BTreeMap::new(),
+        dynamic: Default::default(),
     });
     leaf.prop_recursive(3, 8, 2, |inner| {
-        (vec(output_name(), 1..3), btree_map(output_name(), inner, 0..2))
-            .prop_map(|(outputs, dynamic)| InputOutputs { outputs: outputs.into_iter().collect(), dynamic })
+        (vec(output_name(), 1..3), btree_map(output_name(), inner, 0..2)).prop_map(|(outputs, dynamic)| {
+            InputOutputs { outputs: outputs.into_iter().collect(), dynamic: dynamic.into_iter().collect() }
+        })
     })
 }
 
@@ -64,13 +65,13 @@ fn derivation<S: Strategy<Value = Vec<u8>>>(value: fn() -> S) -> impl Strategy<V
     (name(), btree_map(output_name(), output(), 0..4), inputs, program).prop_map(
         |(name, outputs, (input_drvs, input_srcs), (system, builder, args, env))| Derivation {
             name,
-            outputs,
-            input_drvs,
+            outputs: outputs.into_iter().collect(),
+            input_drvs: input_drvs.into_iter().collect(),
             input_srcs: input_srcs.into_iter().collect::<BTreeSet<_>>(),
             system,
             builder,
             args,
-            env,
+            env: env.into_iter().collect(),
         },
     )
 }
@@ -134,13 +135,13 @@ fn nothing(_: &StorePath) -> Result<Derivation, std::io::Error> {
 fn shell(name: &str) -> Derivation {
     Derivation {
         name: name.parse().unwrap(),
-        outputs: BTreeMap::from([("out".parse().unwrap(), Output::Deferred)]),
-        input_drvs: BTreeMap::new(),
+        outputs: [("out".parse().unwrap(), Output::Deferred)].into_iter().collect(),
+        input_drvs: Default::default(),
         input_srcs: BTreeSet::new(),
         system: b"x86_64-linux".to_vec(),
         builder: b"/bin/sh".to_vec(),
         args: Vec::new(),
-        env: BTreeMap::new(),
+        env: Default::default(),
     }
 }
 
@@ -149,7 +150,7 @@ fn label(number: usize) -> StorePath {
 }
 
 fn want_out() -> InputOutputs {
-    InputOutputs { outputs: ["out".parse().unwrap()].into_iter().collect(), dynamic: BTreeMap::new() }
+    InputOutputs { outputs: ["out".parse().unwrap()].into_iter().collect(), dynamic: Default::default() }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Derivations that builds make.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use derivation::{Derivation, InputOutputs, Link, Output, OutputNames, aterm};
 use engine::{Report, Selection, Wanted};
@@ -41,8 +41,9 @@ fn made(drv: &StorePath) -> Wanted {
 fn user(maker: &StorePath) -> Derivation {
     let inner = Placeholder::of_output(maker, "out").and_its_output("out");
     let mut user = script("user", &(copy(&inner) + "echo user >> $out"));
-    let wanted = InputOutputs { outputs: [out()].into_iter().collect(), dynamic: BTreeMap::new() };
-    let wanted = InputOutputs { outputs: OutputNames::default(), dynamic: BTreeMap::from([(out(), wanted)]) };
+    let wanted = InputOutputs { outputs: [out()].into_iter().collect(), dynamic: Default::default() };
+    let wanted =
+        InputOutputs { outputs: OutputNames::default(), dynamic: [(out(), wanted)].into_iter().collect() };
     user.input_drvs.insert(maker.clone(), wanted);
     user
 }

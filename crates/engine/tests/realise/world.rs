@@ -131,13 +131,13 @@ pub(crate) fn name(output: &str) -> OutputName {
 pub(crate) fn script(name: &str, script: &str) -> Derivation {
     Derivation {
         name: name.parse().expect("tests use proper names"),
-        outputs: BTreeMap::from([(out(), Output::Deferred)]),
-        input_drvs: BTreeMap::new(),
+        outputs: [(out(), Output::Deferred)].into_iter().collect(),
+        input_drvs: Default::default(),
         input_srcs: BTreeSet::new(),
         system: Settings::default().system.into_bytes(),
         builder: b"/bin/sh".to_vec(),
         args: [b"-e".to_vec(), b"-c".to_vec(), script.as_bytes().to_vec()].to_vec(),
-        env: BTreeMap::new(),
+        env: Default::default(),
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn copy(file: &Placeholder) -> String {
 
 /// The same derivation, which needs the output `out` of each of `inputs`.
 pub(crate) fn needing(mut derivation: Derivation, inputs: &[&StorePath]) -> Derivation {
-    let wanted = InputOutputs { outputs: [out()].into_iter().collect(), dynamic: BTreeMap::new() };
+    let wanted = InputOutputs { outputs: [out()].into_iter().collect(), dynamic: Default::default() };
     derivation.input_drvs.extend(inputs.iter().map(|input| ((*input).clone(), wanted.clone())));
     derivation
 }
