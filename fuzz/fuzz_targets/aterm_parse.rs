@@ -3,7 +3,6 @@
 
 #![no_main]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::LazyLock;
 
@@ -51,13 +50,13 @@ fn settled(mut derivation: Derivation) {
         derivation.env.insert(name.as_str().into(), Vec::new());
     }
     let is_named_by_inputs = |output: &Output| matches!(output, Output::InputAddressed(_));
-    for output in derivation.outputs.values_mut().filter(|output| is_named_by_inputs(output)) {
+    for (_, output) in derivation.outputs.iter_mut().filter(|(_, output)| is_named_by_inputs(output)) {
         *output = Output::Deferred;
     }
     if !derivation.input_drvs.is_empty() {
-        let outputs = BTreeSet::from(["out".parse().expect("it is a name")]);
-        let wanted = InputOutputs { outputs, dynamic: BTreeMap::new() };
-        derivation.input_drvs = BTreeMap::from([(INPUT.path().clone(), wanted)]);
+        let outputs = ["out".parse().expect("it is a name")].into_iter().collect();
+        let wanted = InputOutputs { outputs, ..InputOutputs::default() };
+        derivation.input_drvs = [(INPUT.path().clone(), wanted)].into_iter().collect();
     }
     let mut modulo = Modulo::new(StoreDir::default());
     check(INPUT.derivation().clone(), &mut modulo).expect("it is right");

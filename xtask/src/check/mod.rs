@@ -11,6 +11,9 @@ use anyhow::{Result, bail};
 
 use crate::{cargo, readme};
 
+/// What the fuzz targets are built by.
+const FUZZ: &str = "fuzz/Cargo.toml";
+
 /// Judges the workspace; every complaint is printed before it fails.
 pub(crate) fn run() -> Result<()> {
     let metadata = cargo::metadata()?;
@@ -25,6 +28,18 @@ pub(crate) fn run() -> Result<()> {
         &["fmt", "--all", "--check"][..],
         &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"],
         &["doc", "--quiet", "--workspace", "--no-deps"],
+        &["fmt", "--manifest-path", FUZZ, "--check"],
+        // A workspace of its own. Nothing is linked, as that takes a compiler of C++.
+        &[
+            "check",
+            "--quiet",
+            "--locked",
+            "--manifest-path",
+            FUZZ,
+            "--no-default-features",
+            "--target-dir",
+            "target/fuzz",
+        ],
     ] {
         let mut command = cargo::cargo(command);
         command.env("RUSTDOCFLAGS", "-D warnings");
