@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::process::{Child, Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::gated::{Gated, Saying};
 use crate::processes::{SOON, descendants, mounts_below, within};
@@ -223,6 +223,21 @@ fn a_build_on_another_machine_can_be_cancelled() {
     scene.ok(&["cancel", builds[0]["id"].as_str().unwrap()]);
     let (code, said) = run.ends();
     assert_eq!(code, Some(130), "{said}");
+    assert_nothing_is_left(scene);
+}
+
+#[test]
+fn a_build_whose_hook_takes_its_time_can_be_cancelled() {
+    let gated = Gated::new();
+    let scene = &gated.scene;
+    let hook = scene.program("hook", "#!/bin/sh\necho thinking >&2\nsleep 1000\n");
+    let run = gated.start("run", "thinking", &["-L", "--option", "pre-build-hook", &hook]);
+    assert_eq!(gated_of(scene, &run)["waitsFor"], json!({ "kind": "hook", "program": hook }));
+    assert!(scene.ok(&["ps"]).contains(&format!("waits for the hook {hook}")));
+    scene.ok(&["cancel", &id_of(scene, &run)]);
+    let (code, said) = run.ends();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("1 build was cancelled"), "{said}");
     assert_nothing_is_left(scene);
 }
 

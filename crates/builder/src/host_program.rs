@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,10 +34,11 @@ const MOST_OUTPUT: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Call<'_> {
-    /// Runs it; `on_line` hears each line of its standard error.
+    /// Runs it; `on_line` hears each line of its standard error. It is ended once `given_up` is readable.
     pub(crate) fn run(
         self,
         launcher: &Launcher,
+        given_up: Option<BorrowedFd<'_>>,
         on_line: &mut dyn FnMut(&[u8]),
     ) -> Result<Ran, sandbox::Error> {
         let pipe = || io::pipe().map_err(|source| sandbox::Error::Talk { source });
@@ -57,7 +58,7 @@ impl Call<'_> {
         let status = process.follow(
             vec![out.into(), errors.into()],
             Allowance::default(),
-            None,
+            given_up,
             &mut |place, bytes| match place {
                 0 => stdout.extend_from_slice(&bytes[..bytes.len().min(MOST_OUTPUT - stdout.len())]),
                 _ => {

@@ -23,7 +23,8 @@ pub fn run_post_build_hook(
     let Some(program) = &context.settings.post_build_hook else { return Ok(()) };
     let call = Call { program, args: Vec::new(), env: environment(context, drv, outputs) };
     let mut on_line = |line: &[u8]| tell(Message::Output(&[b"post-build-hook: ", line, b"\n"].concat()));
-    let ran = call.run(context.launcher, &mut on_line).map_err(|source| BuildFailure::HookStart {
+    // By now there is nothing to give up: what it is for is built.
+    let ran = call.run(context.launcher, None, &mut on_line).map_err(|source| BuildFailure::HookStart {
         drv: drv.clone(),
         setting: "post-build-hook",
         program: program.clone(),

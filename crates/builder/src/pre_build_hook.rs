@@ -7,9 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
 
+use local_store::Wait;
 use sandbox::{Access, ExitStatus, Op};
 
 use crate::build::Message;
+use crate::control::Control;
 use crate::failure::BuildFailure;
 use crate::host_program::{Call, told};
 use crate::work::Work;
@@ -30,21 +32,26 @@ pub(crate) fn run(
         args: std::iter::once(drv).chain(sandbox).collect(),
         env: context.host.environment.clone(),
     };
+    tell(Message::Waiting(Wait::Hook { program: program.clone() }));
     let mut on_line = |line: &[u8]| tell(Message::Output(&[b"pre-build-hook: ", line, b"\n"].concat()));
-    let ran = call.run(context.launcher, &mut on_line).map_err(|source| BuildFailure::HookStart {
-        drv: work.request.drv.clone(),
-        setting: "pre-build-hook",
-        program: program.clone(),
-        source,
-    })?;
+    let given_up = work.request.control.map(Control::given_up);
+    let ran =
+        call.run(context.launcher, given_up, &mut on_line).map_err(|source| BuildFailure::HookStart {
+            drv: work.request.drv.clone(),
+            setting: "pre-build-hook",
+            program: program.clone(),
+            source,
+        })?;
     let failed = |problem| BuildFailure::PreBuildHook {
         drv: work.request.drv.clone(),
         program: program.clone(),
         problem,
         said: ran.last_lines.clone(),
     };
-    if ran.status != ExitStatus::Code(0) {
-        return Err(failed(told(ran.status)));
+    match ran.status {
+        ExitStatus::Code(0) => {}
+        ExitStatus::GivenUp => return Err(BuildFailure::GivenUp { drv: work.request.drv.clone() }),
+        status => return Err(failed(told(status))),
     }
     let wanted = read(&ran.stdout).map_err(failed)?;
     wanted.into_iter().map(|(target, source)| bind(target, &source)).collect::<Result<_, _>>().map_err(failed)

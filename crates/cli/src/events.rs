@@ -25,7 +25,7 @@ const TYPES: &[(&str, &[&str])] = &[
     ("substituted", &["drvPath", "outputs"]),
     ("fell-back", &["drvPath", "message", "toBuild"]),
     ("started", &["drvPath"]),
-    ("waiting", &["drvPath", "for", "lock", "holder"]),
+    ("waiting", &["drvPath", "for", "lock", "holder", "program"]),
     ("waited", &["drvPath"]),
     ("running", &["drvPath", "id", "pid"]),
     ("postponed", &["drvPath"]),

@@ -102,6 +102,11 @@ pub enum Wait {
     },
     /// Other builds have all users of builds.
     User,
+    /// A program that has to run before it does (`pre-build-hook`).
+    Hook {
+        /// That program.
+        program: PathBuf,
+    },
 }
 
 /// Tells everybody about a build for as long as it is there.
@@ -323,6 +328,7 @@ mod tests {
         for stage in [
             Stage::Waiting(wait),
             Stage::Waiting(Wait::User),
+            Stage::Waiting(Wait::Hook { program: PathBuf::from("/hook") }),
             building(None),
             building(Some("install")),
             away,

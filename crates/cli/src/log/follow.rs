@@ -97,6 +97,12 @@ fn tell_wait(messages: Messages, build: &RunningBuild) {
             "process {} waits for a free user to build `{}`",
             build.owner.process, build.drv
         )),
+        Stage::Waiting(Wait::Hook { program }) => messages.note(format_args!(
+            "process {} waits for the hook `{}` to build `{}`",
+            build.owner.process,
+            program.display(),
+            build.drv
+        )),
         Stage::Building { .. } | Stage::Elsewhere { .. } | Stage::Fetching { .. } | Stage::Keeping => {}
     }
 }

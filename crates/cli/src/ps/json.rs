@@ -56,6 +56,7 @@ fn program(stage: &Stage) -> Option<&str> {
 fn waits_for(picture: &Picture<'_>, wait: &Wait) -> Value {
     match wait {
         Wait::User => json!({ "kind": "user" }),
+        Wait::Hook { program } => json!({ "kind": "hook", "program": program.to_string_lossy() }),
         Wait::Lock { file, holder } => json!({
             "kind": "lock",
             "file": picture.location.real_store.join(file).to_string_lossy(),

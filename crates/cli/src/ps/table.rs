@@ -60,6 +60,7 @@ fn state(stage: &Stage) -> String {
             None => format!("waits for the lock {file}"),
         },
         Stage::Waiting(Wait::User) => "waits for a free user".to_owned(),
+        Stage::Waiting(Wait::Hook { program }) => format!("waits for the hook {}", program.display()),
         Stage::Building { phase: None, .. } => "building".to_owned(),
         Stage::Building { phase: Some(phase), .. } => {
             format!("building ({})", phase.chars().take(LONGEST_PHASE).collect::<String>())

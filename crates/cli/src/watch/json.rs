@@ -230,6 +230,7 @@ impl Json {
                 .with("lock", file.as_str())
                 .with_some("holder", holder.as_ref().map(|holder| holder.process)),
             Wait::User => line.with("for", "user"),
+            Wait::Hook { program } => line.with("for", "hook").with("program", program.to_string_lossy()),
         }
     }
 

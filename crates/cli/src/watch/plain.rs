@@ -183,6 +183,12 @@ impl<'a> Plain<'a> {
                 "waiting for {}: every user for builders is in use, until a build ends",
                 self.full(drv)
             )),
+            // Before every build.
+            Wait::Hook { program } => self.messages.detail(format_args!(
+                "waiting for {}: the hook `{}` runs",
+                self.full(drv),
+                program.display()
+            )),
         }
     }
 

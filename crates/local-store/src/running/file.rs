@@ -52,6 +52,8 @@ enum StageOf {
     Lock { file: String, holder: Option<HolderOf> },
     #[serde(rename = "waiting for user")]
     User,
+    #[serde(rename = "waiting for hook")]
+    Hook { program: String },
     #[serde(rename = "building")]
     Building { process: u32, phase: Option<String> },
     #[serde(rename = "building elsewhere")]
@@ -80,6 +82,9 @@ pub(super) fn print(build: &RunningBuild) -> Vec<u8> {
                 StageOf::Lock { file, holder: holder.map(HolderOf::from) }
             }
             Stage::Waiting(Wait::User) => StageOf::User,
+            Stage::Waiting(Wait::Hook { program }) => {
+                StageOf::Hook { program: program.to_string_lossy().into_owned() }
+            }
             Stage::Building { process, phase } => StageOf::Building { process, phase },
             Stage::Elsewhere { machine } => StageOf::Elsewhere { machine },
             Stage::Fetching { program } => StageOf::Fetching { program },
@@ -108,6 +113,7 @@ pub(super) fn parse(bytes: &[u8]) -> Option<RunningBuild> {
                 Stage::Waiting(Wait::Lock { file, holder: holder.map(Holder::from) })
             }
             StageOf::User => Stage::Waiting(Wait::User),
+            StageOf::Hook { program } => Stage::Waiting(Wait::Hook { program: program.into() }),
             StageOf::Building { process, phase } => Stage::Building { process, phase },
             StageOf::Elsewhere { machine } => Stage::Elsewhere { machine },
             StageOf::Fetching { program } => Stage::Fetching { program },

@@ -167,6 +167,7 @@ impl Model {
             Wait::Lock { holder: Some(holder), .. } => format!("waits for process {}", holder.process),
             Wait::Lock { holder: None, .. } => "waits for another process".to_owned(),
             Wait::User => "waits for a user".to_owned(),
+            Wait::Hook { .. } => "waits for its hook".to_owned(),
         });
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Cause {
     Lock,
     /// Other builds have all users of builds.
     User,
-    /// The build hook wants to be asked again later.
+    /// The build hook wants to be asked again later, or a hook runs before the build does.
     Hook,
 }
 

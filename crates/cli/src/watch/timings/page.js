@@ -24,7 +24,7 @@
     ["memory", "memory: a slot was free", "--memory-wait"],
     ["lock", "another process that has the lock", "--lock"],
     ["user", "a build user", "--user"],
-    ["hook", "the build hook, to be asked again", "--hook"],
+    ["hook", "a hook", "--hook"],
   ];
   const total = Math.max(data.durationMs, 1);
   const onCritical = new Set(data.criticalPath);

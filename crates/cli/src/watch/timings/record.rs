@@ -85,6 +85,7 @@ impl Record {
                 let cause = match wait {
                     Wait::Lock { .. } => Cause::Lock,
                     Wait::User => Cause::User,
+                    Wait::Hook { .. } => Cause::Hook,
                 };
                 self.with(drv, |record, place| record.goals[place].turn_to(Some(cause), now));
             }
