@@ -58,14 +58,6 @@ pub enum BuildFailure {
         /// Those that there are.
         known: String,
     },
-    /// Something that this version does not do.
-    #[error("cannot build `{drv}`: {what} is not supported yet")]
-    Unsupported {
-        /// The derivation.
-        drv: StorePath,
-        /// What it would take.
-        what: String,
-    },
     /// An attribute that says how to build does not make sense.
     #[error("cannot build `{drv}`: {problem}")]
     Attribute {

@@ -87,7 +87,6 @@ impl BuildFailure {
             | Self::Feature { .. }
             | Self::NoFilter { .. }
             | Self::Builtin { .. }
-            | Self::Unsupported { .. }
             | Self::Attribute { .. }
             | Self::Open { .. }
             | Self::UidRange { .. }
