@@ -5,6 +5,7 @@
 //! output the first) and text behind the end are errors, since another reader may see another derivation.
 
 mod error;
+mod locate;
 mod read;
 mod reader;
 mod write;
@@ -13,7 +14,8 @@ pub use error::{ParseError, Problem};
 pub use read::parse;
 pub use write::print;
 
-pub(crate) use read::{Section, examine, locate, skim};
+pub(crate) use locate::{Member, Section, locate};
+pub(crate) use read::{examine, skim};
 pub(crate) use write::{Layout, Text};
 
 /// Opens the text of a derivation whose inputs are derivations only the build will make.

@@ -271,11 +271,12 @@ impl<'a> Ground<'a> {
         }
         let resolve = |path: StorePath| self.aliases.get(&path).cloned().unwrap_or(path);
         derivation.input_srcs = mem::take(&mut derivation.input_srcs).into_iter().map(resolve).collect();
-        let mut inputs: BTreeMap<StorePath, InputOutputs> = BTreeMap::new();
+        let mut inputs: BTreeMap<StorePath, Vec<InputOutputs>> = BTreeMap::new();
         for (path, wanted) in mem::take(&mut derivation.input_drvs) {
-            inputs.entry(resolve(path)).or_default().merge(wanted);
+            inputs.entry(resolve(path)).or_default().push(wanted);
         }
-        derivation.input_drvs = inputs.into_iter().collect();
+        let merged = inputs.into_iter().map(|(path, wanted)| (path, InputOutputs::merged(wanted)));
+        derivation.input_drvs = merged.collect();
         true
     }
 }

@@ -1,8 +1,9 @@
 //! What a derivation is.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 use std::str::FromStr;
 
@@ -142,12 +143,19 @@ pub struct InputOutputs {
 }
 
 impl InputOutputs {
-    /// Wants what `other` wants too. Recursive, but no deeper than the parsers let it be.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.outputs.extend(other.outputs.0);
-        for (name, inner) in other.dynamic {
-            self.dynamic.entry(name).or_default().merge(inner);
+    /// Wants what any of `all` wants: at once, as each may want a lot. Recursive, but no deeper than the parsers let it be.
+    pub(crate) fn merged(mut all: Vec<Self>) -> Self {
+        if all.len() == 1 {
+            return all.remove(0);
         }
+        let mut outputs = OutputNames::default();
+        let mut dynamic: BTreeMap<OutputName, Vec<Self>> = BTreeMap::new();
+        outputs.extend(all.iter_mut().flat_map(|one| mem::take(&mut one.outputs.0)));
+        for (name, inner) in all.into_iter().flat_map(|one| one.dynamic) {
+            dynamic.entry(name).or_default().push(inner);
+        }
+        let dynamic = dynamic.into_iter().map(|(name, inner)| (name, Self::merged(inner))).collect();
+        Self { outputs, dynamic }
     }
 }
 

@@ -64,8 +64,22 @@ pub struct Finding {
 impl<'a> Source<'a> {
     /// Reads what can be read of the file, and finds out what needs no other file.
     pub fn read(self, store_dir: &StoreDir) -> ReadSource<'a> {
+        self.read_by(aterm::skim, store_dir)
+    }
+
+    /// The same, but of a `.drv` file all is read.
+    #[cfg(test)]
+    pub(crate) fn read_whole(self, store_dir: &StoreDir) -> ReadSource<'a> {
+        self.read_by(|_, _, _| None, store_dir)
+    }
+
+    fn read_by(
+        self,
+        skim: impl FnOnce(&'a [u8], &StoreDir, &Name) -> Skimmed<'a>,
+        store_dir: &StoreDir,
+    ) -> ReadSource<'a> {
         let (mut remarks, mut unread) = (Vec::new(), Unread::default());
-        let stated = read(&self, store_dir, &mut remarks, &mut unread);
+        let stated = read(&self, skim, store_dir, &mut remarks, &mut unread);
         ReadSource { source: self, stated, remarks, unread }
     }
 }
@@ -143,11 +157,15 @@ fn chain(error: &dyn Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Reads what can be read of a file.
+/// What paths depend on in a `.drv` file, where that is enough.
+type Skimmed<'a> = Option<(Derivation<Cow<'a, [u8]>>, aterm::Layout)>;
+
+/// Reads what can be read of a file; `skim` says of a `.drv` file what is enough, if it is.
 ///
 /// A derivation's own file is at hand where it is the file that was read.
 fn read<'a>(
     source: &Source<'a>,
+    skim: impl FnOnce(&'a [u8], &StoreDir, &Name) -> Skimmed<'a>,
     store_dir: &StoreDir,
     remarks: &mut Vec<Remark>,
     unread: &mut Unread,
@@ -165,7 +183,7 @@ fn read<'a>(
             stated.into_iter().map(part).collect()
         }
         SourceForm::Aterm { name, path } => {
-            let skimmed = aterm::skim(source.text, store_dir, name);
+            let skimmed = skim(source.text, store_dir, name);
             let skimmed = skimmed.map(|(derivation, layout)| (derivation, Some(layout)));
             match skimmed.map_or_else(|| aterm::examine(source.text, store_dir, name), Ok) {
                 Ok((derivation, layout)) => {

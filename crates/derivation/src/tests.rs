@@ -12,3 +12,4 @@ mod large;
 mod layouts;
 mod random;
 mod review;
+mod skimmed;

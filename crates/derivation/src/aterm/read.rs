@@ -124,7 +124,7 @@ fn derivation<'a, B: Ord + AsRef<[u8]> + From<Cow<'a, [u8]>>>(
 }
 
 /// Returns how deep dynamic outputs may be nested: only the newer format has them.
-fn head(reader: &mut Reader<'_>) -> Result<usize, Problem> {
+pub(super) fn head(reader: &mut Reader<'_>) -> Result<usize, Problem> {
     if reader.take(DYNAMIC_HEAD) {
         return Ok(MAX_DYNAMIC_DEPTH);
     }
@@ -223,7 +223,7 @@ fn method_and_algorithm(text: &[u8]) -> Result<(Method, HashAlgorithm), Problem>
     Ok((method, algorithm))
 }
 
-fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOutputs, Problem> {
+pub(super) fn wanted_outputs(reader: &mut Reader<'_>, depth_left: usize) -> Result<InputOutputs, Problem> {
     let start = reader.offset();
     // The older format has only the first form, where this is an error that says so.
     let is_nested = depth_left > 0 && reader.take("(");
@@ -342,62 +342,4 @@ fn unquoted(string: Range<usize>) -> Range<usize> {
 /// Bytes that are no text become a character that no name, path or hash may contain.
 fn lossy(text: &[u8]) -> Cow<'_, str> {
     str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
-}
-
-/// A list of a `.drv` file whose members have names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Section {
-    /// By their names.
-    Outputs,
-    /// By their full paths.
-    Inputs,
-    /// By their names.
-    Environment,
-}
-
-/// Returns where the name of a member stands, in a text that can be read.
-pub(crate) fn locate(text: &[u8], section: Section, name: &[u8]) -> Option<usize> {
-    let mut found = None;
-    let mut reader = Reader::new(text);
-    let mut named = |reader: &mut Reader<'_>, here: Section| {
-        reader.expect("(")?;
-        let start = reader.offset();
-        if *reader.string()? == *name && here == section {
-            found.get_or_insert(start);
-        }
-        reader.expect(",")
-    };
-    let mut walk = |reader: &mut Reader<'_>| {
-        let depth = head(reader)?;
-        reader.list(|reader| {
-            named(reader, Section::Outputs)?;
-            for end in [",", ",", ")"] {
-                reader.string()?;
-                reader.expect(end)?;
-            }
-            Ok(())
-        })?;
-        reader.expect(",")?;
-        reader.list(|reader| {
-            named(reader, Section::Inputs)?;
-            wanted_outputs(reader, depth)?;
-            reader.expect(")")
-        })?;
-        reader.expect(",")?;
-        reader.list(|reader| reader.string().map(drop))?;
-        for _ in ["system", "builder"] {
-            reader.expect(",")?;
-            reader.string()?;
-        }
-        reader.expect(",")?;
-        reader.list(|reader| reader.string().map(drop))?;
-        reader.expect(",")?;
-        reader.list(|reader| {
-            named(reader, Section::Environment)?;
-            reader.string()?;
-            reader.expect(")")
-        })
-    };
-    walk(&mut reader).ok()?;
-    found
 }

@@ -87,9 +87,11 @@ fn fill_in<B: Bytes>(
     }
     let names: Vec<OutputName> = derivation.outputs.keys().cloned().collect();
     // The variables are part of the hash, so all have to be there before it is made.
-    for name in &names {
-        derivation.env.entry(variable_of(name)).or_default();
-    }
+    let env = &mut derivation.env;
+    let absent = names.iter().filter(|name| !env.contains_key(name.as_str().as_bytes()));
+    let absent: Vec<(B, B)> = absent.map(|name| (variable_of(name), B::default())).collect();
+    // At once: one by one, each would move all that come after it.
+    env.extend(absent);
     let text = Text::of(derivation, store_dir);
     let hash = replaced.output_hash(&text).expect("every input's path is known");
     let mut problems = Vec::new();

@@ -4,7 +4,7 @@ use store_path::{StoreDir, StorePath};
 
 use super::{Finding, Remark, Source, SourceForm};
 use crate::OutputName;
-use crate::aterm::{self, Section};
+use crate::aterm::{self, Member, Section};
 use crate::json::Locator;
 
 /// Where something is, before it was looked up.
@@ -36,15 +36,7 @@ pub(super) fn findings(source: &Source<'_>, store_dir: &StoreDir, remarks: Vec<R
     }
     let placed: Vec<Placed> = match source.form {
         SourceForm::Json => in_json(source.text, store_dir, remarks),
-        SourceForm::Aterm { .. } => {
-            let place = |remark: Remark| Placed {
-                offset: in_aterm(source.text, store_dir, &remark.at).unwrap_or(0),
-                again: None,
-                pointer: None,
-                remark,
-            };
-            remarks.into_iter().map(place).collect()
-        }
+        SourceForm::Aterm { .. } => in_aterm(source.text, store_dir, remarks),
     };
     let mut offsets: Vec<usize> =
         placed.iter().flat_map(|placed| std::iter::once(placed.offset).chain(placed.again)).collect();
@@ -141,18 +133,28 @@ fn pointer(names: &[String]) -> String {
     names.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
-fn in_aterm(text: &[u8], store_dir: &StoreDir, at: &At) -> Option<usize> {
-    match at {
-        At::Offset(offset) => Some(*offset),
-        At::Names { .. } | At::Part(_, Spot::Whole) => None,
-        At::Part(_, Spot::Output(name)) => aterm::locate(text, Section::Outputs, name.as_str().as_bytes()),
-        At::Part(_, Spot::Variable(name)) => {
-            aterm::locate(text, Section::Environment, name.as_str().as_bytes())
-        }
-        At::Part(_, Spot::Input(path)) => {
-            aterm::locate(text, Section::Inputs, store_dir.print(path).as_bytes())
-        }
-    }
+fn in_aterm(text: &[u8], store_dir: &StoreDir, remarks: Vec<Remark>) -> Vec<Placed> {
+    let places = aterm::locate(text, remarks.iter().filter_map(|remark| member(store_dir, &remark.at)));
+    let place = |remark: Remark| {
+        let offset = match &remark.at {
+            At::Offset(offset) => Some(*offset),
+            at => member(store_dir, at).and_then(|member| places.get(&member).copied()),
+        };
+        Placed { offset: offset.unwrap_or(0), again: None, pointer: None, remark }
+    };
+    remarks.into_iter().map(place).collect()
+}
+
+/// Returns which member of a `.drv` file it is.
+fn member(store_dir: &StoreDir, at: &At) -> Option<Member<'static>> {
+    let At::Part(_, spot) = at else { return None };
+    let (section, name) = match spot {
+        Spot::Whole => return None,
+        Spot::Output(name) => (Section::Outputs, name.to_string()),
+        Spot::Variable(name) => (Section::Environment, name.to_string()),
+        Spot::Input(path) => (Section::Inputs, store_dir.print(path)),
+    };
+    Some((section, name.into_bytes().into()))
 }
 
 /// Returns the offset of a line and a column in bytes, both counted from 1.

@@ -15,7 +15,7 @@ fn nothing(_: &StorePath) -> io::Result<Derivation> {
 }
 
 /// Nobody helps.
-struct Alone;
+pub(super) struct Alone;
 
 impl Workers for Alone {
     fn together(&self, _most: usize, _help: impl Fn() + Sync, lead: impl FnOnce()) {
@@ -137,6 +137,26 @@ fn the_number_of_problems_is_bounded() {
     let text = format!(r#"Derive([("out","","","")],[],[{srcs}"/x"],"s","b",[],[])"#);
     let form = SourceForm::Aterm { name: "x".parse().unwrap(), path: None };
     assert_eq!(findings(text.as_bytes(), form).len(), 100);
+}
+
+/// Fifty thousand members, each of which has to be told of or filled in, take no more than their number.
+#[test]
+fn many_members_are_no_more_than_many() {
+    const COUNT: usize = 50_000;
+    let members = |member: &dyn Fn(usize) -> String| (0..COUNT).map(member).collect::<Vec<_>>().join(",");
+    let form = || SourceForm::Aterm { name: "x".parse().unwrap(), path: None };
+    let inputs = members(&|number| format!(r#"("/nix/store/{number:032}-i.drv",["out"])"#));
+    let absent = format!(r#"Derive([("out","","","")],[{inputs}],[],"s","b",[],[("out","")])"#);
+    let outputs = members(&|number| format!(r#"("a{number:06}","","","")"#));
+    let variables = members(&|number| format!(r#"("b{number:06}","")"#));
+    let open = format!(r#"Derive([{outputs}],[],[],"s","b",[],[{variables}])"#);
+    for (text, section) in [(absent, inputs), (open, outputs)] {
+        let found = findings(text.as_bytes(), form());
+        let start = text.find(&section).unwrap() + 1;
+        let length = section.len() / COUNT + 1;
+        let expected: Vec<usize> = (0..COUNT).map(|number| start + number * length).collect();
+        assert_eq!(found.iter().map(|finding| finding.offset).collect::<Vec<_>>(), expected);
+    }
 }
 
 /// Who uses what is wrong is told nothing; everybody else is.
