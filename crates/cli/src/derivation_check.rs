@@ -1,8 +1,7 @@
 //! `store derivation check`
-#![expect(clippy::disallowed_methods, reason = "input derivations may lie beside the files of the user's")]
 
 use std::cell::OnceCell;
-use std::fs;
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -131,7 +130,8 @@ impl<'a> Inputs<'a> {
         let file = self.beside().iter().map(|directory| directory.join(&base)).find(|file| file.is_file());
         if let Some(file) = file {
             let name = derivation_file::name(&file).map_err(io::Error::other)?;
-            return aterm::parse(&fs::read(file)?, self.store_dir, &name).map_err(io::Error::other);
+            let text = bounded::read(&file).map_err(|error| io::Error::other(format!("{error:#}")))?;
+            return aterm::parse(&text, self.store_dir, &name).map_err(io::Error::other);
         }
         let absent = || {
             io::Error::new(io::ErrorKind::NotFound, "it is in no file given, not beside one and in no store")
@@ -147,10 +147,9 @@ impl<'a> Inputs<'a> {
 
     fn beside(&self) -> &[&'a Path] {
         self.beside.get_or_init(|| {
-            let mut beside: Vec<_> =
-                self.places.iter().filter_map(|place| place.path.get()?.parent()).collect();
-            beside.dedup();
-            beside
+            let mut seen = HashSet::new();
+            let directories = self.places.iter().filter_map(|place| place.path.get()?.parent());
+            directories.filter(|directory| seen.insert(*directory)).collect()
         })
     }
 

@@ -119,7 +119,7 @@ pub(crate) fn cycle<E: std::error::Error + 'static>(
 pub(crate) struct Order {
     /// All of them, inputs first, in an order that depends on nothing but the list.
     pub(crate) order: Vec<usize>,
-    /// Those that are inputs of themselves, one of each circle.
+    /// Those that are inputs of themselves, one of each circle; each once.
     pub(crate) circular: Vec<usize>,
     /// Whether it is an input of another.
     pub(crate) is_input: Vec<bool>,
@@ -170,6 +170,9 @@ pub(crate) fn order(needed: &[Box<[usize]>]) -> Order {
             }
         }
     }
+    // One may be in many circles.
+    let mut met = HashSet::new();
+    circular.retain(|index| met.insert(*index));
     Order { order, circular, is_input, depth }
 }
 

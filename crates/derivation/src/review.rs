@@ -163,6 +163,7 @@ type Skimmed<'a> = Option<(Derivation<Cow<'a, [u8]>>, aterm::Layout)>;
 /// Reads what can be read of a file; `skim` says of a `.drv` file what is enough, if it is.
 ///
 /// A derivation's own file is at hand where it is the file that was read.
+#[expect(clippy::vec_box, reason = "each is handed on by itself, several times")]
 fn read<'a>(
     source: &Source<'a>,
     skim: impl FnOnce(&'a [u8], &StoreDir, &Name) -> Skimmed<'a>,

@@ -91,8 +91,9 @@ fn pair_group(left: Vec<Item>, right: Vec<Item>, found: &mut Pairing) {
     }
     // First those with the same uses, then whoever is left.
     let mut waiting: BTreeMap<BTreeSet<Vec<u8>>, Vec<Item>> = BTreeMap::new();
-    for item in in_order(right) {
-        waiting.entry(item.uses.clone()).or_default().insert(0, item);
+    // The first one last, as they are taken from there.
+    for item in in_order(right).into_iter().rev() {
+        waiting.entry(item.uses.clone()).or_default().push(item);
     }
     let mut rest = Vec::new();
     for item in in_order(left) {

@@ -173,6 +173,28 @@ fn consequences_are_not_told() {
     assert!(findings(text.as_bytes(), SourceForm::Json).is_empty());
 }
 
+/// Whatever is in several circles is told of once.
+#[test]
+fn a_circle_is_told_once() {
+    let derivation = |number: usize, inputs: &[usize]| {
+        let path = |number: &usize| format!("/nix/store/{number:032}-x.drv");
+        let inputs: Vec<String> =
+            inputs.iter().map(|input| format!(r#""{}":["out"]"#, path(input))).collect();
+        let inputs = inputs.join(",");
+        format!(
+            r#""{}":{{"name":"x","system":"s","builder":"b","outputs":{{"out":{{}}}},"inputDrvs":{{{inputs}}}}}"#,
+            path(&number)
+        )
+    };
+    for (hub, others) in [(vec![0], vec![]), (vec![1, 2, 3], vec![1, 2, 3])] {
+        let others = others.iter().map(|number| derivation(*number, &[0]));
+        let list: Vec<String> = std::iter::once(derivation(0, &hub)).chain(others).collect();
+        let found = findings(format!("{{{}}}", list.join(",")).as_bytes(), SourceForm::Json);
+        let [Finding { message, .. }] = &found[..] else { panic!("{found:?}") };
+        assert!(message.contains("is an input of itself"), "{message}");
+    }
+}
+
 /// Inputs are found in other files, and an input that is nowhere is told where it is named.
 #[test]
 fn files_are_checked_together() {
