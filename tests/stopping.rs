@@ -215,3 +215,26 @@ fn readers_that_go_away_end_nothing() {
     }
     assert_nothing_is_left(&scene, "closed pipes");
 }
+
+#[test]
+fn a_long_log_is_not_compressed_before_the_end() {
+    let scene = Scene::new();
+    let script = format!(
+        "l=yyyyyyyy; while [ ${{#l}} -lt 65536 ]; do l=$l$l; done; \
+         n=0; while [ $n -lt 100 ]; do echo $l; n=$((n+1)); done; {FOREVER}"
+    );
+    let (file, _) = slow(&scene, "flood", &script);
+    let drv = scene.ok(&["derivation", "add", &file]);
+    let mut running = Running::start(&scene, &["build", "--no-link", &drv]);
+    let is_long = || scene.run(&["log", "--tail", "1", &drv]).stdout.starts_with("begun");
+    assert!(within(PATIENCE, is_long));
+    tell(running.id(), Signal::SIGINT);
+    assert_eq!(ends(&mut running, "a flood").code, Some(130));
+    let directory = scene.root().join("nix/var/log/nix/drvs");
+    let logs: Vec<String> = names(&directory).iter().flat_map(|half| names(&directory.join(half))).collect();
+    assert!(logs.len() == 1 && logs[0].ends_with("-flood.drv"), "{logs:?}");
+    // It is there, and says how it ended.
+    let log = scene.ok(&["log", &drv]);
+    assert!(log.len() > 100 << 16 && log.contains("[store] "), "{}", log.len());
+    assert_nothing_is_left(&scene, "a flood");
+}

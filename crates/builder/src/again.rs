@@ -77,15 +77,16 @@ pub fn check(
         let _locks = begin(context, &request, tell)?;
         let valid = request.valid(context.store).map_err(|source| request.not_prepared(source))?;
         let reference = Reference::valid(context.store, &request, &valid)?;
-        let exit = history::remembering(context.store, order.drv, &public.log, tell, |tell| {
-            let mut work = prepare(context, &request, tell)?;
-            let mut last = None;
-            let of = context.settings.repeat + 1;
-            for number in 1..=of {
-                last = Some(compared(&mut work, &reference, (number, of), public, tell)?.exit);
-            }
-            Ok(last)
-        })?;
+        let exit =
+            history::remembering(context.store, order.drv, &public.log, request.until(), tell, |tell| {
+                let mut work = prepare(context, &request, tell)?;
+                let mut last = None;
+                let of = context.settings.repeat + 1;
+                for number in 1..=of {
+                    last = Some(compared(&mut work, &reference, (number, of), public, tell)?.exit);
+                }
+                Ok(last)
+            })?;
         Built::new(context, &request, valid, exit.map_or(Maker::Meanwhile(None), Maker::Here))
     })
 }

@@ -137,18 +137,19 @@ pub fn build(
         }
         // Not after hours of building.
         context.store.check_records().map_err(failed)?;
-        let (exit, made) = history::remembering(context.store, order.drv, &public.log, tell, |tell| {
-            let mut work = prepare(context, &request, tell)?;
-            let finished = match again::rounds(&work) {
-                1 => attempt(&work, &valid, public, tell),
-                _ => again::repeated(&mut work, &valid, public, tell),
-            };
-            let kept = finished.and_then(|finished| Ok((finished.exit, finished.keep(&work, tell)?)));
-            if kept.is_err() && request.until().is_over() {
-                remove_open(context, &request, &valid)?;
-            }
-            kept
-        })?;
+        let (exit, made) =
+            history::remembering(context.store, order.drv, &public.log, request.until(), tell, |tell| {
+                let mut work = prepare(context, &request, tell)?;
+                let finished = match again::rounds(&work) {
+                    1 => attempt(&work, &valid, public, tell),
+                    _ => again::repeated(&mut work, &valid, public, tell),
+                };
+                let kept = finished.and_then(|finished| Ok((finished.exit, finished.keep(&work, tell)?)));
+                if kept.is_err() && request.until().is_over() {
+                    remove_open(context, &request, &valid)?;
+                }
+                kept
+            })?;
         Built::new(context, &request, made, Maker::Here(exit))
     })?;
     if built.maker.usage().is_some() {

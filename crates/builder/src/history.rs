@@ -1,6 +1,6 @@
 //! What is remembered of builds that failed.
 
-use local_store::LocalStore;
+use local_store::{LocalStore, Until};
 use sandbox::Overrun;
 use store_path::{FailedBuild, StorePath};
 
@@ -11,7 +11,8 @@ use crate::observe::Teller;
 use crate::request::chain;
 use crate::stopwatch::{Measured, Stopwatch};
 
-/// Builds, writes down if that failed, and completes the log.
+/// Builds, writes down if that failed, and completes the log; that is not to take long once nobody wants the build any
+/// more.
 ///
 /// # Errors
 /// Those of `build`.
@@ -19,6 +20,7 @@ pub fn remembering<T>(
     store: &LocalStore,
     drv: &StorePath,
     log: &Log,
+    until: Until<'_>,
     tell: &mut Teller<'_>,
     build: impl FnOnce(&mut Teller<'_>) -> Result<T, BuildFailure>,
 ) -> Result<T, BuildFailure> {
@@ -28,7 +30,7 @@ pub fn remembering<T>(
     if let Err(failure) = &built {
         remember(store, drv, failure, &stopwatch.stop(), tell);
     }
-    log.close(built.as_ref().err());
+    log.close(built.as_ref().err(), until);
     built
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bzip2::Compression;
 use bzip2::write::BzEncoder;
+use local_store::Until;
 use store_path::StorePath;
 
 use crate::build::Context;
@@ -99,8 +100,9 @@ impl Log {
 
     /// Completes the log of a build that has ended, if its builder was run, with why it failed, if it did.
     ///
-    /// A log that cannot be completed stays as far as it came: the outputs are worth more.
-    pub fn close(&self, failure: Option<&BuildFailure>) {
+    /// A log that cannot be completed stays as far as it came: the outputs are worth more. Nor is a long one compressed
+    /// once the build has been given up, as ten megabytes may take seconds.
+    pub fn close(&self, failure: Option<&BuildFailure>, until: Until<'_>) {
         let Some(mut open) = self.open.take() else { return };
         if let Some(failure) = failure {
             let end = if open.is_at_line { "" } else { "\n" };
@@ -110,7 +112,7 @@ impl Log {
             }
         }
         if let Some(path) = self.keep.path.as_ref().filter(|_| self.keep.compress) {
-            let _ = compress(path, &open.file);
+            let _ = compress(path, &open.file, until);
         }
         let _ = local_store::failpoint::reach("log.closed");
     }
@@ -161,7 +163,7 @@ fn compressed(path: &Path) -> PathBuf {
     path.with_added_extension("bz2")
 }
 
-fn compress(path: &Path, mut file: &File) -> io::Result<()> {
+fn compress(path: &Path, mut file: &File, until: Until<'_>) -> io::Result<()> {
     let size = file.stream_position()?;
     if size == 0 {
         return Ok(());
@@ -171,9 +173,13 @@ fn compress(path: &Path, mut file: &File) -> io::Result<()> {
     let level = Compression::new(size.div_ceil(100_000).clamp(1, 9) as u32);
     let temporary = path.with_added_extension("bz2.tmp");
     let mut encoder = BzEncoder::new(BufWriter::new(File::create(&temporary)?), level);
-    io::copy(&mut file, &mut encoder)?;
-    encoder.finish()?.into_inner()?;
-    fs::rename(temporary, compressed(path))?;
+    let written = io::copy(&mut until.pass(file), &mut encoder)
+        .and_then(|_| Ok(encoder.finish()?.into_inner()?))
+        .and_then(|_| fs::rename(&temporary, compressed(path)));
+    if written.is_err() {
+        remove(&temporary)?;
+    }
+    written?;
     fs::remove_file(path)
 }
 

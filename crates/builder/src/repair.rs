@@ -35,13 +35,14 @@ pub fn repair(
         if damaged.is_empty() {
             return Built::new(context, &request, valid, Maker::Meanwhile(None));
         }
-        let exit = history::remembering(context.store, order.drv, &public.log, tell, |tell| {
-            let mut work = prepare(context, &request, tell)?;
-            work.is_again = true;
-            let finished = attempt(&work, &BTreeMap::new(), public, tell)?;
-            replace(context, &request, &damaged, &finished, tell)?;
-            Ok(finished.exit)
-        })?;
+        let exit =
+            history::remembering(context.store, order.drv, &public.log, request.until(), tell, |tell| {
+                let mut work = prepare(context, &request, tell)?;
+                work.is_again = true;
+                let finished = attempt(&work, &BTreeMap::new(), public, tell)?;
+                replace(context, &request, &damaged, &finished, tell)?;
+                Ok(finished.exit)
+            })?;
         Built::new(context, &request, valid, Maker::Here(exit))
     })
 }

@@ -20,7 +20,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use builder::{AnnouncedBuild, BuildFailure, Built, Keep, Log, Maker, Order, Run};
-use local_store::BuildId;
+use local_store::{BuildId, Until};
 use remote_builder::{Answer, RemoteBuilder};
 use sandbox::{Detail, ExitStatus};
 use scheduler::{Demand, GoalId, Slot};
@@ -258,7 +258,8 @@ fn follow(
             tell(Message::Warning(goal, text));
         }
     };
-    let answer = builder::remembering(context.store, drv, &log, warn, |_| carry_out());
+    let answer =
+        builder::remembering(context.store, drv, &log, Until::readable(given_up), warn, |_| carry_out());
     if let (Ok(Answer::Built(outputs)), true) = (&answer, is_accepted) {
         builder::run_post_build_hook(context, drv, outputs, &mut |message| {
             if let builder::Message::Output(line) = message {

@@ -190,13 +190,15 @@ impl Announcement {
 
     fn write(&self) -> io::Result<()> {
         let path = self.path();
-        if !self.is_told {
-            // Whoever reads it half written takes no notice of it.
-            return write(&path, &self.build);
+        // Whoever reads it half written takes no notice of it the first time.
+        let aside = if self.is_told { path.with_extension("new") } else { path.clone() };
+        let written = write(&aside, &self.build);
+        if written.is_err() {
+            // As on a full disk.
+            let _ = fs::remove_file(&aside);
         }
-        let aside = path.with_extension("new");
-        write(&aside, &self.build)?;
-        fs::rename(&aside, &path)
+        written?;
+        if self.is_told { fs::rename(&aside, &path) } else { Ok(()) }
     }
 
     fn path(&self) -> PathBuf {
