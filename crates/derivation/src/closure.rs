@@ -10,6 +10,9 @@ use crate::check::{OwnFile, Settled, settle_or_tell};
 use crate::model::{Bytes, Paths};
 use crate::{CheckError, Checked, Derivation, InputError, InputOutputs, Modulo};
 
+/// As many problems of one derivation are worth telling; a file may have millions.
+pub(crate) const MOST: usize = 100;
+
 /// Why some derivations are not right together.
 #[derive(Debug, thiserror::Error)]
 pub enum ClosureError<E: std::error::Error + 'static> {
@@ -305,7 +308,8 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
         self.untold.insert(settled.path.clone(), settled);
     }
 
-    /// Asks for all inputs that are missing, and returns what is wrong with those that cannot be had.
+    /// Asks for all inputs that are missing, and returns what is wrong with those that cannot be had: with no more of them
+    /// than show that it is more than is told.
     pub(crate) fn load_missing(
         &mut self,
         stated: Option<&StorePath>,
@@ -316,7 +320,7 @@ impl<'a, 'text, B: Bytes, E: std::error::Error + 'static> Closure<'a, 'text, B, 
             return Vec::new();
         }
         let wanted_by: Rc<str> = describe(stated, &derivation.name, self.ground.store_dir).into();
-        missing.iter().filter_map(|input| self.load(input, &wanted_by).err()).collect()
+        missing.iter().filter_map(|input| self.load(input, &wanted_by).err()).take(MOST + 1).collect()
     }
 
     /// Asks for an input, and for all that is needed to hash it.

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use store_path::{StoreDir, StorePath};
 
-use super::part::{About, Found, Part, Shared, Verdict, remark};
+use super::part::{About, Found, Part, Shared, Verdict, most, remark};
 use super::rounds::Rounds;
 use super::spot::{At, Spot};
 use super::{Remark, Source, Unread, Workers};
@@ -201,7 +201,7 @@ impl<'a, E: Error + 'static> Rest<'_, 'a, E> {
                 !self.has_more_unread || !matches!(error, ClosureError::Input { .. })
             };
             let remark = |error| remark(part.about.path.as_ref(), error, self.store_dir);
-            let remarks = problems.iter().filter(is_told).map(remark).collect();
+            let remarks = most(problems.iter().filter(is_told).map(remark));
             self.shared().bad(part.about, remarks)
         };
         take(found, &mut self.closure.ground, &mut self.bad, &mut self.seen);

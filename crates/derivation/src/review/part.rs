@@ -13,7 +13,7 @@ use super::spot::{At, Spot};
 use super::warnings::{self, Before};
 use super::{Remark, Source, SourceForm, chain};
 use crate::check::{OwnFile, Settled};
-use crate::closure::Ground;
+use crate::closure::{Ground, MOST};
 use crate::modulo::Known;
 use crate::{CheckError, ClosureError, Derivation, InputError, aterm};
 
@@ -99,11 +99,11 @@ impl Shared<'_> {
             Ok(settled) => settled,
             Err(problems) => {
                 let remark = |error| remark(about.path.as_ref(), error, self.store_dir);
-                let remarks = problems.iter().map(remark).collect();
+                let remarks = most(problems.iter().map(remark));
                 return self.bad(about, remarks);
             }
         };
-        let mut remarks = warnings::of(about.path.as_ref(), &before, &settled, self.store_dir);
+        let mut remarks = most(warnings::of(about.path.as_ref(), &before, &settled, self.store_dir));
         // What was filled in is not in the file either.
         if !settled.text.is(self.sources[about.file].text) {
             remarks.extend(self.other_bytes(&about));
@@ -135,6 +135,16 @@ impl Shared<'_> {
     fn other_bytes(&self, about: &About) -> Option<Remark> {
         warnings::other_bytes(&self.sources[about.file], self.store_dir)
     }
+}
+
+/// Leaves out what is too much to tell, and says so where the first of that would be.
+pub(super) fn most(mut remarks: impl Iterator<Item = Remark>) -> Vec<Remark> {
+    let mut told: Vec<Remark> = remarks.by_ref().take(MOST).collect();
+    told.extend(remarks.next().map(|first| Remark {
+        message: format!("there is more, but only the first {MOST} problems of a derivation are told"),
+        ..first
+    }));
+    told
 }
 
 /// Returns what a problem of the derivation given under `path` is told as.

@@ -25,16 +25,14 @@ impl Before {
 }
 
 /// Returns all warnings about a derivation that is right.
-pub(super) fn of<B>(
-    path: Option<&StorePath>,
-    before: &Before,
-    settled: &Settled<'_, B>,
-    store_dir: &StoreDir,
-) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    for (name, has_variable) in &before.open {
-        let Some(full) = settled.derivation.outputs[name].path() else { continue };
-        let full = store_dir.print(full);
+pub(super) fn of<'s, B>(
+    path: Option<&'s StorePath>,
+    before: &'s Before,
+    settled: &'s Settled<'_, B>,
+    store_dir: &'s StoreDir,
+) -> impl Iterator<Item = Remark> + 's {
+    let open = before.open.iter().filter_map(move |(name, has_variable)| {
+        let full = store_dir.print(settled.derivation.outputs[name].path()?);
         let mut message = format!("its output `{name}` has no path, but could have: `{full}`");
         // Nix hashes without the variable and sets it afterwards, so that it gets another path each time it looks.
         if !has_variable {
@@ -44,10 +42,9 @@ pub(super) fn of<B>(
             );
         }
         let at = At::Part(path.cloned(), Spot::Output(name.clone()));
-        remarks.push(Remark { is_error: false, at, message });
-    }
-    remarks.extend(collision(path, &settled.elsewhere, store_dir));
-    remarks
+        Some(Remark { is_error: false, at, message })
+    });
+    collision(path, &settled.elsewhere, store_dir).into_iter().chain(open)
 }
 
 /// Warns of paths that are others with some releases of Nix, as they drop inputs that have the hash of another one.
