@@ -121,3 +121,58 @@ impl<J, D, F> Drop for End<'_, J, D, F> {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// Has some help a lead, as the workers of a review do.
+    fn with_help<J: Send, D: Send, F: Fn(J) -> D + Sync>(
+        rounds: &Rounds<J, D, F>,
+        lead: impl FnOnce(&Rounds<J, D, F>),
+    ) {
+        std::thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(|| rounds.help())));
+            let _end = rounds.lead();
+            lead(rounds);
+        });
+    }
+
+    #[test]
+    fn nothing_is_lost_in_many_rounds() {
+        let rounds = Rounds::new(|number: usize| number * 2);
+        with_help(&rounds, |rounds| {
+            for count in (0..200).chain([5000]) {
+                let mut done = rounds.round((0..count).collect());
+                done.sort_unstable();
+                assert_eq!(done, (0..count).map(|number| number * 2).collect::<Vec<_>>());
+                // Now and then all go to sleep.
+                if count % 50 == 0 {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            }
+        });
+    }
+
+    /// Neither does who leads wait for what is not done any more, nor does anybody who helps.
+    #[test]
+    fn a_panic_ends_it_for_all_whoever_has_it() {
+        for bad in [0, 40, 99] {
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                let rounds = Rounds::new(|number: usize| assert!(number != bad));
+                with_help(&rounds, |rounds| drop(rounds.round((0..100).collect())));
+            }));
+            assert!(ended.is_err());
+        }
+    }
+
+    #[test]
+    fn who_comes_late_does_not_wait() {
+        let rounds = Rounds::new(|number: usize| number);
+        drop(rounds.lead());
+        rounds.help();
+        assert_eq!(rounds.round(vec![1]), [1]);
+    }
+}
