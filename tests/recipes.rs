@@ -485,6 +485,33 @@ fn check_says_where_a_recipe_is_wrong() {
     assert!(!scene.path("home/.local").exists(), "nothing was asked of a store");
 }
 
+/// The place is that of the input, not the beginning of the file, and the reason is there.
+#[test]
+fn check_says_where_an_input_is_wrong() {
+    let scene = Scene::new();
+    let recipe = |input: &str| {
+        format!("{{\n  \"name\": \"x\", \"builder\": \"/bin/sh\", \"inputs\": {{ \"y\": {input} }} }}")
+    };
+    for (input, reason) in [
+        (r#""./none.c""#, "cannot import `./none.c`"),
+        (r#""./none.json""#, "none.json`: No such file"),
+        (r#""/nix/store/00000000000000000000000000000000-x""#, "-x` is not in the store"),
+    ] {
+        scene.write("wrong.json", recipe(input));
+        let said = scene.run(&["derivation", "check", "wrong.json"]);
+        let place =
+            said.stdout.starts_with("wrong.json:2:") && said.stdout.trim_end().ends_with("[/inputs/y]");
+        assert!(place && said.stdout.contains(reason), "{}", said.stdout);
+        assert!(!said.stdout.contains("line 2") && said.code == Some(1), "{}", said.stdout);
+    }
+    scene.write("name.json", r#"{ "name": "a b", "builder": "/bin/sh" }"#);
+    let said = scene.run(&["derivation", "check", "name.json"]).stdout;
+    assert!(said.contains("contains the illegal character"), "{said}");
+    scene.write("text.json", "hello");
+    let said = scene.run(&["derivation", "check", "text.json"]).stdout;
+    assert!(said.contains("this is not JSON: "), "{said}");
+}
+
 #[test]
 fn a_program_that_is_not_found_is_told_from_other_failures() {
     let scene = Scene::new();

@@ -116,8 +116,7 @@ impl Kitchen<'_> {
                 Input::Stored(path) => self.stored(path),
                 Input::Fetch(fetch) => self.check(&fetch.complete()),
             };
-            let place = || recipe.place_of(name).to_string();
-            found.insert(name.clone(), what.with_context(place)?);
+            found.insert(name.clone(), what.with_context(|| recipe.place_of(name))?);
         }
         let derivation = recipe.complete(self.store_dir(), self.reader.system, &found)?;
         self.check(&derivation)

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::error::Error;
 
+use serde_json::error::Category;
 use store_path::{Name, StoreDir, StorePath};
 
 use crate::check::OwnFile;
@@ -224,7 +225,11 @@ fn json_remark(text: &[u8], error: &JsonError) -> Remark {
             // The place is told otherwise.
             let message = message.rsplit_once(" at line ").map_or(&*message, |(message, _)| message);
             let at = At::Offset(spot::offset(text, error.line(), error.column()));
-            Remark { is_error: true, at, message: message.to_owned() }
+            let message = match error.classify() {
+                Category::Syntax | Category::Eof => format!("this is not JSON: {message}"),
+                Category::Io | Category::Data => message.to_owned(),
+            };
+            Remark { is_error: true, at, message }
         }
         JsonError::Field { place, problem } => {
             let at_name = matches!(problem, Problem::Unknown | Problem::Twice);
