@@ -512,6 +512,29 @@ fn check_says_where_an_input_is_wrong() {
     assert!(said.contains("this is not JSON: "), "{said}");
 }
 
+/// All of those, and what is wrong with the others.
+#[test]
+fn check_says_which_files_cannot_be_read() {
+    let scene = Scene::new();
+    scene.write("wrong.json", r#"{ "name": "x", "builder": "sh" }"#);
+    scene.write("good.json", r#"{ "name": "x", "builder": "/bin/sh" }"#);
+    let said = scene.run(&["derivation", "check", "none.json", "wrong.json", ".", "good.json"]);
+    assert!(said.code == Some(1) && said.stdout.starts_with("wrong.json:1:"), "{}", said.stdout);
+    for part in [
+        "cannot read `none.json`: No such file",
+        "cannot read `.`: Is a directory",
+        "1 error, 0 warnings, in what",
+    ] {
+        assert!(said.stderr.contains(part), "{part}: {}", said.stderr);
+    }
+    let said = scene.run(&["derivation", "check", "--json", "none.json"]);
+    assert!(
+        said.code == Some(1) && said.stdout.is_empty() && said.stderr.contains("none.json"),
+        "{}",
+        said.stderr
+    );
+}
+
 #[test]
 fn a_program_that_is_not_found_is_told_from_other_failures() {
     let scene = Scene::new();

@@ -25,7 +25,8 @@ use crate::threads::{self, Processors};
 ///
 /// Each line names file, line, column and what is wrong there; for JSON, the pointer (RFC 6901) follows. Input
 /// derivations are looked for in all files given, beside a `.drv` file, and in the store. Exits with 1 if there is
-/// an error, and with 0 if there are warnings only.
+/// an error or a file cannot be read, which keeps nothing from being said of the others, and with 0 if there are
+/// warnings only.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  store derivation check hello.json other.json\n  \
                         store derivation check --json *.drv\n  \
@@ -45,16 +46,21 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let (mut files, mut sources) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
     let shared: &Session = session;
     let read = threads::on_each(places, |place| place.read(shared, &store_dir));
+    let mut unread = Vec::new();
     for (file, read) in args.files.iter().zip(read) {
-        match read? {
-            Read::Recipe(text) => {
+        match read {
+            Ok(Read::Recipe(text)) => {
                 listed.extend(recipe_check::finding(session, file, text)?.map(|finding| (file, finding)));
             }
-            Read::Derivations(source) => {
+            Ok(Read::Derivations(source)) => {
                 files.push(file);
                 sources.push(source);
             }
+            Err(error) => unread.push(error),
         }
+    }
+    if unread.len() == places.len() {
+        return Err(tell_unread(session, unread));
     }
     let inputs =
         Inputs { session, store: OnceCell::new(), places, beside: OnceCell::new(), store_dir: &store_dir };
@@ -64,7 +70,12 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     );
     tell(session, &listed)?;
     let errors = listed.iter().filter(|(_, finding)| finding.is_error).count();
-    session.messages().note(summary(errors, listed.len() - errors));
+    let summary = summary(errors, listed.len() - errors);
+    if !unread.is_empty() {
+        session.messages().note(format!("{summary}, in what could be read"));
+        return Err(tell_unread(session, unread));
+    }
+    session.messages().note(summary);
     Ok(if errors > 0 { Exit::Failure } else { Exit::Success })
 }
 
@@ -161,6 +172,15 @@ impl<'a> Inputs<'a> {
         let store = store.map_err(|error| io::Error::other(format!("{error:#}")))?;
         Ok(self.store.get_or_init(|| store).as_ref())
     }
+}
+
+/// Says which files could not be read, but for the last, which is returned.
+fn tell_unread(session: &Session, mut unread: Vec<anyhow::Error>) -> anyhow::Error {
+    let last = unread.pop();
+    for error in unread {
+        session.messages().error(harmless(&format!("{error:#}")));
+    }
+    last.unwrap_or_else(|| anyhow::anyhow!("no file was given"))
 }
 
 fn tell(session: &mut Session, listed: &[(&PathBuf, Finding)]) -> Result<()> {

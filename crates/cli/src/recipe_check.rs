@@ -45,7 +45,8 @@ fn place_in(file: &Path, error: &anyhow::Error) -> Option<(Place, String)> {
 
 fn found(text: &[u8], place: &Place, message: String) -> Finding {
     let Place { line, column, pointer } = place;
-    let before: usize = text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    let before: usize =
+        text.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
     let within = String::from_utf8_lossy(&text[before..]);
     let within: usize = within.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum();
     let pointer = Some(pointer.clone()).filter(|pointer| !pointer.is_empty());
