@@ -6,6 +6,7 @@ use std::process::Command;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::scene::{Run, Scene, derivation, has, is_root, say, shell_derivation, text};
+use crate::stopping::assert_nothing_is_left;
 
 /// Compares a failure with its transcript, in which the scratch directory is called `[DIR]`.
 pub(crate) fn check(scene: &Scene, name: &str, run: &Run) {
@@ -204,6 +205,33 @@ fn a_disk_that_a_source_fills() {
     if let Some(run) = on_a_small_disk(&scene, &["add", &file]) {
         check(&scene, "full-disk-add", &run);
     }
+}
+
+#[test]
+fn few_files_mean_few_builds_at_once() {
+    if !has("prlimit") {
+        return;
+    }
+    let scene = Scene::new();
+    let one = |number: usize| {
+        let path = format!("\"/nix/store/{number:0>32}-{number}.drv\"");
+        format!("{path}: {}", shell_derivation(&number.to_string(), "echo hello; echo > $out"))
+    };
+    let all: Vec<String> = (0..24).map(one).collect();
+    let file = scene.write("many.json", format!("{{ {} }}", all.join(",\n")));
+    for files in [64, 128] {
+        let build = scene.command(&["build", "--no-link", "-j", "12", &file]);
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={files}:{files}")).arg(build.get_program()).args(build.get_args());
+        let run: Run = command.env("HOME", scene.path("home")).output().unwrap().into();
+        assert_eq!(run.code, Some(0), "{files}: {}", run.stderr);
+        assert_eq!(run.stderr.matches("this process may not open more than").count(), 1, "{}", run.stderr);
+        assert_eq!(run.stdout.lines().count(), 24);
+        run.stdout.lines().for_each(|path| drop(scene.ok(&["delete", path])));
+    }
+    let plain = scene.ok(&["build", "--no-link", "-j", "12", &file]);
+    assert_eq!(plain.lines().count(), 24);
+    assert_nothing_is_left(&scene, "few files");
 }
 
 #[test]

@@ -40,6 +40,7 @@
 
 mod closure;
 mod control;
+mod descriptors;
 mod drive;
 mod elsewhere;
 mod enter;

@@ -29,6 +29,7 @@ use settings::{MaxJobs, MemoryForBuilds, Settings};
 use substituter::Substituters;
 
 use crate::control::{GiveUpOnDrop, Hands};
+use crate::descriptors;
 use crate::drive::Run;
 use crate::elsewhere::{self, Elsewhere, Offer};
 use crate::enter::stoppable;
@@ -143,6 +144,9 @@ pub(crate) fn carry_out(
     let warnings = std::mem::take(&mut plan.graph.offers.warnings);
     warnings.iter().for_each(|text| on_event(Event::Warning { drv, text }));
     host.shortfalls().for_each(|text| on_event(Event::Warning { drv, text: &text }));
+    let may_be_many = plan.goals.list.len() > slots(context.settings).get() || plan.grows();
+    let too_few_files = descriptors::shortfall(asked_slots(context.settings)).filter(|_| may_be_many);
+    too_few_files.iter().for_each(|text| on_event(Event::Warning { drv, text }));
     let Context { store, launcher, settings, stop, on_failure, tick, .. } = *context;
     let builder = builder::Context { store, launcher, settings, host: &host, on_failure };
     let remote = RemoteBuilder::new(store, launcher, settings, context.environment);
@@ -243,8 +247,13 @@ fn employ<'scope>(
     thread::Builder::new().spawn_scoped(scope, work).map(drop)
 }
 
-/// Returns how many builds run at the same time.
+/// Returns how many builds run at the same time: as many as are asked for, or fewer, where this process may not open
+/// files for all of them.
 pub fn slots(settings: &Settings) -> NonZeroUsize {
+    asked_slots(settings).min(descriptors::slots())
+}
+
+fn asked_slots(settings: &Settings) -> NonZeroUsize {
     match settings.max_jobs {
         MaxJobs::Count(count) => count,
         MaxJobs::Auto => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
