@@ -12,7 +12,7 @@ use store_path::{StoreDir, StorePath};
 use crate::advice;
 use crate::divergence;
 use crate::explain;
-use crate::log_line::printable;
+use crate::log_line::{printable, steers};
 use crate::session::Session;
 use crate::shell;
 use crate::style::Style;
@@ -173,9 +173,16 @@ pub(crate) fn in_short(failure: &BuildFailure) -> String {
 
 /// Returns a message that may name files as a builder has named them, without what would steer a terminal.
 pub(crate) fn harmless(text: &str) -> String {
-    let steers = |char: char| char.is_control() && char != '\n';
     text.chars()
-        .map(|char| if steers(char) { char.escape_default().to_string() } else { char.to_string() })
+        .map(
+            |char| {
+                if steers(char) && char != '\n' {
+                    char.escape_default().to_string()
+                } else {
+                    char.to_string()
+                }
+            },
+        )
         .collect()
 }
 

@@ -56,7 +56,13 @@ fn split_sequence(piece: &str) -> (&str, &str) {
 }
 
 fn push_plain(shown: &mut String, text: &str) {
-    shown.extend(text.chars().filter(|char| !char.is_control() || *char == '\t'));
+    shown.extend(text.chars().filter(|char| !steers(*char) || *char == '\t'));
+}
+
+/// Whether a character has a terminal do something other than show it: a control character, or one that turns the order
+/// round in which others are shown, ours on the same line too.
+pub(crate) fn steers(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -80,6 +86,12 @@ mod tests {
     fn a_progress_bar_shows_its_last_state() {
         assert_eq!(coloured(b"10%\r50%\r100%\r"), "100%");
         assert_eq!(coloured(b"a\x07\xffb"), "a\u{fffd}b");
+    }
+
+    #[test]
+    fn what_is_shown_stays_in_order() {
+        let line = "built \u{202e}deliaf\u{202c} \u{2067}x\u{2069} \u{5d0}\u{5d1}";
+        assert_eq!(coloured(line.as_bytes()), "built deliaf x \u{5d0}\u{5d1}");
     }
 
     #[test]
