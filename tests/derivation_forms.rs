@@ -133,3 +133,21 @@ fn enormous_files_are_not_read() {
         }
     }
 }
+
+/// Whatever takes a file of derivations takes stdin, and says the same.
+#[test]
+fn derivations_may_come_from_stdin() {
+    let scene = Scene::new();
+    let file = fixture("derivations/diamond.json");
+    let other = fixture("derivations/chain.json");
+    let [file, other] = [file, other].map(|file| file.to_str().unwrap().to_owned());
+    for (verb, more) in [("show", None), ("graph", None), ("outputs", None), ("diff", Some(&*other))] {
+        let with = |file| [Some("derivation"), Some(verb), more, Some(file)].into_iter().flatten().collect();
+        let (named, piped): (Vec<&str>, Vec<&str>) = (with(&file), with("-"));
+        let stdin = File::open(&file).unwrap();
+        let said: Run = scene.command(&piped).stdin(stdin).output().unwrap().into();
+        let expected = scene.run(&named);
+        assert!(!said.stdout.is_empty(), "{verb}: {}", said.stderr);
+        assert_eq!((said.code, said.stdout), (expected.code, expected.stdout), "{verb}");
+    }
+}

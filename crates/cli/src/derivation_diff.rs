@@ -27,7 +27,8 @@ use crate::session::Session;
                         store derivation diff old.json new.json\n  \
                         store derivation diff --json /nix/store/…-hello.drv /nix/store/…-hello.drv")]
 pub(crate) struct Args {
-    /// A derivation, what was built from it, or a file with a derivation, which need not be in the store.
+    /// A derivation, what was built from it, or a file with a derivation, which need not be in the store; `-` for JSON on
+    /// stdin.
     left: PathBuf,
 
     /// What to hold against it.
@@ -47,8 +48,8 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 
 fn compare(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut at_hand = AtHand::new(session)?;
-    let left = one(session, &mut at_hand, &session.absolute(&args.left))?;
-    let right = one(session, &mut at_hand, &session.absolute(&args.right))?;
+    let left = one(session, &mut at_hand, &args.left)?;
+    let right = one(session, &mut at_hand, &args.right)?;
     for drv in [&left, &right] {
         if at_hand.find(drv)?.is_none() {
             bail!("the derivation `{drv}` is not in the store, nor beside the files");

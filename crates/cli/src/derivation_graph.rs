@@ -20,7 +20,8 @@ use crate::size;
                         store derivation graph --format dot hello.json | dot -Tsvg > hello.svg\n  \
                         store derivation graph --depth 1 --sources /nix/store/…-hello.drv")]
 pub(crate) struct Args {
-    /// Derivations, what was built from them, or files with derivations, which need not be in the store.
+    /// Derivations, what was built from them, or files with derivations, which need not be in the store; `-` for JSON on
+    /// stdin.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
 
@@ -52,7 +53,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let mut at_hand = AtHand::new(session)?;
     let mut roots = Vec::new();
     for argument in &args.paths {
-        let found = at_hand.take(session, &session.absolute(argument))?;
+        let found = at_hand.take(session, argument)?;
         for root in &found {
             ensure!(at_hand.find(root)?.is_some(), "the derivation `{root}` is not in the store");
         }

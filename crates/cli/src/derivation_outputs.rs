@@ -24,7 +24,7 @@ use crate::session::Session;
                         store derivation outputs --from wanted.json")]
 pub(crate) struct Args {
     /// Derivations, with the outputs that are meant: `…-x.drv^out,dev`; all of them if nothing follows, or `^*`. Without
-    /// outputs also files with derivations.
+    /// outputs also files with derivations; `-` for JSON on stdin.
     #[arg(required_unless_present = "from")]
     paths: Vec<String>,
 
@@ -75,7 +75,7 @@ fn in_words(session: &Session, at_hand: &mut AtHand, word: &str) -> Result<Vec<D
         return Ok(vec![read.with_context(|| format!("cannot read `{word}`"))?]);
     }
     let all = |path| DerivedPath { path, through: Vec::new(), wanted: Wanted::Outputs(OutputsSpec::All) };
-    Ok(at_hand.take(session, &session.absolute(Path::new(word)))?.into_iter().map(all).collect())
+    Ok(at_hand.take(session, Path::new(word))?.into_iter().map(all).collect())
 }
 
 fn in_json(bytes: &[u8]) -> Result<Vec<DerivedPath>> {

@@ -9,6 +9,7 @@ use derivation::{Derivation, check_closure};
 use local_store::LocalStore;
 use store_path::StorePath;
 
+use crate::derivation_file::Stated;
 use crate::derivation_form::{Form, HELP};
 use crate::derivers;
 use crate::exit::Exit;
@@ -22,7 +23,8 @@ use crate::store_argument;
     store derivation show --recursive /nix/store/…-hello.drv > hello.json\n  \
     store derivation show --format v4 ./result\n\n{HELP}"))]
 pub(crate) struct Args {
-    /// Derivations, or what was built from them; also files with derivations, which need not be in the store.
+    /// Derivations, or what was built from them; also files with derivations, which need not be in the store; `-` for JSON on
+    /// stdin.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
 
@@ -40,7 +42,7 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let store = session.read_or_make_store()?;
     let mut shown = BTreeMap::new();
     for argument in &args.paths {
-        shown.extend(read(session, &store, &session.absolute(argument))?);
+        shown.extend(read(session, &store, argument)?);
     }
     if args.recursive {
         add_inputs(&store, &mut shown)?;
@@ -54,9 +56,14 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 
 /// Reads what one argument means.
 fn read(session: &Session, store: &LocalStore, argument: &Path) -> Result<Vec<(StorePath, Derivation)>> {
+    let reader = Reader::naming(session, store);
+    if argument == Path::new("-") {
+        return complete(store, reader.read_stdin(session)?);
+    }
+    let argument = &session.absolute(argument);
     let path = match store_argument::resolve_unless_file(store.location(), argument) {
         Ok(path) => path,
-        Err(_) if argument.is_file() => return read_file(session, store, argument),
+        Err(_) if argument.is_file() => return complete(store, reader.read(argument)?),
         Err(error) => return Err(error),
     };
     let candidates: BTreeSet<StorePath> = derivers::of(store, &path)?.into_iter().collect();
@@ -67,9 +74,8 @@ fn read(session: &Session, store: &LocalStore, argument: &Path) -> Result<Vec<(S
     Ok(vec![(drv, derivation)])
 }
 
-/// Reads and completes the derivations of a file, of which the store learns nothing.
-fn read_file(session: &Session, store: &LocalStore, file: &Path) -> Result<Vec<(StorePath, Derivation)>> {
-    let stated = Reader::naming(session, store).read(file)?;
+/// Completes the derivations of a file, of which the store learns nothing.
+fn complete(store: &LocalStore, stated: Vec<Stated>) -> Result<Vec<(StorePath, Derivation)>> {
     let known = &mut |path: &StorePath| engine::read_derivation(store, path);
     let checked = check_closure(stated, store.store_dir(), known)?;
     Ok(checked.iter().map(|checked| (checked.path().clone(), checked.derivation().clone())).collect())

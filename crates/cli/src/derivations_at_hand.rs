@@ -46,8 +46,13 @@ impl AtHand {
         &self.location.store_dir
     }
 
-    /// Takes in what an argument means, and returns what it is for: of a file, what nothing else there uses.
+    /// Takes in what an argument means, and returns what it is for: of a file, or of stdin (`-`), what nothing else there
+    /// uses.
     pub(crate) fn take(&mut self, session: &Session, argument: &Path) -> Result<Vec<StorePath>> {
+        if argument == Path::new("-") {
+            return self.take_file(session, argument);
+        }
+        let argument = &session.absolute(argument);
         match store_argument::resolve_unless_file(&self.location, argument) {
             Ok(path) => Ok(vec![self.derivation_of(path)?]),
             Err(_) if argument.is_file() => self.take_file(session, argument),
@@ -63,11 +68,11 @@ impl AtHand {
     }
 
     fn take_file(&mut self, session: &Session, file: &Path) -> Result<Vec<StorePath>> {
-        self.folders.extend(file.parent().map(Path::to_owned));
+        self.folders.extend(session.absolute(file).parent().map(Path::to_owned));
         let sources = Sources::Named(self.store.as_ref());
         let reader =
             Reader { system: &session.settings().system, store_dir: &self.location.store_dir, sources };
-        let stated = reader.read(file)?;
+        let stated = if file == Path::new("-") { reader.read_stdin(session)? } else { reader.read(file)? };
         let derivations = self
             .with_paths(stated)
             .with_context(|| format!("cannot tell the paths of the derivations in `{}`", file.display()))?;

@@ -57,6 +57,11 @@ impl<'a> Reader<'a> {
         self.parse(text, path)
     }
 
+    /// Reads those of stdin; what a recipe there names is looked for where `store` was started.
+    pub(crate) fn read_stdin(self, session: &Session) -> Result<Vec<Stated>> {
+        self.parse(bounded::read(Path::new("-"))?, &session.absolute(Path::new("stdin")))
+    }
+
     /// Does the same for the contents of the file at `path`, which need not be there.
     pub(crate) fn parse(self, text: Vec<u8>, path: &Path) -> Result<Vec<Stated>> {
         let store_dir = self.store_dir;
