@@ -399,7 +399,8 @@ fn holds(holder: &Holder) -> String {
     let process = holder.process;
     let command = holder.command.as_ref().map(|command| {
         let command = harmless(command).replace('\n', " ");
-        format!(", `{}`,", command.chars().take(LONGEST_COMMAND).collect::<String>())
+        let end = if command.chars().nth(LONGEST_COMMAND).is_some() { "…" } else { "" };
+        format!(", `{}{end}`,", command.chars().take(LONGEST_COMMAND).collect::<String>())
     });
     let build = holder.build.as_ref().map(|build| format!(" (build {build})"));
     let since = holder.since_millis.map(|since| format!(" since {}", when::show(since)));
