@@ -39,6 +39,7 @@ fn the_last_failures_are_told_with_their_reasons() {
     assert!(drv.starts_with("/nix/store/") && drv.ends_with("-fails.drv"), "{drv}");
     assert!(told[2]["why"].as_str().unwrap().contains("it returned 3"), "{}", told[2]);
     assert_eq!(failures(&scene, "--failed=2").len(), 2);
+    assert_eq!(scene.run(&["log", "--failed=0"]).code, Some(2));
     let lines = scene.ok(&["log", "--failed=1"]);
     assert!(lines.contains("UTC  no-output after ") && lines.contains("did not make its output"), "{lines}");
     scene.fails(2, &["log"]);

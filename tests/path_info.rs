@@ -102,3 +102,25 @@ fn all_paths_and_who_vouches_for_them() {
     assert_eq!(scene.run(&["path-info"]).code, Some(2));
     assert!(scene.ok(&["path-info", "--help"]).contains("Example"));
 }
+
+#[test]
+fn a_file_stands_for_what_was_built_from_it() {
+    let scene = Scene::new();
+    let recipe = r#"{ "name": "x", "builder": "/bin/sh", "args": ["-ec", "echo > ${out}; echo > ${dev}"], "outputs": ["out", "dev"] }"#;
+    let file = scene.write("recipe.json", recipe);
+    scene.ok(&["add", &file]);
+    for verb in [&["path-info", &file][..], &["log", "--about", &file]] {
+        let said = scene.fails(1, verb);
+        assert!(said.contains("in the store") && !said.contains("store add"), "{said}");
+    }
+    let built = scene.ok(&["build", "--no-link", &format!("{file}^out,dev")]);
+    let mut paths: Vec<&str> = built.lines().collect();
+    paths.sort_unstable();
+    let told = scene.ok(&["path-info", &file]);
+    let mut told: Vec<&str> = told.lines().collect();
+    told.sort_unstable();
+    assert_eq!(told, paths);
+    let about = scene.ok(&["log", "--about", &file]);
+    assert!(paths.iter().all(|path| about.contains(path)), "{about}");
+    assert!(scene.fails(1, &["path-info", &scene.write("text", "no recipe")]).contains("text"));
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use local_store::LocalStore;
 use store_path::StorePath;
 
 use crate::build_argument::{self, Named, what_runs};
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     about: bool,
 
     /// Instead tells of the last N builds that failed, the last one first: when, after how long, and why.
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = size::count::<usize>,
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "10", value_parser = at_least_one,
           conflicts_with_all = ["build", "about", "follow", "tail"])]
     failed: Option<usize>,
 }
@@ -71,13 +72,29 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     let build = args.build.as_ref().expect("it is required without `--failed`");
     if args.about {
         let store = session.read_store()?;
-        let path = session.store_path(&store, build)?;
-        return about::tell(session, &store, &path);
+        let paths = told_about(session, &store, build)?;
+        return about::tell(session, &store, &paths);
     }
     let named = find(session, build)?;
     match follow::one_of(&named.running).filter(|_| args.follow) {
         Some(running) => follow::follow(session, running, args.tail),
         None => show(session, build, &named, args),
+    }
+}
+
+/// Reads how many builds are told of: of none, nothing can be said.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match size::count(text)? {
+        0 => Err("expected at least 1".to_owned()),
+        count => Ok(count),
+    }
+}
+
+/// Returns what `--about` is to tell about: a path, or the derivations that something else stands for.
+fn told_about(session: &Session, store: &LocalStore, build: &Path) -> Result<Vec<StorePath>> {
+    match session.store_path(store, build) {
+        Ok(path) => Ok(vec![path]),
+        Err(_) => Ok(build_argument::find(session, Some(store), build)?.drvs),
     }
 }
 

@@ -5,17 +5,19 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use binary_cache::NarInfo;
 use binary_cache::path_info::{Extent, Version, print_all};
 use local_store::{LocalStore, Reach};
 use serde_json::{Map, Value, json};
 use store_path::{PathInfo, StorePath};
 
+use crate::derivations_at_hand::AtHand;
 use crate::exit::Exit;
 use crate::origin;
 use crate::path_info::table::Row;
 use crate::session::Session;
+use crate::store_argument;
 
 /// Prints store paths that are valid; with `--json` everything that is known of them.
 #[derive(clap::Args, Debug)]
@@ -25,7 +27,7 @@ use crate::session::Session;
                         store path-info --json-format 3 --pure ./result")]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// Store paths, or links to them such as `./result`.
+    /// Store paths, links to them such as `./result`, or files that `store build` takes, for what was built from them.
     #[arg(required_unless_present = "all")]
     paths: Vec<PathBuf>,
 
@@ -114,11 +116,36 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
 }
 
 /// Returns the paths that are told of, in their order.
+/// Returns a path that is named, or what was built from a file, as `store build` takes one.
+fn named(session: &Session, store: &LocalStore, argument: &PathBuf) -> Result<Vec<StorePath>> {
+    let place = session.absolute(argument);
+    if !place.is_file() || store_argument::resolve(store.location(), &place).is_ok() {
+        return session.valid_paths(store, std::slice::from_ref(argument));
+    }
+    let mut outputs = Vec::new();
+    for drv in AtHand::new(session)?.take(session, &place)? {
+        if store.is_valid(&drv)? {
+            outputs.extend(engine::known_outputs(store, &drv)?.into_values());
+        }
+    }
+    let valid = store.valid_among(&outputs.iter().cloned().collect())?;
+    outputs.retain(|path| valid.contains(path));
+    let shown = argument.display();
+    ensure!(
+        !outputs.is_empty(),
+        "nothing that is built from `{shown}` is in the store; `store build {shown}` builds it"
+    );
+    Ok(outputs)
+}
+
 fn wanted(session: &Session, store: &LocalStore, args: &Args) -> Result<Vec<StorePath>> {
     if args.all {
         return Ok(store.all_valid()?.into_iter().collect());
     }
-    let paths = session.valid_paths(store, &args.paths)?;
+    let mut paths = Vec::new();
+    for argument in &args.paths {
+        paths.extend(named(session, store, argument)?);
+    }
     if args.recursive {
         return Ok(store.closure(&paths.into_iter().collect::<BTreeSet<_>>())?.into_iter().collect());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use local_store::LocalStore;
 use serde_json::{Map, Value};
 use store_path::StorePath;
@@ -11,19 +11,27 @@ use crate::exit::Exit;
 use crate::origin;
 use crate::session::Session;
 
-/// Tells about a path; about a derivation, what was made from it.
-pub(super) fn tell(session: &mut Session, store: &LocalStore, path: &StorePath) -> Result<Exit> {
-    let wanted = match path.is_derivation() {
-        true if store.is_valid(path)? => engine::known_outputs(store, path)?.into_values().collect(),
-        true => BTreeSet::new(),
-        false => BTreeSet::from([path.clone()]),
-    };
+/// Tells about paths; about a derivation, what was made from it.
+pub(super) fn tell(session: &mut Session, store: &LocalStore, paths: &[StorePath]) -> Result<Exit> {
+    let mut wanted = BTreeSet::new();
+    for path in paths {
+        match path.is_derivation() {
+            true if store.is_valid(path)? => wanted.extend(engine::known_outputs(store, path)?.into_values()),
+            true => {}
+            false => drop(wanted.insert(path.clone())),
+        }
+    }
     let infos = store.path_infos(&wanted)?;
-    ensure!(
-        !infos.is_empty(),
-        "nothing is known about `{path}`: {}",
-        if path.is_derivation() { "none of its outputs is in the store" } else { "it is not in the store" }
-    );
+    if let (true, Some(path)) = (infos.is_empty(), paths.first()) {
+        bail!(
+            "nothing is known about `{path}`: {}",
+            if path.is_derivation() {
+                "none of its outputs is in the store"
+            } else {
+                "it is not in the store"
+            }
+        );
+    }
     let origins = origin::all(store, infos);
     if session.json() {
         let mut list = Vec::new();
