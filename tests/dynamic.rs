@@ -1,11 +1,13 @@
 //! Derivations that builds make: `x.drv^out^out`.
 
 use std::fs;
+use std::process::{Child, Stdio};
 
 use store_path::{Placeholder, StoreDir};
 
 use crate::content_addressed::{FLOATING, add, builds, json};
-use crate::scene::{Scene, text};
+use crate::scene::{Run, Scene, text};
+use crate::stopping::assert_nothing_is_left;
 
 /// An output addressed as a text, as derivations are.
 const TEXT: &str = r#"{ "hashAlgo": "text:sha256" }"#;
@@ -79,4 +81,22 @@ fn what_is_no_derivation_is_refused_by_name() {
     }
     let said = scene.fails(1, &["build", "--no-link", &format!("{evil}^out,dev^out")]);
     assert!(said.contains("cannot take the output `out,dev` for a derivation"), "{said}");
+}
+
+#[test]
+fn several_processes_build_it_once_together() {
+    let scene = Scene::new();
+    let busy = "n=0; while [ $n -lt 100000 ]; do n=$((n+1)); done; echo inner > $out";
+    let word = format!("{}^out^out", maker(&scene, "inner", busy));
+    let start = || {
+        let mut command = scene.command(&["build", "--no-link", &word]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let all: Vec<Child> = (0..6).map(|_| start()).collect();
+    let runs: Vec<Run> = all.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect();
+    let said: Vec<&str> = runs.iter().map(|run| run.stderr.as_str()).collect();
+    assert!(runs.iter().all(|run| run.code == Some(0) && run.stdout == runs[0].stdout), "{said:#?}");
+    let built: usize = said.iter().map(|said| said.matches("\nbuilt ").count()).sum();
+    assert_eq!(built, 2, "{said:#?}");
+    assert_nothing_is_left(&scene, "six processes");
 }
