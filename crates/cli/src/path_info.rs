@@ -3,7 +3,7 @@
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use binary_cache::NarInfo;
@@ -12,6 +12,8 @@ use local_store::{LocalStore, Reach};
 use serde_json::{Map, Value, json};
 use store_path::{PathInfo, StorePath};
 
+use crate::bounded;
+use crate::derivation_file;
 use crate::derivations_at_hand::AtHand;
 use crate::exit::Exit;
 use crate::origin;
@@ -115,11 +117,11 @@ pub(crate) fn run(session: &mut Session, args: &Args) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Returns the paths that are told of, in their order.
 /// Returns a path that is named, or what was built from a file, as `store build` takes one.
 fn named(session: &Session, store: &LocalStore, argument: &PathBuf) -> Result<Vec<StorePath>> {
     let place = session.absolute(argument);
-    if !place.is_file() || store_argument::resolve(store.location(), &place).is_ok() {
+    let is_in_store = store_argument::resolve(store.location(), &place).is_ok();
+    if is_in_store || !place.is_file() || !may_be_built(&place) {
         return session.valid_paths(store, std::slice::from_ref(argument));
     }
     let mut outputs = Vec::new();
@@ -138,6 +140,14 @@ fn named(session: &Session, store: &LocalStore, argument: &PathBuf) -> Result<Ve
     Ok(outputs)
 }
 
+/// Whether a file begins as those do that `store build` takes; of any other, it is told that it is not in the store.
+fn may_be_built(file: &Path) -> bool {
+    let is_either =
+        |text: Vec<u8>| derivation_file::is_aterm(&text) || text.trim_ascii_start().starts_with(b"{");
+    bounded::read(file).is_ok_and(is_either)
+}
+
+/// Returns the paths that are told of, in their order.
 fn wanted(session: &Session, store: &LocalStore, args: &Args) -> Result<Vec<StorePath>> {
     if args.all {
         return Ok(store.all_valid()?.into_iter().collect());
